@@ -1,0 +1,120 @@
+"""RunSpec: everything that changes the answer, and nothing else; Runtime: everything else a run is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+IDENTITY_VERSION = 1
+"""Raised whenever the same spec would train differently; old records then stand for themselves."""
+
+Value = StrictBool | int | float | StrictStr
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0)]
+
+SEEDS = frozenset({"noise_seed", "split_seed", "seed"})
+"""What a replicate is: fields that differ between the runs whose mean a board shows."""
+
+CHOSEN_BY_METHOD = frozenset({"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"})
+"""The method, and what the protocol lets it choose: fields that differ between the rows of one table."""
+
+
+class RunSpec(BaseModel):
+    """One run, with resolved values only. Frozen; extra fields, NaN and infinity are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    identity: int = IDENTITY_VERSION
+    protocol: str = "shared"
+
+    method: str
+    method_version: int = 1
+    parameters: dict[str, Value] = Field(default_factory=dict)
+    privileges: tuple[str, ...] = ()
+    """What the run is told beyond noisy labels: the method's needs, and what keys an informed recipe. Sorted."""
+
+    data_set: str
+    data_sha256: str
+    train_size: int | None = Field(default=None, ge=1)
+    imbalance: float | None = Field(default=None, gt=0, le=1)
+    image_size: int | None = Field(default=None, ge=1)
+
+    noise: str
+    rate: Fraction | None = None
+    draw: str = "exact"
+    noise_seed: Seed = 0
+    noise_sha256: str | None = None
+    """Hash of a matrix or label file; None for noise that a name and a rate say in full."""
+
+    model: str
+    weights_sha256: str | None = None
+    augmentation: str = "none"
+    strong_augmentation: str = "none"
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: str = "sgd"
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: str = "cosine"
+    gradient_clip: float | None = Field(default=5.0, gt=0)
+    hold_out: float = Field(default=0.1, ge=0, lt=1)
+    split_seed: Seed = 0
+    seed: Seed = 0
+    precision: str = "fp32"
+    world_size: int = Field(default=1, ge=1)
+
+    def canonical(self) -> str:
+        """The one JSON text of this spec: sorted keys, no spaces, shortest floats."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits that name this spec; equal specs have equal ids on every machine."""
+        return digest(self.canonical())
+
+    def setting(self) -> dict[str, Any]:
+        """Every field but the method, what the protocol lets it choose, and the seeds: what one table holds."""
+        return self.model_dump(mode="json", exclude=set(CHOSEN_BY_METHOD | SEEDS))
+
+    @property
+    def setting_id(self) -> str:
+        """16 hex digits that name the setting."""
+        return digest(canonical_json(self.setting()))
+
+
+class Runtime(BaseModel):
+    """How and where a run is carried out. Nothing here changes the answer, and none of it is in the run's id."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_source: str
+    """The data set as typed, paths included, such as "table:photos/labels.csv"."""
+    noise_source: str
+    """The noise as typed, paths included, such as "matrix:confusions.csv"."""
+    labels_source: str | None = None
+    """The file of `--labels`."""
+    weights_source: str | None = None
+    data_root: str | None = None
+    download: bool = False
+    cache: str | None = None
+    device: str = "cpu"
+    threads: int = Field(default=1, ge=1)
+    plugins: tuple[str, ...] = ()
+    checkpoint_seconds: Finite = 5.0
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(text: str) -> str:
+    """The first 16 hex digits of a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Data sets and label noise: NumPy arrays in, NumPy arrays out; no torch."""

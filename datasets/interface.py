@@ -1,0 +1,155 @@
+"""What a data set is: declarations that need no data, and one `load`. NumPy only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) while something long is under way."""
+
+
+class DataError(ValueError):
+    """The data can't be had or can't be used: what, why, and what to type next."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class AsymmetricPairs:
+    """Documented confusions: each `flips` entry (i, j) says that clean class i is mislabelled as j.
+
+    A class may appear once at most on the left. `source` names the literature that the pairs follow.
+    """
+
+    flips: tuple[tuple[int, int], ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The training settings that the shared protocol gives every method on one data set.
+
+    `augmentation` and `strong_augmentation` are named pipelines of the core, such as "crop4+flip".
+    `precision` is "auto", "fp32" or "bf16". `recipes_from` names the data set whose published recipes are used.
+    """
+
+    recipes_from: str
+    model: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    schedule: str = "cosine"
+    gradient_clip: float = 5.0
+    augmentation: str = "crop4+flip"
+    strong_augmentation: str = "crop4+flip+randaugment+cutout"
+    precision: str = "auto"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a data set without its images.
+
+    `image_shape` is (height, width, channels); `mean` and `std` are per channel, of pixels scaled to [0, 1], or
+    None where they are computed from the training images. `train_size` and `test_size` are None where only the data
+    knows. `superclasses` gives each class's superclass id.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None
+    train_size: int | None
+    test_size: int | None
+    protocol: Protocol
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    pairs: AsymmetricPairs | None = None
+    superclasses: tuple[int, ...] | None = None
+    licence: str = ""
+    citation: str = ""
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images uint8 (N, H, W, C), possibly memory-mapped; labels int64 (N,); object masks bool (N, H, W) where known."""
+
+    images: NDArray[np.uint8]
+    labels: Labels
+    masks: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded data set. `columns` are further integer labels of the training images, by name."""
+
+    description: Description
+    train: Part
+    test: Part
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    columns: Mapping[str, Labels] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where data lies and what may be done to get it. None of this changes what is learnt except `image_size`."""
+
+    root: Path | None = None
+    download: bool = False
+    image_size: int | None = None
+    cache: Path | None = None
+    progress: Progress = no_progress
+
+
+class DataSet(ABC):
+    """One file per data set; the harness finds the class by its file, nobody registers it.
+
+    `argument` names what follows the colon in `name:ARGUMENT` (None: nothing may). `parameters` are the bracketed
+    ones of `name[classes=20]`, with their defaults.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    argument: ClassVar[str | None] = None
+    parameters: ClassVar[Mapping[str, float | int]] = {}
+
+    def __init__(
+        self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        self.options = options
+        self.argument_value = argument
+        self.values = dict(self.parameters) | dict(parameters or {})
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """Declarations; reads images only where nothing else tells (a user's own folder)."""
+
+    @abstractmethod
+    def content_hash(self) -> str:
+        """SHA-256 (hex) over file bytes as stored and a table's rows, never over decoded pixels."""
+
+    @abstractmethod
+    def load(self, split_seed: int) -> Data:
+        """Read the images. `split_seed` matters only where the data set has no official split.
+
+        Raises DataError where files are missing or unreadable, naming all of them at once.
+        """

@@ -1,0 +1,1 @@
+"""Methods that learn from noisy labels, one file each; `losses` is usable without the harness."""
