@@ -33,6 +33,7 @@ class Parameter:
     """One parameter of a method: default, bounds, search distribution and source beside one another.
 
     `low` and `high` are allowed themselves unless `open_low` or `open_high` is set. The type of `default` is the
+    parameter's type.
     """
 
     name: str
@@ -292,7 +293,9 @@ class Method:
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise ValueError(f"{self.name} has no parameter {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
+            raise ValueError(
+                f"{self.name} has no parameter {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"
+            )
         for name, parameter in known.items():
             setattr(self, name, parameter.check(values.get(name, parameter.default)))
 
