@@ -1,0 +1,159 @@
+"""From a pass to its steps: order, augmentation and draws, all made ahead, so that a step is only tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.core import seeds
+from bench.core.augment import Augmentation
+from bench.core.images import ImageStore
+from bench.core.networks import CoreNetwork
+from methods.interface import Pass, Steps, Stream
+
+
+@dataclass
+class Batch:
+    """One stream's batch: positions (B,) in the training part, noisy labels (B,), views (B, C, H, W)."""
+
+    index: Tensor
+    labels: Tensor
+    views: list[Tensor]
+
+
+class CoreStep:
+    """What `Method.loss` is handed; see `methods.interface.Step`."""
+
+    def __init__(
+        self,
+        epoch: int,
+        learn: tuple[int, ...],
+        draws: Mapping[str, Tensor],
+        streams: Mapping[str, Batch],
+        networks: Sequence[CoreNetwork],
+    ) -> None:
+        self.epoch = epoch
+        self.learn = learn
+        self.draws = draws
+        self.streams = streams
+        self._first = next(iter(streams.values()))
+        self._networks = networks
+
+    @property
+    def labels(self) -> Tensor:
+        """Noisy labels of the first stream's batch."""
+        return self._first.labels
+
+    @property
+    def index(self) -> Tensor:
+        """Positions of the first stream's batch in the training part."""
+        return self._first.index
+
+    def logits(self, stream: str | None = None, view: int = 0, network: int = 0) -> Tensor:
+        """Logits (B, K) float32 of one view of one stream (None: the first)."""
+        batch = self._first if stream is None else self.streams[stream]
+        return self._networks[network](batch.views[view])
+
+    def network(self, number: int) -> CoreNetwork:
+        """A network by its number."""
+        return self._networks[number]
+
+
+def batch_bounds(samples: int, batch: int) -> list[tuple[int, int]]:
+    """Where each batch begins and ends. Nothing is dropped; a last batch of one joins the batch before it.
+
+    One image alone has no batch statistics, so batch normalisation would fail on it.
+    """
+    starts = list(range(0, samples, batch))
+    if len(starts) > 1 and samples - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], samples], strict=True))
+
+
+class Feeder:
+    """Turns passes into steps over one training part held on the device."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        labels: Tensor,
+        classes: int,
+        augmentations: Mapping[str, Augmentation],
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.store = store
+        self.labels = labels
+        self.classes = classes
+        self.augmentations = augmentations
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def steps(
+        self, work: Pass, networks: Sequence[CoreNetwork], epoch: int, where: tuple[int, ...]
+    ) -> Iterator[CoreStep]:
+        """The steps of one pass. `where` (phase, epoch, number of the pass) keys its random streams."""
+        names = list(work.streams)
+        bounds = batch_bounds(self._size(work.streams[names[0]]), self._batch(work.streams[names[0]]))
+        largest = max(stop - start for start, stop in bounds)
+        drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
+        draws = {name: values.to(self.labels.device) for name, values in drawn.items()}
+        batches = {name: self._batches(name, stream, where) for name, stream in work.streams.items()}
+        for number in range(len(bounds)):
+            streams = {name: next(batches[name]) for name in names}
+            yield CoreStep(epoch, work.learn, {key: value[number] for key, value in draws.items()}, streams, networks)
+
+    def _size(self, stream: Stream) -> int:
+        return len(self.labels) if stream.index is None else len(stream.index)
+
+    def _batch(self, stream: Stream) -> int:
+        return self.batch_size if stream.batch is None else stream.batch
+
+    def _batches(self, name: str, stream: Stream, where: tuple[int, ...]) -> Iterator[Batch]:
+        """Batches of one stream, for ever: each round has an order and draws of its own."""
+        size = self._size(stream)
+        if size == 0:
+            raise ValueError(f"the stream {name!r} has no samples")
+        round_number = 0
+        while True:
+            key = (name, *where, round_number)
+            order = self._order(stream, key)
+            views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
+            for start, stop in batch_bounds(size, self._batch(stream)):
+                index = order[start:stop]
+                images = [
+                    self.store.plain(index)
+                    if augmentation is None
+                    else augmentation.apply(self.store, index, {key: value[start:stop] for key, value in draws.items()})
+                    for augmentation, draws in views
+                ]
+                yield Batch(index, self.labels[index], images)
+            round_number += 1
+
+    def _order(self, stream: Stream, key: tuple[str | int, ...]) -> Tensor:
+        device = self.labels.device
+        among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
+        if stream.order == "shuffled":
+            among = among[torch.randperm(len(among), generator=seeds.generator(self.seed, "order", *key))]
+        elif stream.order == "class-balanced":
+            labels = self.labels.cpu()[among]
+            counts = torch.bincount(labels, minlength=self.classes).double()
+            chosen = torch.multinomial(
+                1 / counts[labels], len(among), replacement=True, generator=seeds.generator(self.seed, "order", *key)
+            )
+            among = among[chosen]
+        return among.to(device)
+
+    def _view_draws(
+        self, kind: str, number: int, size: int, key: tuple[str | int, ...]
+    ) -> tuple[Augmentation | None, dict[str, Tensor]]:
+        if kind == "none":
+            return None, {}
+        augmentation = self.augmentations[kind]
+        drawn = augmentation.draws(
+            size, self.store.size, seeds.generator(self.seed, "augmentation", kind, number, *key)
+        )
+        return augmentation, {name: values.to(self.labels.device) for name, values in drawn.items()}

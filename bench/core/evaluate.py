@@ -1,0 +1,70 @@
+"""Evaluation: a method's own prediction and its single networks, in large batches, outside the cost count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.core.images import ImageStore
+from bench.core.networks import CoreNetwork
+from bench.core.task import INFERENCE_BATCH
+from methods.interface import Method
+
+CACHE_BYTES = 64 << 20
+"""Sets whose normalised images take less than this are normalised once, not each epoch."""
+
+
+class EvaluationSet:
+    """Images that are only ever looked at plainly, in order."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self.store = store
+        height, width = store.size
+        small = len(store) * height * width * store.channels * 4 <= CACHE_BYTES
+        self._ready = list(self._cut()) if small else None
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Normalised images in large batches."""
+        return iter(self._ready) if self._ready is not None else self._cut()
+
+    def _cut(self) -> Iterator[Tensor]:
+        device = self.store.device
+        for start in range(0, len(self.store), INFERENCE_BATCH[device.type]):
+            stop = min(start + INFERENCE_BATCH[device.type], len(self.store))
+            yield self.store.plain(torch.arange(start, stop, device=device))
+
+
+@contextmanager
+def evaluation_mode(networks: Sequence[CoreNetwork]) -> Iterator[None]:
+    """Eval mode without gradients, and without counting the passes as the method's cost."""
+    meter = networks[0].meter
+    before = replace(meter)
+    for network in networks:
+        network.module.eval()
+    with torch.inference_mode():
+        yield
+    meter.forward, meter.backward = before.forward, before.backward
+
+
+def log_probabilities(method: Method, networks: Sequence[CoreNetwork], images: EvaluationSet) -> NDArray[np.float32]:
+    """The method's own prediction: log-probabilities (n, K) float32."""
+    with evaluation_mode(networks):
+        pieces = [method.predict(networks, batch) for batch in images.batches()]
+        return torch.cat(pieces).float().cpu().numpy() if pieces else np.zeros((0, 1), np.float32)
+
+
+def single_predictions(networks: Sequence[CoreNetwork], images: EvaluationSet) -> list[NDArray[np.int64]]:
+    """Predicted classes (n,) of each network on its own."""
+    with evaluation_mode(networks):
+        return [
+            torch.cat([network(batch).argmax(dim=1) for batch in images.batches()]).cpu().numpy() for network in networks
+        ]

@@ -1,0 +1,76 @@
+"""A network as methods see it: images in, float32 logits out, with the passes counted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.precision import Precision
+
+
+@dataclass
+class Meter:
+    """Counts images that went forward and backward; one unit is one forward pass of one image, a backward is two."""
+
+    forward: int = 0
+    backward: int = 0
+
+    @property
+    def units(self) -> int:
+        """Forward and backward passes in units."""
+        return self.forward + 2 * self.backward
+
+
+class CoreNetwork:
+    """A module in its precision: images (B, C, H, W) -> logits (B, K) float32.
+
+    Only what stands before the classifier is autocast: bfloat16 logits near 16 would step by 0.06 to 0.125, which
+    makes ties in every ranking by loss.
+    """
+
+    def __init__(self, module: nn.Module, precision: Precision, meter: Meter) -> None:
+        self.module: Any = module
+        self.precision = precision
+        self.meter = meter
+        self.classifier: nn.Module = self.module.get_classifier()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.meter.forward += len(images)
+        if torch.is_grad_enabled():
+            self.meter.backward += len(images)
+        with self.precision.autocast():
+            pooled = self.module.forward_head(self.module.forward_features(images), pre_logits=True)
+        logits: Tensor = self.classifier(pooled.float())
+        return logits
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The module's parameters, for a penalty on all of them."""
+        return iter(self.module.parameters())
+
+
+class Average(CoreNetwork):
+    """An exponential moving average of a network's weights and batch statistics: a <- decay a + (1 - decay) w."""
+
+    def __init__(self, of: CoreNetwork, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay={decay} must be in [0, 1)")
+        super().__init__(copy.deepcopy(of.module).requires_grad_(False).eval(), of.precision, of.meter)
+        self.of = of
+        self.decay = decay
+        mine, theirs = self.module.state_dict(), of.module.state_dict()
+        moving = [name for name, value in mine.items() if value.is_floating_point()]
+        self._moving = [mine[name] for name in moving]
+        self._sources = [theirs[name] for name in moving]
+        self._copied = [(mine[name], theirs[name]) for name in mine if name not in moving]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take one step towards the network; counters are copied."""
+        torch._foreach_lerp_(self._moving, self._sources, 1 - self.decay)
+        for mine, theirs in self._copied:
+            mine.copy_(theirs)

@@ -1,0 +1,113 @@
+"""What a method is handed at its start; see `methods.interface.Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core import seeds
+from bench.core.augment import Augmentation
+from bench.core.batches import batch_bounds
+from bench.core.images import ImageStore
+from bench.core.networks import Average, CoreNetwork
+from methods.interface import Network
+
+INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
+
+
+class CoreTask:
+    """The training part as a method may see it: images behind `infer`, noisy labels, and memory that survives a stop."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        labels: Tensor,
+        classes: int,
+        epochs: int,
+        batch_size: int,
+        privileges: Mapping[str, Any],
+        networks: Sequence[CoreNetwork],
+        augmentations: Mapping[str, Augmentation],
+        seed: int,
+    ) -> None:
+        self.samples = len(labels)
+        self.classes = classes
+        self.labels = labels
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.steps_per_epoch = len(batch_bounds(len(labels), batch_size))
+        self.privileges = privileges
+        self.states: dict[str, Tensor] = {}
+        self.learned: dict[str, tuple[nn.Parameter, float]] = {}
+        self.averages: list[Average] = []
+        self.inferences = 0
+        self.where: tuple[int, ...] = (0, 0)
+        self._store = store
+        self._networks = networks
+        self._augmentations = augmentations
+        self._seed = seed
+
+    def infer(
+        self,
+        network: int | Network = 0,
+        view: str = "none",
+        index: Tensor | None = None,
+        output: Callable[[nn.Module, Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32."""
+        chosen = self._networks[network] if isinstance(network, int) else network
+        if not isinstance(chosen, CoreNetwork):
+            raise TypeError("infer() takes a network's number or what average() returned")
+        rows = torch.arange(self.samples, device=self.labels.device) if index is None else index
+        augmentation = None if view == "none" else self._augmentations[view]
+        draws: dict[str, Tensor] = {}
+        if augmentation is not None:
+            generator = seeds.generator(self._seed, "inference", view, *self.where, self.inferences)
+            drawn = augmentation.draws(len(rows), self._store.size, generator)
+            draws = {name: values.to(rows.device) for name, values in drawn.items()}
+        self.inferences += 1
+        was_training = chosen.module.training
+        chosen.module.eval()
+        pieces = []
+        with torch.inference_mode() if output is None else torch.no_grad():
+            for start in range(0, len(rows), INFERENCE_BATCH[rows.device.type]):
+                stop = start + INFERENCE_BATCH[rows.device.type]
+                part = rows[start:stop]
+                images = (
+                    self._store.plain(part)
+                    if augmentation is None
+                    else augmentation.apply(self._store, part, {k: v[start:stop] for k, v in draws.items()})
+                )
+                if output is None:
+                    pieces.append(chosen(images))
+                else:
+                    chosen.meter.forward += len(images)
+                    pieces.append(output(chosen.module, images))
+        chosen.module.train(was_training)
+        # joined outside inference mode, so that a method may use the result in its loss
+        return torch.cat(pieces)
+
+    def state(self, name: str, tensor: Tensor) -> Tensor:
+        """Memory that the core checkpoints; returned on the device, to be written in place under no_grad."""
+        if name in self.states:
+            raise ValueError(f"the state {name!r} exists already")
+        self.states[name] = tensor.to(self.labels.device, copy=True)
+        return self.states[name]
+
+    def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
+        """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
+        if name in self.learned:
+            raise ValueError(f"the rows {name!r} exist already")
+        if len(tensor) != self.samples:
+            raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
+        rows = nn.Parameter(tensor.to(self.labels.device, copy=True))
+        self.learned[name] = (rows, learning_rate)
+        return rows
+
+    def average(self, network: int, decay: float) -> Average:
+        """An exponential moving average of a network, updated by the core after every step and checkpointed."""
+        self.averages.append(Average(self._networks[network], decay))
+        return self.averages[-1]

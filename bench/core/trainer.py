@@ -1,0 +1,258 @@
+"""The loop that every method shares. Read `epochs` first: it is the whole training, one item per finished epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.core import seeds
+from bench.core.augment import pipeline
+from bench.core.batches import CoreStep, Feeder
+from bench.core.images import ImageStore
+from bench.core.networks import CoreNetwork, Meter
+from bench.core.precision import Precision
+from bench.core.schedules import learning_rate, make_optimizer
+from bench.core.task import CoreTask
+from bench.models import build
+from bench.spec import RunSpec
+from methods.interface import Method, Phase
+
+
+class Diverged(RuntimeError):
+    """Training left the finite numbers."""
+
+    def __init__(self, epoch: int, reason: str) -> None:
+        super().__init__(f"diverged in epoch {epoch}: {reason}")
+        self.epoch = epoch
+        self.reason = reason
+
+
+class Interrupted(RuntimeError):
+    """Somebody asked the run to stop; its last checkpoint stands."""
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """What training may see: images, noisy labels int64 (n,), and what the method declared to need."""
+
+    images: ImageStore
+    labels: Tensor
+    classes: int
+    privileges: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One finished epoch: its number in the whole run (from 1), its phase, and the mean training loss."""
+
+    number: int
+    phase: str
+    last: bool
+    train_loss: float
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+class Trainer:
+    """One method on one training part; iterate over `epochs()` to train."""
+
+    def __init__(
+        self,
+        method: Method,
+        spec: RunSpec,
+        part: TrainingPart,
+        device: torch.device,
+        should_stop: Callable[[], bool] = never,
+    ) -> None:
+        self.method = method
+        self.spec = spec
+        self.device = device
+        self.should_stop = should_stop
+        self.precision = Precision(spec.precision, device)
+        self.meter = Meter()
+        self.seconds = 0.0
+        self._shape = (part.images.size, part.images.channels)
+        self._classes = part.classes
+        self.networks = [self._network(number) for number in range(method.networks)]
+        augmentations = {"weak": pipeline(spec.augmentation), "strong": pipeline(spec.strong_augmentation)}
+        self.feeder = Feeder(part.images, part.labels, part.classes, augmentations, spec.batch_size, spec.seed)
+        self.task = CoreTask(
+            part.images,
+            part.labels,
+            part.classes,
+            spec.epochs,
+            spec.batch_size,
+            part.privileges,
+            self.networks,
+            augmentations,
+            spec.seed,
+        )
+        method.start(self.task)
+        self.phases = method.phases()
+        self.scaler = self.precision.scaler()
+        self._phase, self._epoch = 0, 0
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._rows_optimizer: torch.optim.Optimizer | None = None
+        if self.task.learned:
+            groups = [{"params": [rows], "lr": rate} for rows, rate in self.task.learned.values()]
+            self._rows_optimizer = torch.optim.SGD(groups)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs over all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs finished so far, over all phases."""
+        return sum(phase.epochs for phase in self.phases[: self._phase]) + self._epoch
+
+    def epochs(self) -> Iterator[EpochDone]:
+        """Train, from wherever `load_state` left off; yields after every epoch.
+
+        Raises Diverged when an epoch's loss isn't finite, Interrupted when `should_stop()` comes true.
+        """
+        while self._phase < len(self.phases):
+            phase = self.phases[self._phase]
+            if self._optimizer is None:
+                self._begin(phase)
+            while self._epoch < phase.epochs:
+                loss = self._train_epoch(phase)
+                self._epoch += 1
+                done = self.epochs_done
+                if not math.isfinite(loss):
+                    raise Diverged(done, f"the training loss is {loss}")
+                yield EpochDone(done, phase.name, done == self.total_epochs, loss)
+            self._phase, self._epoch, self._optimizer = self._phase + 1, 0, None
+
+    def _network(self, number: int) -> CoreNetwork:
+        """A network with its first weights; the same for every method, different for every number."""
+        size, channels = self._shape
+        module = build(
+            self.spec.model,
+            num_classes=self._classes,
+            in_chans=channels,
+            image_size=size,
+            seed=seeds.derive(self.spec.seed, "initialisation", number),
+        )
+        module.to(device=self.device, memory_format=torch.channels_last)
+        return CoreNetwork(module, self.precision, self.meter)
+
+    def _begin(self, phase: Phase) -> None:
+        for number in phase.initialise:
+            self.networks[number].module.load_state_dict(self._network(number).module.state_dict())
+        self._optimizer = self._make_optimizer(phase)
+
+    def _make_optimizer(self, phase: Phase) -> torch.optim.Optimizer:
+        numbers = range(len(self.networks)) if phase.trainable is None else phase.trainable
+        settings = self._settings(phase)
+        return make_optimizer(
+            settings["optimizer"],
+            [weight for number in numbers for weight in self.networks[number].parameters()],
+            settings["learning_rate"],
+            settings["weight_decay"],
+            settings["momentum"],
+            settings["nesterov"],
+        )
+
+    def _settings(self, phase: Phase) -> dict[str, Any]:
+        """The optimiser's settings in one phase: the run's, unless the phase names its own."""
+        names = ("optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "schedule")
+        return {name: getattr(self.spec, name) for name in names} | dict(phase.optimizer)
+
+    def _train_epoch(self, phase: Phase) -> float:
+        """One epoch; the mean of its steps' losses."""
+        began = time.perf_counter()
+        assert self._optimizer is not None
+        settings = self._settings(phase)
+        rate = learning_rate(settings["schedule"], settings["learning_rate"], self._epoch, phase.epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self.task.where, self.task.inferences = (self._phase, self._epoch), 0
+        total, steps = torch.zeros((), device=self.device), 0
+        for number, work in enumerate(self.method.passes(phase, self._epoch)):
+            for index, network in enumerate(self.networks):
+                network.module.train(index in work.learn)
+            for step in self.feeder.steps(work, self.networks, self._epoch, (self._phase, self._epoch, number)):
+                if self.should_stop():
+                    raise Interrupted
+                total += self.train_step(step)
+                steps += 1
+        self.method.end_epoch(phase, self._epoch)
+        # the epoch's only wait for the device
+        mean = float(total) / max(steps, 1)
+        self.seconds += time.perf_counter() - began
+        return mean
+
+    def train_step(self, step: CoreStep) -> Tensor:
+        """One forward, backward and update; returns the loss, detached, still on the device."""
+        assert self._optimizer is not None
+        loss = self.method.loss(step)
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._rows_optimizer is not None:
+            self._rows_optimizer.zero_grad(set_to_none=True)
+        if self.scaler.is_enabled():
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self._optimizer)
+            self._clip(step.learn)
+            self.scaler.step(self._optimizer)
+            self.scaler.update()
+        else:
+            loss.backward()
+            self._clip(step.learn)
+            self._optimizer.step()
+        if self._rows_optimizer is not None:
+            self._rows_optimizer.step()
+        for average in self.task.averages:
+            average.update()
+        return loss.detach()
+
+    def _clip(self, learn: tuple[int, ...]) -> None:
+        """Clip each network's gradient by its own norm, so that members of an ensemble train as they would alone."""
+        if self.spec.gradient_clip is None:
+            return
+        for number in learn:
+            nn.utils.clip_grad_norm_(self.networks[number].parameters(), self.spec.gradient_clip)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on: tensors, numbers and text only."""
+        return {
+            "phase": self._phase,
+            "epoch": self._epoch,
+            "networks": [network.module.state_dict() for network in self.networks],
+            "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
+            "averages": [average.module.state_dict() for average in self.task.averages],
+            "states": dict(self.task.states),
+            "rows": {name: rows.data for name, (rows, _) in self.task.learned.items()},
+            "scaler": self.scaler.state_dict(),
+            "meter": [self.meter.forward, self.meter.backward],
+            "seconds": self.seconds,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` returned, in this process or another."""
+        self._phase, self._epoch = state["phase"], state["epoch"]
+        for network, weights in zip(self.networks, state["networks"], strict=True):
+            network.module.load_state_dict(weights)
+        for average, weights in zip(self.task.averages, state["averages"], strict=True):
+            average.module.load_state_dict(weights)
+        with torch.no_grad():
+            for name, values in state["states"].items():
+                self.task.states[name].copy_(values)
+            for name, values in state["rows"].items():
+                self.task.learned[name][0].copy_(values)
+        if state["optimizer"] is not None:
+            self._optimizer = self._make_optimizer(self.phases[self._phase])
+            self._optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.meter.forward, self.meter.backward = state["meter"]
+        self.seconds = state["seconds"]
