@@ -1,0 +1,281 @@
+"""Finds methods, data sets, noises and models by name, without importing torch.
+
+Nobody registers anything: a method is a file of `methods/`, a data set a file of `datasets/`, a noise a file of
+`datasets/noise/`; other packages add theirs by the entry points `lnl_bench.methods` and `lnl_bench.datasets`, a
+user by `--plugin file.py`. What they declare is read once by another process (see `bench.catalogue`) and kept in
+the user's cache folder, or in the one that the variable LNL_BENCH_CACHE names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import catalogue
+from bench.errors import UsageError, nearest
+from bench.names import canonical, parse_call, select, split_list, split_values, unknown
+
+if TYPE_CHECKING:
+    from datasets.interface import DataSet, Options
+    from datasets.noise import Noise
+    from methods.interface import Method
+
+__all__ = [
+    "cache_folder",
+    "canonical",
+    "check_parameters",
+    "data_sets",
+    "find",
+    "load_method",
+    "load_plugins",
+    "methods",
+    "models",
+    "noises",
+    "open_data_set",
+    "open_noise",
+    "parse_call",
+    "plugins",
+    "select",
+    "split_list",
+    "split_values",
+    "unknown",
+]
+
+Declaration = dict[str, Any]
+Declarations = dict[str, Declaration]
+LISTINGS = {"method": "methods", "data set": "datasets", "noise": "noises", "model": "models"}
+KINDS = {"method": "methods", "data set": "data_sets", "noise": "noises", "model": "models"}
+KEPT = 16
+"""Catalogues kept in the cache folder, newest first."""
+
+_plugins: tuple[str, ...] = ()
+
+
+def load_plugins(paths: Iterable[str | Path]) -> None:
+    """From now on, find what these files declare as well. Raises UsageError where one isn't there."""
+    global _plugins
+    files = []
+    for path in paths:
+        file = Path(path).expanduser().resolve()
+        if not file.is_file():
+            raise UsageError(f"--plugin {path}: there is no such file")
+        files.append(str(file))
+    _plugins = tuple(dict.fromkeys([*_plugins, *files]))
+
+
+def plugins() -> tuple[str, ...]:
+    """The plugin files in use, absolute."""
+    return _plugins
+
+
+def methods() -> Declarations:
+    """Every method's declaration (`Method.declaration()` and where it stands), by name, sorted."""
+    return _all("method")
+
+
+def data_sets() -> Declarations:
+    """Every data set's declaration, by name, sorted. `description` is None where it depends on an argument."""
+    return _all("data set")
+
+
+def noises() -> Declarations:
+    """Every noise's declaration, by name, sorted."""
+    return _all("noise")
+
+
+def models() -> Declarations:
+    """Every backbone's declaration, by name, sorted."""
+    return _all("model")
+
+
+def find(kind: str, name: str) -> Declaration:
+    """The declaration of a "method", "data set", "noise" or "model" by name or alias.
+
+    Raises UsageError with the nearest names where nothing bears it.
+    """
+    entries = _all(kind)
+    return entries[canonical(kind, name, entries, LISTINGS[kind])]
+
+
+def load_method(name: str) -> type[Method]:
+    """A method's class (imports torch)."""
+    loaded: type[Method] = _load(find("method", name))
+    return loaded
+
+
+def open_data_set(text: str, options: Options) -> DataSet:
+    """The data set that `text` ("digits", "synthetic[classes=20]", "table:index.csv") says.
+
+    Raises UsageError for an unknown name or parameter, a missing argument or one too many.
+    """
+    name, argument, values = parse_data_set(text)
+    return _load(find("data set", name))(options, argument, values)  # type: ignore[no-any-return]
+
+
+def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
+    """The name, argument and parameters (in their types) of a data set as typed, checked against its declaration."""
+    head, colon, rest = text.partition(":")
+    argument: str | None = rest if colon else None
+    name, typed = parse_call(head)
+    entry = find("data set", name)
+    name = entry["name"]
+    if entry["argument"] is None and argument is not None:
+        raise UsageError(f"the data set {name} takes nothing after a colon: type {name}")
+    if entry["argument"] is not None and not argument:
+        raise UsageError(f"the data set {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
+    known = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+    values: dict[str, float | int] = {}
+    for key, value in typed.items():
+        if key not in known:
+            raise _no_parameter(f"the data set {name}", key, known)
+        values[key] = _number(name, key, value, whole=isinstance(known[key], int))
+    return name, argument, values
+
+
+def open_noise(text: str) -> Noise:
+    """The noise that `text` ("asym", "matrix:confusions.csv", "column:worse") says; UsageError if none."""
+    name, argument = parse_noise(text)
+    cls = _load(find("noise", name))
+    return cls(argument) if argument is not None else cls()  # type: ignore[no-any-return]
+
+
+def parse_noise(text: str) -> tuple[str, str | None]:
+    """The name and the argument (None: none is taken) of a noise as typed, checked against its declaration."""
+    name, colon, rest = text.strip().partition(":")
+    entry = find("noise", name.strip())
+    name, takes = entry["name"], entry.get("argument")
+    if takes is None and colon:
+        raise UsageError(f"the noise {name} takes nothing after a colon: type {name}")
+    if takes is not None and not rest:
+        raise UsageError(f"the noise {name} needs a {takes}: type {name}:{takes}")
+    return name, rest if colon else None
+
+
+def check_parameters(entry: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
+    """The typed parameters of a method in their types, by the bounds of its declaration.
+
+    Raises UsageError for an unknown parameter (with the nearest) and for a value out of bounds (with the bounds).
+    """
+    known = {parameter["name"]: parameter for parameter in entry["parameters"]}
+    values = {}
+    for key, value in typed.items():
+        if key not in known:
+            raise _no_parameter(f"the method {entry['name']}", key, known)
+        values[key] = _checked(entry["name"], known[key], value)
+    return values
+
+
+def _no_parameter(owner: str, name: str, known: Iterable[str]) -> UsageError:
+    near = nearest(name, known)
+    meant = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(known) or 'none'}."
+    return UsageError(f"{owner} has no parameter {name!r}. {meant}")
+
+
+def _checked(owner: str, parameter: Mapping[str, Any], text: str) -> Any:
+    """One value by its parameter's rule: the torch-free twin of `Parameter.check`."""
+    default, name = parameter["default"], parameter["name"]
+    value: Any = text
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"{owner}[{name}={text}]: {name} must be true or false")
+        value = text.lower() == "true"
+    elif isinstance(default, int | float):
+        value = _number(owner, name, text, whole=isinstance(default, int), bounds=parameter["bounds"])
+    allowed = not parameter["choices"] or value in parameter["choices"]
+    low, high = parameter["low"], parameter["high"]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if low is not None:
+            allowed &= value > low if parameter["open_low"] else value >= low
+        if high is not None:
+            allowed &= value < high if parameter["open_high"] else value <= high
+    if not allowed:
+        raise UsageError(f"{owner}[{name}={text}] is out of bounds: {name} must be {parameter['bounds']}")
+    return value
+
+
+def _number(owner: str, name: str, text: str, *, whole: bool, bounds: str = "") -> float | int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf") or (whole and value != int(value)):
+        noun = "a whole number" if whole else "a number"
+        rule = f" {bounds}" if bounds.startswith("in ") else ""
+        raise UsageError(f"{owner}[{name}={text}]: {name} must be {noun}{rule}")
+    return int(value) if whole else value
+
+
+def _load(entry: Mapping[str, Any]) -> Any:
+    module = catalogue.load(entry["module"], entry["file"], entry["label"])
+    return getattr(module, entry["class"])
+
+
+def _all(kind: str) -> Declarations:
+    return _catalogue(_plugins, cache_folder())[KINDS[kind]]
+
+
+def cache_folder() -> Path:
+    """Where the harness keeps what it can always make again."""
+    named = os.environ.get("LNL_BENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("lnl-bench", appauthor=False)
+
+
+@lru_cache(maxsize=4)
+def _catalogue(files: tuple[str, ...], cache: Path) -> dict[str, Declarations]:
+    try:
+        kept = cache / "catalogue" / f"{catalogue.key(files)}.json"
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}") from error
+    try:
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        pass  # not there, or cut short: made again
+    found = _build(files)
+    _keep(kept, found)
+    return found
+
+
+def _build(files: Sequence[str]) -> dict[str, Declarations]:
+    """Have another process read all declarations: it may import torch, this one mustn't."""
+    sys.stderr.write("Reading the declarations of all methods (once for each change of them) ...\n")
+    program = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]);from bench.catalogue import main; main(sys.argv[2:])"
+    )
+    with tempfile.TemporaryDirectory(prefix="lnl-bench-") as folder:
+        target = Path(folder) / "catalogue.json"
+        command = [sys.executable, "-c", program, json.dumps([str(catalogue.HOME), *sys.path])]
+        done = subprocess.run([*command, str(target), *files], capture_output=True, text=True, check=False)
+        try:
+            answer = json.loads(target.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UsageError(f"the declarations of the methods can't be read: {last}") from None
+    if "error" in answer:
+        raise UsageError(answer["error"])
+    return dict(answer["catalogue"])
+
+
+def _keep(path: Path, found: Mapping[str, Any]) -> None:
+    """Keep a catalogue: whole or not at all, and not at all where the folder can't be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            json.dump(found, file, allow_nan=False)
+        Path(name).replace(path)
+        ages = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in ages[KEPT:]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        pass  # the next process reads the declarations again
