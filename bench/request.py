@@ -14,12 +14,35 @@ from bench.spec import Finite, Fraction, Seed
 MOST_SEEDS = 100_000
 
 IDENTITY = frozenset(
-    "methods dataset image_size noise rate seeds noise_seed draw labels imbalance train_size hold_out epochs batch_size "
-    "lr weight_decay optimizer schedule augment model precision protocol recipes".split()
+    [
+        "methods",
+        "dataset",
+        "image_size",
+        "noise",
+        "rate",
+        "seeds",
+        "noise_seed",
+        "draw",
+        "labels",
+        "imbalance",
+        "train_size",
+        "hold_out",
+        "epochs",
+        "batch_size",
+        "lr",
+        "weight_decay",
+        "optimizer",
+        "schedule",
+        "augment",
+        "model",
+        "precision",
+        "protocol",
+        "recipes",
+    ]
 )
 """Fields that can change what a run computes."""
 
-RUNTIME = frozenset("data_root download jobs device out boards when plugin format dry_run".split())
+RUNTIME = frozenset(["data_root", "download", "jobs", "device", "out", "boards", "when", "plugin", "format", "dry_run"])
 """Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
 
 

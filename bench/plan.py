@@ -1,0 +1,282 @@
+"""What the user typed -> the runs it asks for. Pure: everything looked up arrives as `Facts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench import recipes
+from bench.errors import UsageError, offenders
+from bench.names import Selected, select
+from bench.registry import check_parameters
+from bench.request import Request
+from bench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from datasets.interface import Protocol
+
+ALWAYS_GIVEN = frozenset({"noise_rate", "clean_labels"})
+"""Privileges that any noise can hand over: both are worked out from the labels themselves."""
+
+PROTOCOL_FIELDS = [
+    "model",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "nesterov",
+    "schedule",
+    "gradient_clip",
+    "augmentation",
+    "strong_augmentation",
+]
+TRAINING_FIELDS = frozenset(PROTOCOL_FIELDS) | {"optimizer"}
+
+OVERRIDES = {
+    "model": "model",
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "lr": "learning_rate",
+    "weight_decay": "weight_decay",
+    "optimizer": "optimizer",
+    "schedule": "schedule",
+    "augment": "augmentation",
+    "hold_out": "hold_out",
+}
+"""Options that replace what the protocol says, and the spec's fields that they set."""
+
+Unsuitable = Callable[[str, Mapping[str, Any], Mapping[str, Any]], str | None]
+"""Asked as unsuitable(method, parameters, fields of methods.interface.Setting): None, or why it can't run."""
+
+
+@dataclass(frozen=True)
+class NoiseFacts:
+    """One noise asked for: as typed, as recorded, and what it can hand over."""
+
+    typed: str
+    name: str
+    takes_rate: bool
+    gives_matrix: bool
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What planning must know of data, noise and machine; see `bench.facts` for how it is found out.
+
+    `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
+    "auto" means here. `methods` are the registry's declarations.
+    """
+
+    methods: Mapping[str, Mapping[str, Any]]
+    data_set: str
+    data_sha256: str
+    protocol: Protocol
+    classes: int
+    samples: int
+    image_shape: tuple[int, int, int]
+    noises: tuple[NoiseFacts, ...]
+    precision: str
+    device: str
+    cores: int
+    unsuitable: Unsuitable
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that a glob or `all` brought in and that can't run: why, and for which noise (None: for none)."""
+
+    method: str
+    reason: str
+    noise: str | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs asked for, each once, and what was left out."""
+
+    specs: tuple[RunSpec, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One method of the request, its typed parameters checked."""
+
+    selected: Selected
+    declaration: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """A method can't run under a noise, and why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def asked_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
+    """The methods that a request names. Raises UsageError for unknown names, parameters and values out of bounds.
+
+    A parameter given with a glob goes to every method that it matches, and each must have it.
+    """
+    return [
+        Asked(chosen, methods[chosen.name], check_parameters(methods[chosen.name], chosen.values))
+        for chosen in select(request.methods, methods)
+    ]
+
+
+def plan(request: Request, facts: Facts) -> Plan:
+    """The runs of a request, replicate by replicate, so that whatever is finished first can be compared.
+
+    Raises UsageError where a method named outright can't run, or where nothing can.
+    """
+    asked = asked_methods(request, facts.methods)
+    specs: list[RunSpec] = []
+    left_out: dict[LeftOut, None] = {}
+    for noise, rate in settings(request, facts):
+        firsts: dict[str, RunSpec] = {}
+        for method in asked:
+            try:
+                spec = first_run(request, facts, method, noise, rate)
+            except Refused as refused:
+                if method.selected.outright:
+                    raise UsageError(
+                        f"{method.selected.name} can't run here: {refused.reason}. Leave it out of --methods"
+                    ) from None
+                left_out[LeftOut(method.selected.name, refused.reason, noise.name, rate)] = None
+            else:
+                firsts.setdefault(spec.run_id, spec)
+        for seed in request.seeds:
+            seeds = {"seed": seed, "split_seed": seed, "noise_seed": noise_seed(request, seed)}
+            specs += [spec.model_copy(update=seeds) for spec in firsts.values()]
+    if not specs:
+        reasons = [f"{each.method}: {each.reason}" for each in left_out]
+        raise UsageError(
+            "none of the methods can run here. Try --methods all, or another --noise\n" + offenders(reasons)
+        )
+    return Plan(tuple(specs), tuple(left_out))
+
+
+def settings(request: Request, facts: Facts) -> Iterator[tuple[NoiseFacts, float | None]]:
+    """Every noise with every rate, each once; a noise without a rate takes part once."""
+    seen = set()
+    for noise in facts.noises:
+        for rate in dict.fromkeys(request.rate) if noise.takes_rate else (None,):
+            key = (noise.name, noise.sha256, rate)
+            if key not in seen:
+                seen.add(key)
+                yield noise, rate
+
+
+def noise_seed(request: Request, seed: int) -> int:
+    """The noise seed of a replicate: `--noise-seed`, or the run's own seed."""
+    return seed if request.noise_seed is None else request.noise_seed
+
+
+def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, rate: float | None) -> RunSpec:
+    """The spec of a method's first replicate under one noise; raises Refused where it can't run."""
+    declared = asked.declaration
+    given = ALWAYS_GIVEN | ({"transition_matrix"} if noise.gives_matrix else frozenset())
+    missing = sorted(set(declared["needs"]) - given)
+    if missing:
+        raise Refused(f"it needs {' and '.join(missing)}, which the noise {noise.name} can't give")
+    chosen = recipe(request, facts, asked, noise.name, rate)
+    parameters = {item["name"]: item["default"] for item in declared["parameters"]}
+    parameters |= {name: typed(parameters[name], value) for name, value in chosen.values.items()}
+    parameters |= asked.values
+    fields = training(request, facts, chosen)
+    if declared["weight_decay"] is not None:
+        fields["weight_decay"] = declared["weight_decay"]
+    if declared["may_be_unsuitable"]:
+        ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
+    seed = request.seeds[0]
+    return RunSpec(
+        protocol=request.protocol,
+        method=declared["name"],
+        method_version=declared["version"],
+        parameters=dict(sorted(parameters.items())),
+        privileges=tuple(sorted({*declared["needs"], *chosen.privileges})),
+        data_set=facts.data_set,
+        data_sha256=facts.data_sha256,
+        train_size=request.train_size,
+        imbalance=request.imbalance,
+        image_size=request.image_size,
+        noise=noise.name,
+        rate=rate,
+        draw=request.draw,
+        noise_seed=noise_seed(request, seed),
+        noise_sha256=noise.sha256,
+        split_seed=seed,
+        seed=seed,
+        precision=facts.precision,
+        **fields,
+    )
+
+
+def typed(default: Any, value: Any) -> Any:
+    """A recipe's value in its parameter's type, so that 1 and 1.0 make one run."""
+    return float(value) if isinstance(default, float) else value
+
+
+def recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float | None) -> recipes.Chosen:
+    """The recipe that a method runs with; under `--protocol paper` raises Refused where none was published."""
+    protocol = facts.protocol
+    model = request.model or (protocol.model if request.protocol == "shared" else None)
+    known = recipes.candidates(asked.declaration["recipes"], protocol.recipes_from, model)
+    if request.protocol == "paper":
+        known = [each for each in known if each["training"]]
+        if not known:
+            raise Refused(f"no training settings are published for it on {protocol.recipes_from}")
+    if request.recipes == "published":
+        return recipes.published(known, noise, rate)
+    return recipes.plain(known)
+
+
+def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str, Any]:
+    """The spec's training fields: the data set's, under `--protocol paper` the recipe's, and what was typed."""
+    fields: dict[str, Any] = {name: getattr(facts.protocol, name) for name in PROTOCOL_FIELDS}
+    fields |= {"optimizer": "sgd", "hold_out": 0.1}
+    if request.protocol == "paper":
+        if chosen.recipe is None:
+            raise Refused(f"its settings on {facts.protocol.recipes_from} are published for other noise only")
+        published = chosen.recipe["training"]
+        own_model = {"model": chosen.recipe["model"]} if chosen.recipe["model"] else {}
+        fields |= own_model | {name: value for name, value in published.items() if name in TRAINING_FIELDS}
+        fields["hold_out"] = 0.0
+    for option, name in OVERRIDES.items():
+        value = getattr(request, option)
+        if value is not None:
+            fields[name] = value
+    return fields
+
+
+def ask_method(
+    facts: Facts,
+    name: str,
+    parameters: Mapping[str, Any],
+    noise: NoiseFacts,
+    rate: float | None,
+    fields: Mapping[str, Any],
+    given: frozenset[str],
+) -> None:
+    """Ask a method that may be unsuitable; raises Refused with its reason."""
+    setting = {
+        "data_set": facts.data_set,
+        "noise": noise.name,
+        "rate": rate,
+        "classes": facts.classes,
+        "samples": facts.samples,
+        "image_shape": facts.image_shape,
+        "epochs": fields["epochs"],
+        "batch_size": fields["batch_size"],
+        "augmentation": fields["augmentation"],
+        "given": given,
+    }
+    reason = facts.unsuitable(name, parameters, setting)
+    if reason is not None:
+        raise Refused(reason)
