@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ALWAYS_GIVEN = frozenset({"noise_rate", "clean_labels"})
 """Privileges that any noise can hand over: both are worked out from the labels themselves."""
 
-PROTOCOL_FIELDS = [
+PROTOCOL_FIELDS = (
     "model",
     "epochs",
     "batch_size",
@@ -31,7 +31,7 @@ PROTOCOL_FIELDS = [
     "gradient_clip",
     "augmentation",
     "strong_augmentation",
-]
+)
 TRAINING_FIELDS = frozenset(PROTOCOL_FIELDS) | {"optimizer"}
 
 OVERRIDES = {

@@ -14,7 +14,7 @@ from bench.spec import Finite, Fraction, Seed
 MOST_SEEDS = 100_000
 
 IDENTITY = frozenset(
-    [
+    {
         "methods",
         "dataset",
         "image_size",
@@ -38,11 +38,24 @@ IDENTITY = frozenset(
         "precision",
         "protocol",
         "recipes",
-    ]
+    }
 )
 """Fields that can change what a run computes."""
 
-RUNTIME = frozenset(["data_root", "download", "jobs", "device", "out", "boards", "when", "plugin", "format", "dry_run"])
+RUNTIME = frozenset(
+    {
+        "data_root",
+        "download",
+        "jobs",
+        "device",
+        "out",
+        "boards",
+        "when",
+        "plugin",
+        "format",
+        "dry_run",
+    }
+)
 """Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
 
 

@@ -1,0 +1,214 @@
+"""The command line: names the options, calls the commands, and turns what went wrong into one line and a code.
+
+Standard output carries the result only; progress and notes go to standard error. Exit codes: 0 every run asked for
+has a result; 1 some run failed; 2 the request was wrong, and nothing was run or written; 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from bench import __version__
+from bench.errors import UsageError
+
+EXIT_WRONG_REQUEST = 2
+EXIT_INTERRUPTED = 130
+
+WHAT = Group("What is compared", sort_key=1)
+PROTOCOL = Group("What the protocol sets, for all methods alike", sort_key=2)
+WHERE = Group("Where and how it runs; none of this changes a result", sort_key=3)
+
+Texts = list[str] | None
+Text = str | None
+Format = Annotated[Literal["md", "csv", "json"], Parameter(group=WHERE, help="Form of the result.", negative="")]
+Plugins = Annotated[
+    Texts, Parameter(group=WHERE, help="File with methods or data sets of your own. Repeatable.", negative="")
+]
+
+app = App(
+    name="lnl-bench",
+    help="The label-noise benchmark: one command from noisy labels to a leaderboard that states how sure it is.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    default_parameter=Parameter(negative="", show_default=False),
+    suppress_keyboard_interrupt=False,
+)
+
+
+def _what(text: str) -> Parameter:
+    return Parameter(group=WHAT, help=text)
+
+
+def _protocol(text: str) -> Parameter:
+    return Parameter(group=PROTOCOL, help=text)
+
+
+def _where(text: str) -> Parameter:
+    return Parameter(group=WHERE, help=text)
+
+
+@app.command
+def run(
+    *,
+    methods: Annotated[Texts, _what("Names, globs or all: ce,gce[q=0.5],anl*. Default: all.")] = None,
+    dataset: Annotated[Text, _what("Data set: digits, cifar10, table:index.csv, ... Default: digits.")] = None,
+    noise: Annotated[Texts, _what("Noises: sym,asym,matrix:FILE,column:NAME. Default: sym.")] = None,
+    rate: Annotated[Texts, _what("Noise rates, 0 to 1: 0.2,0.4. Default: 0.4.")] = None,
+    seeds: Annotated[Text, _what("5: seeds 0 to 4. 5:8: seeds 5, 6, 7. Default: 5.")] = None,
+    noise_seed: Annotated[Text, _what("One noise seed for all runs. Default: each run's seed.")] = None,
+    draw: Annotated[
+        Text, _what("exact: counts as the rate says. multinomial: independent draws. Default: exact.")
+    ] = None,
+    labels: Annotated[Text, _what("Noisy labels from a file that `show noise --save-labels` wrote.")] = None,
+    imbalance: Annotated[Text, _what("Long tail: smallest class size divided by the largest.")] = None,
+    train_size: Annotated[Text, _what("Train on this many images, drawn by class.")] = None,
+    image_size: Annotated[Text, _what("Bring images to this many pixels a side.")] = None,
+    protocol: Annotated[Text, _protocol("shared: one for all. paper: each method's own. Default: shared.")] = None,
+    recipes: Annotated[
+        Text, _protocol("plain: one setting for any noise. published: by noise. Default: plain.")
+    ] = None,
+    hold_out: Annotated[
+        Text, _protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")
+    ] = None,
+    epochs: Annotated[Text, _protocol("Epochs.")] = None,
+    batch_size: Annotated[Text, _protocol("Images in a batch.")] = None,
+    lr: Annotated[Text, _protocol("Learning rate.")] = None,
+    weight_decay: Annotated[Text, _protocol("Weight decay, but for methods with a penalty of their own.")] = None,
+    optimizer: Annotated[Text, _protocol("sgd, adam or adamw.")] = None,
+    schedule: Annotated[
+        Text, _protocol("cosine, constant, step:40,80@0.1, exponential:0.97, cosine-restarts:10.")
+    ] = None,
+    augment: Annotated[Text, _protocol("Augmentation, such as crop4+flip, or none.")] = None,
+    model: Annotated[Text, _protocol("Backbone; see `list models`.")] = None,
+    precision: Annotated[Text, _protocol("auto, fp32, bf16 or fp16. Default: auto.")] = None,
+    data_root: Annotated[Text, _where("Folder that data sets lie in.")] = None,
+    download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
+    jobs: Annotated[Text, _where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None,
+    device: Annotated[Text, _where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None,
+    out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,
+    boards: Annotated[Text, _where("Folder of the leaderboards. Default: leaderboards.")] = None,
+    when: Annotated[Text, _where("Train what is missing, always, never, or what failed. Default: missing.")] = None,
+    plugin: Plugins = None,
+    format: Annotated[Text, _where("Form of the result: md, csv or json. Default: md.")] = None,
+    dry_run: Annotated[bool, _where("Print the plan and train nothing.")] = False,
+) -> int:
+    """Train every run asked for that has no record yet, and write the leaderboard.
+
+    Lists are comma-separated; an option may be repeated.
+    """
+    options = {name: value for name, value in locals().items() if value is not None}
+    from bench.commands.run import run_command
+
+    return run_command(options)
+
+
+@app.command
+def report(
+    *,
+    out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,
+    records: Annotated[Texts, _where("Record files (.jsonl, record.json) instead of --out. Repeatable.")] = None,
+    boards: Annotated[Text, _where("Folder to write leaderboards to. Default: leaderboards.")] = None,
+    select: Annotated[
+        Literal["last", "last10", "holdout", "best-test"],
+        _what("Which epoch counts. best-test looks at clean test labels. Default: last."),
+    ] = "last",
+    format: Format = "md",
+) -> int:
+    """Write the leaderboards of the records that are there; train nothing."""
+    from bench.commands.report import report_command
+
+    return report_command(out, records, boards, select, format)
+
+
+@app.command(name="list")
+def list_(
+    what: Literal["methods", "datasets", "noises", "models"],
+    /,
+    *,
+    plugin: Plugins = None,
+    format: Annotated[Literal["text", "json"], _where("Form of the result. Default: text.")] = "text",
+) -> int:
+    """List what there is: methods, datasets, noises or models."""
+    from bench.commands.listing import list_command
+
+    return list_command(what, plugin or [], format)
+
+
+@app.command
+def show(
+    what: Literal["method", "dataset", "noise", "run"],
+    name: str,
+    /,
+    *,
+    dataset: Annotated[str, _what("The noise's data set. Default: digits.")] = "digits",
+    rate: Annotated[Text, _what("The noise's rate. Default: 0.4.")] = None,
+    seed: Annotated[Text, _what("The noise seed, which is the split's too. Default: 0.")] = None,
+    draw: Annotated[Literal["exact", "multinomial"], _what("How labels are drawn. Default: exact.")] = "exact",
+    save_labels: Annotated[Text, _where("Write the noisy labels to this file, for `run --labels`.")] = None,
+    data_root: Annotated[Text, _where("Folder that data sets lie in.")] = None,
+    download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
+    out: Annotated[str, _where("Folder of the records. Default: runs.")] = "runs",
+    plugin: Plugins = None,
+    format: Annotated[Literal["text", "json"], _where("Form of the result. Default: text.")] = "text",
+) -> int:
+    """Show one method, data set, noise or run in full."""
+    options = {name: value for name, value in locals().items() if value is not None}
+    from bench.commands.showing import show_command
+
+    return show_command(**options)
+
+
+@app.command
+def doctor(*, format: Annotated[Literal["text", "json"], _where("Form of the result. Default: text.")] = "text") -> int:
+    """Say what this machine and installation have: device, precision, threads, folders, versions."""
+    from bench.commands.doctor import doctor_command
+
+    return doctor_command(format)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line; returns the exit code. Errors that a user can mend are one or two lines."""
+    try:
+        code = app(arguments, print_error=False, exit_on_error=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        return _wrong(_in_words(error))
+    except UsageError as error:
+        return _wrong(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; keep the interpreter from flushing into the closed pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if _is_data_error(error):
+            return _wrong(str(error))
+        raise
+
+
+def _wrong(message: str) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return EXIT_WRONG_REQUEST
+
+
+def _is_data_error(error: Exception) -> bool:
+    """Whether this is a DataError, asked without importing `datasets` (and NumPy) for every mistake."""
+    interface: Any = sys.modules.get("datasets.interface")
+    return interface is not None and isinstance(error, interface.DataError)
+
+
+def _in_words(error: CycloptsError) -> str:
+    """cyclopts' own message on one line, and where to read on."""
+    command = " ".join(error.command_chain or ())
+    text = " ".join(str(error).split())
+    return f"{text} See: python -m bench {f'{command} ' if command else ''}--help"
