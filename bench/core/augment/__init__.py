@@ -1,0 +1,137 @@
+"""Named augmentations, drawn per image ahead of time and applied to a whole batch on the device.
+
+A name is "none" or steps joined with "+":
+
+    cropN        zero-pad N pixels and crop back (crop4: the usual one for CIFAR)
+    flip         mirror left and right with probability 1/2
+    rotateD      rotate by a uniform angle within D degrees
+    randaugment  two random operations of random strength, see bench.core.augment.randaugment
+    cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
+
+Steps act in this order however the name lists them, each at most once; `canonical` writes the one name that is part
+of a run's identity. An earlier step's draws don't depend on the later ones: "crop4" and "crop4+flip" crop alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from bench.core.augment.randaugment import RandAugment
+from bench.core.augment.steps import Crop, Cutout, Draws, Flip, Rotate, Size, Step
+from bench.core.images import ImageStore
+from bench.errors import UsageError, nearest
+
+__all__ = ["KINDS", "Augmentation", "canonical", "pipeline"]
+
+
+class Augmentation:
+    """A pipeline of steps. `name` is canonical; `pad` is the least that the ImageStore needs."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+        self.name = "+".join(step.name for step in steps) or "none"
+        self.crop = next((step for step in steps if isinstance(step, Crop)), None)
+        self.pad = self.crop.margin if self.crop else 0
+
+    def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
+        """Every random number for n images of `size` (height, width): CPU tensors by name, first axis n.
+
+        Empty for "none". A batch's part of them is what `apply` takes.
+        """
+        drawn: dict[str, Tensor] = {}
+        for step in self.steps:
+            drawn |= step.draws(n, size, generator)
+        return drawn
+
+    def apply(self, store: ImageStore, index: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The images `index` (B,) augmented by `draws` (first axis B, on the store's device) and normalised.
+
+        Returns (B, C, H, W) of `dtype` in channels_last memory format. A function of its tensors alone: nothing is
+        drawn, no shape depends on data and the host never waits. The store's padding must be `pad` or more.
+        """
+        pixels = self.gather(store, index, draws)
+        for step in self.steps:
+            pixels = step.pixels(pixels, draws)
+        images = store.normalise(pixels)
+        for step in self.steps:
+            images = step.normalised(images, draws)
+        return images.to(dtype)
+
+    def apply_mask(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
+        """Masks that follow the images: the geometric steps alone, uint8 (B, H, W, C), unnormalised.
+
+        `store` holds masks as uint8 images (N, H, W, C), such as 0 and 1 or class ids, with the images' padding.
+        """
+        masks = self.gather(store, index, draws)
+        for step in self.steps:
+            masks = step.masks(masks, draws)
+        return masks
+
+    def gather(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
+        """The batch's crops (or whole images), uint8 (B, H, W, C)."""
+        if self.crop is None:
+            return store.centre(index)
+        spare = store.pad - self.crop.margin
+        if spare < 0:
+            raise UsageError(f"{self.name} needs images padded by {self.pad} pixels, not {store.pad}.")
+        down, right = draws["crop.down"], draws["crop.right"]
+        return store.crops(index, down + spare, right + spare) if spare else store.crops(index, down, right)
+
+
+KINDS: dict[str, tuple[str, Callable[[str, int | None], Step]]] = {
+    "crop": ("N pixels, 1 or more", lambda name, number: Crop(name, number or 0)),
+    "flip": ("", lambda name, number: Flip(name)),
+    "rotate": ("N degrees, 1 to 180", lambda name, number: Rotate(name, number or 0)),
+    "randaugment": ("", lambda name, number: RandAugment(name)),
+    "cutout": ("nothing or N pixels, 1 or more", lambda name, number: Cutout(name, number)),
+}
+"""Kinds of steps in the order in which they act: what number may follow, and how one is made."""
+
+EXAMPLES = ("none", "crop4", "flip", "rotate20", "randaugment", "cutout", "cutout16")
+
+
+def pipeline(name: str) -> Augmentation:
+    """The augmentation called `name`, such as "crop4+flip". Raises UsageError on a step that doesn't exist."""
+    texts = [text.strip().lower() for text in name.split("+")]
+    if texts == ["none"]:
+        return Augmentation(())
+    if "none" in texts:
+        raise UsageError(f'augmentation "{name}": none stands alone. Leave it out, or type --augment none.')
+    steps: dict[str, Step] = {}
+    for text in texts:
+        kind, step = parse(text, name)
+        if kind in steps:
+            raise UsageError(f'augmentation "{name}" has {kind} more than once: each step acts once, leave one out.')
+        steps[kind] = step
+    return Augmentation([steps[kind] for kind in KINDS if kind in steps])
+
+
+def canonical(name: str) -> str:
+    """The one name of an augmentation, as a run's identity holds it: "Flip + crop04" -> "crop4+flip"."""
+    return pipeline(name).name
+
+
+def parse(text: str, whole: str) -> tuple[str, Step]:
+    """One step's text -> its kind and the step."""
+    match = re.fullmatch(r"([a-z]+)(\d*)", text)
+    kind = match[1] if match else text
+    if match is None or kind not in KINDS:
+        close = nearest(text, EXAMPLES) or list(EXAMPLES)
+        raise UsageError(
+            f'no augmentation step "{text}" in "{whole}"; did you mean {" or ".join(close)}?\n'
+            f"Steps, joined with +: none, cropN, flip, rotateN, randaugment, cutout, cutoutN."
+        )
+    rule, make = KINDS[kind]
+    number = int(match[2]) if match[2] else None
+    if rule == "" and number is not None:
+        raise UsageError(f'augmentation step "{text}" takes no number: type {kind}.')
+    optional = rule.startswith("nothing")
+    if rule and not (number is None and optional):
+        most = 180 if kind == "rotate" else 1024
+        if number is None or not 1 <= number <= most:
+            raise UsageError(f'augmentation step "{text}": {kind} is followed by {rule}, such as {kind}4.')
+    return kind, make(kind if number is None else f"{kind}{number}", number)
