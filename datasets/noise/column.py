@@ -1,0 +1,44 @@
+"""Labels that the data set brings beside the clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from datasets.interface import DataError, Labels
+from datasets.noise.interface import Noise, NoiseFacts
+
+
+class Column(Noise):
+    """A further column of labels, such as those of one annotator: real noise, without a rate or a matrix."""
+
+    name = "column"
+    summary = "labels that stand in a further column of the data set"
+    source = "the data set's own"
+    takes_rate = False
+    argument = "NAME"
+
+    def matrix(self, facts: NoiseFacts, rate: float | None) -> None:
+        self.checked_rate(rate)
+        self._find(facts.columns, facts.data_set)
+
+    def origin(self, facts: NoiseFacts) -> str:
+        return f"column {self.argument_value} of {facts.data_set}"
+
+    def convention(self, facts: NoiseFacts) -> str:
+        return f"column {self.argument_value}"
+
+    def labels(self, columns: Mapping[str, Labels]) -> Labels:
+        self._find(tuple(columns), "the data set")
+        return columns[self.argument_value]
+
+    def _find(self, known: tuple[str, ...], data_set: str) -> None:
+        if self.argument_value in known:
+            return
+        if not known:
+            raise DataError(f"There is no column {self.argument_value!r}: {data_set} has no further label columns.")
+        likely = get_close_matches(self.argument_value, known, n=3, cutoff=0.5) or list(known[:3])
+        raise DataError(
+            f"There is no label column {self.argument_value!r} in {data_set}. "
+            f"Type --noise column:{likely[0]}" + "".join(f" or column:{each}" for each in likely[1:]) + "."
+        )

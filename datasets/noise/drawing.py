@@ -1,0 +1,151 @@
+"""Draws noisy labels from a transition matrix: a function of (clean labels, matrix, seed), nested in the rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from datasets.interface import DataError, Labels
+from datasets.noise.captions import caption
+from datasets.noise.interface import Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
+from datasets.randomness import uniforms
+from datasets.rounding import half_up, largest_remainder, ranks
+
+DRAWS = ("exact", "multinomial")
+
+
+def corrupt(
+    noise: Noise,
+    clean: Labels,
+    facts: NoiseFacts,
+    rate: float | None,
+    seed: int,
+    draw: str = "exact",
+    columns: Mapping[str, Labels] | None = None,
+) -> NoisyLabels:
+    """Noisy labels: the same for every method, every machine and every order of calls.
+
+    Args:
+        clean: the clean labels (N,) of the whole draw, before any hold-out.
+        rate: share from 0 to 1; None for a noise without one.
+        draw: "exact" (see `draw_exact`) or "multinomial" (see `draw_independent`).
+        columns: further labels (N,) of the same images, for `column:NAME`.
+
+    Raises:
+        DataError: a rate, a data set or labels that this noise can't do.
+    """
+    if draw not in DRAWS:
+        raise DataError(f"There is no draw {draw!r}. Type --draw exact or --draw multinomial.")
+    classes = len(facts.classes)
+    checked_labels(clean, classes, "The clean labels")
+    rate = noise.checked_rate(rate) if noise.takes_rate or rate is not None else None
+    matrix = noise.matrix(facts, rate)
+    if matrix is None:
+        labels = noise.labels(columns or {})
+        if labels is None:
+            raise DataError(f"Noise {noise.name!r} has neither a matrix nor labels.")
+        return given(labels, clean, classes, noise.origin(facts), noise.convention(facts))
+    labels = (draw_exact if draw == "exact" else draw_independent)(clean, matrix, seed)
+    share = realised_rate(labels, clean)
+    return NoisyLabels(
+        labels=labels,
+        matrix=matrix,
+        pairs=noise.pairs(facts),
+        source=noise.origin(facts),
+        realised_rate=share,
+        sha256=label_hash(labels),
+        caption=caption(noise, facts, matrix, rate, share),
+    )
+
+
+def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -> NoisyLabels:
+    """Labels that somebody brings, checked: one for each image, all of them classes. Raises DataError."""
+    if labels.shape != clean.shape:
+        raise DataError(f"{source}: {labels.size} labels for {clean.size} training images. It needs one for each.")
+    checked_labels(labels, classes, source)
+    share = realised_rate(labels, clean)
+    return NoisyLabels(
+        labels=labels.astype(np.int64),
+        matrix=None,
+        pairs=(),
+        source=source,
+        realised_rate=share,
+        sha256=label_hash(labels),
+        caption=caption(name, realised=share),
+    )
+
+
+def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
+    """Exactly as many labels of each kind as the matrix says, up to rounding.
+
+    Of the n_c images of class c, n_c * (1 - T_cc) get a wrong label, rounded to the nearest whole number, halves upwards;
+    these are split over the other classes by largest remainder, ties in a random order of the row. So every count is
+    its quota n_c * T_cj rounded down or up, rows are exact, and the number of wrong labels never falls as the rate
+    rises. (Largest remainders over the whole row at once would let it fall now and then.)
+
+    Which images are wrong: the first of their class by a random number that depends on nothing but seed and position.
+    So the wrong ones at a lower rate are a subset. They are given the other classes in turn, in the row's random order:
+    where the matrix spreads evenly over some classes (symmetric noise, pairs) an image also keeps its wrong label as
+    the rate rises. Other matrices have no rate, so nothing is lost there.
+    """
+    classes = len(matrix)
+    turn = uniforms(seed, "noise/classes", classes * classes).reshape(classes, classes)
+    sizes = np.bincount(clean, minlength=classes)
+    wrong = half_up(sizes * (1 - np.diag(matrix)))
+    quotas = sizes[:, None] * matrix
+    np.fill_diagonal(quotas, 0.0)
+    counts = largest_remainder(quotas, wrong, turn)
+
+    drawn = uniforms(seed, "noise/images", len(clean))
+    flipped = np.flatnonzero(ranks(clean, drawn) < wrong[clean])
+    flipped = flipped[np.lexsort((drawn[flipped], clean[flipped]))]
+    row, target = (np.repeat(ids, counts.ravel()) for ids in np.indices(counts.shape).reshape(2, -1))
+    # one of each class in turn: the first of every class come before the second ones
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
+    labels = clean.astype(np.int64)
+    labels[flipped] = target[np.lexsort((turn[row, target], nth, row))]
+    return labels
+
+
+def draw_independent(clean: Labels, matrix: Matrix, seed: int) -> Labels:
+    """Each label drawn on its own: wrong where a first random number lies below 1 - T_cc, which one by a second.
+
+    Both numbers depend on nothing but seed and position, so here too wrong labels are nested in the rate, and stay what
+    they are where the rate only scales what lies off the diagonal.
+    """
+    classes = len(matrix)
+    wrong = uniforms(seed, "noise/images", len(clean)) < 1 - np.diag(matrix)[clean]
+    others = matrix.copy()
+    np.fill_diagonal(others, 0.0)
+    cumulated = np.cumsum(others, axis=1)
+    labels = clean.astype(np.int64)
+    second = uniforms(seed, "noise/targets", len(clean))
+    places = np.flatnonzero(wrong)
+    places = places[np.argsort(clean[places], kind="stable")]
+    ends = np.cumsum(np.bincount(clean[places], minlength=classes))
+    for each, chosen in enumerate(np.split(places, ends[:-1])):
+        total = cumulated[each, -1]
+        if len(chosen) and total > 0:
+            # never beyond the last class that has a probability, whatever rounding does
+            last = np.flatnonzero(others[each])[-1]
+            target = np.searchsorted(cumulated[each] / total, second[chosen], side="right")
+            labels[chosen] = np.minimum(target, last)
+    return labels
+
+
+def realised_rate(labels: Labels, clean: Labels) -> float:
+    """The share of labels that differ from the clean ones; 0 where there are none."""
+    return float(np.mean(labels != clean)) if len(clean) else 0.0
+
+
+def checked_labels(labels: Labels, classes: int, what: str) -> None:
+    """Raise DataError unless `labels` are integers (N,) from 0 to classes - 1; names at most ten that aren't."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataError(f"{what}: not a list of class ids, but {labels.ndim} axes of {labels.dtype} values.")
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(outside):
+        lines = [f"  position {place}: {labels[place]}" for place in outside[:10]]
+        if len(outside) > 10:
+            lines.append(f"  ... and {len(outside) - 10} more")
+        raise DataError(f"{what}: class ids go from 0 to {classes - 1}. These don't:\n" + "\n".join(lines))

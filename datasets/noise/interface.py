@@ -1,0 +1,127 @@
+"""What a noise is: a name that carries the convention, and a transition matrix or labels that are given. NumPy only."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.interface import AsymmetricPairs, DataError, Description, Labels
+
+Matrix = NDArray[np.float64]
+Flips = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class NoiseFacts:
+    """What a noise may know of a data set: declarations, no labels and no images.
+
+    `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have.
+    """
+
+    classes: tuple[str, ...]
+    pairs: AsymmetricPairs | None = None
+    superclasses: tuple[int, ...] | None = None
+    columns: tuple[str, ...] = ()
+    data_set: str = "this data set"
+
+    @classmethod
+    def of(cls, description: Description) -> NoiseFacts:
+        """The facts that a data set's description holds."""
+        return cls(
+            classes=description.classes,
+            pairs=description.pairs,
+            superclasses=description.superclasses,
+            columns=description.columns,
+            data_set=description.name,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """Labels as a method meets them, and where they come from.
+
+    `labels` is int64 (N,); `matrix` the float64 (K, K) matrix that they were drawn from (row: clean class), None for
+    labels that were given; `pairs` the (clean, noisy) class pairs that it flips, where it is made of pairs.
+    `realised_rate` is the share of labels that differ from the clean ones; `sha256` is `label_hash(labels)`.
+    """
+
+    labels: Labels
+    matrix: Matrix | None
+    pairs: Flips
+    source: str
+    realised_rate: float
+    sha256: str
+    caption: str
+
+
+class Noise(ABC):
+    """One file per noise; the harness finds the class by its file, nobody registers it.
+
+    `argument` says what follows the colon in `name:ARGUMENT` (None: nothing may). A subclass checks its argument in the
+    constructor, as far as that needs no data set.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    takes_rate: ClassVar[bool] = True
+    argument: ClassVar[Literal["FILE", "NAME"] | None] = None
+
+    def __init__(self, argument: str | None = None) -> None:
+        if self.argument is None and argument is not None:
+            raise DataError(f"Noise {self.name!r} takes nothing after a colon. Type --noise {self.name}.")
+        if self.argument is not None and not argument:
+            what = "a file" if self.argument == "FILE" else "a column's name"
+            raise DataError(f"Noise {self.name!r} needs {what}. Type --noise {self.name}:{self.argument}.")
+        self.argument_value = argument or ""
+
+    @abstractmethod
+    def matrix(self, facts: NoiseFacts, rate: float | None) -> Matrix | None:
+        """The transition matrix, float64 (K, K), T[i, j] = P(noisy = j | clean = i); None where labels are given.
+
+        Raises DataError for a rate or a data set that this noise can't do.
+        """
+
+    def pairs(self, facts: NoiseFacts) -> Flips:
+        """The (clean, noisy) class pairs, for noise that is made of pairs."""
+        return ()
+
+    def origin(self, facts: NoiseFacts) -> str:
+        """The literature (or file) that the matrix follows on this data set."""
+        return self.source
+
+    def convention(self, facts: NoiseFacts) -> str:
+        """What a caption adds to the rate, such as "the true class included"; empty where the rate says all."""
+        return ""
+
+    def labels(self, columns: Mapping[str, Labels]) -> Labels | None:
+        """Labels (N,) that are given instead of drawn; None for noise with a matrix."""
+        return None
+
+    def file_hash(self) -> str | None:
+        """SHA-256 (hex) of the file that this noise reads; None for noise that its name and a rate say in full."""
+        return None
+
+    def checked_rate(self, rate: float | None) -> float:
+        """`rate` as a float in [0, 1]; 0 for a noise that has none. Raises DataError for every other combination."""
+        if not self.takes_rate:
+            if rate is not None:
+                raise DataError(f"Noise {self.name!r} has no rate, it is what it is. Leave out --rate {rate:g}.")
+            return 0.0
+        if rate is None:
+            raise DataError(f"Noise {self.name!r} needs a rate, a share from 0 to 1. Type --rate 0.4.")
+        if not 0 <= rate <= 1:  # also refuses NaN
+            raise DataError(f"A noise rate of {rate:g} is impossible: it is a share, from 0 to 1. Type --rate 0.4.")
+        return float(rate)
+
+
+def label_hash(labels: Labels) -> str:
+    """SHA-256 (hex) over the labels as little-endian int64 bytes."""
+    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").tobytes()).hexdigest()
