@@ -199,7 +199,7 @@ def _data_set(cls: Any) -> dict[str, Any]:
 
 
 def _noise(cls: Any) -> dict[str, Any]:
-    return _common(cls)
+    return _common(cls) | {"argument": cls.argument, "takes_rate": cls.takes_rate}
 
 
 def _add(entries: dict[str, Any], kind: str, entry: dict[str, Any], label: str) -> None:

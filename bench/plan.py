@@ -152,7 +152,7 @@ def plan(request: Request, facts: Facts) -> Plan:
             else:
                 firsts.setdefault(spec.run_id, spec)
         for seed in request.seeds:
-            seeds = {"seed": seed, "split_seed": seed, "noise_seed": noise_seed(request, seed)}
+            seeds = {"seed": seed, "split_seed": split_seed(request, seed), "noise_seed": noise_seed(request, seed)}
             specs += [spec.model_copy(update=seeds) for spec in firsts.values()]
     if not specs:
         reasons = [f"{each.method}: {each.reason}" for each in left_out]
@@ -175,7 +175,14 @@ def settings(request: Request, facts: Facts) -> Iterator[tuple[NoiseFacts, float
 
 def noise_seed(request: Request, seed: int) -> int:
     """The noise seed of a replicate: `--noise-seed`, or the run's own seed."""
-    return seed if request.noise_seed is None else request.noise_seed
+    if request.noise_seed is not None:
+        return request.noise_seed
+    return seed if request.labels is None else 0
+
+
+def split_seed(request: Request, seed: int) -> int:
+    """The split's seed: the run's own, but the noise seed under `--labels`, whose labels belong to one split."""
+    return seed if request.labels is None else noise_seed(request, seed)
 
 
 def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, rate: float | None) -> RunSpec:
@@ -211,7 +218,7 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         draw=request.draw,
         noise_seed=noise_seed(request, seed),
         noise_sha256=noise.sha256,
-        split_seed=seed,
+        split_seed=split_seed(request, seed),
         seed=seed,
         precision=facts.precision,
         **fields,

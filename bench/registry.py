@@ -33,6 +33,7 @@ __all__ = [
     "check_parameters",
     "data_sets",
     "find",
+    "keep",
     "load_method",
     "load_plugins",
     "methods",
@@ -242,7 +243,7 @@ def _catalogue(files: tuple[str, ...], cache: Path) -> dict[str, Declarations]:
     except (OSError, ValueError):
         pass  # not there, or cut short: made again
     found = _build(files)
-    _keep(kept, found)
+    keep(kept, found, KEPT)
     return found
 
 
@@ -266,16 +267,16 @@ def _build(files: Sequence[str]) -> dict[str, Declarations]:
     return dict(answer["catalogue"])
 
 
-def _keep(path: Path, found: Mapping[str, Any]) -> None:
-    """Keep a catalogue: whole or not at all, and not at all where the folder can't be written."""
+def keep(path: Path, value: Mapping[str, Any], most: int) -> None:
+    """Keep JSON in the cache, and the newest `most` files beside it: whole, or not at all in a read-only folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(number, "w", encoding="utf-8") as file:
-            json.dump(found, file, allow_nan=False)
+            json.dump(value, file, allow_nan=False)
         Path(name).replace(path)
         ages = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in ages[KEPT:]:
+        for old in ages[most:]:
             old.unlink(missing_ok=True)
     except OSError:
-        pass  # the next process reads the declarations again
+        pass  # looked up again next time

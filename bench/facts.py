@@ -1,0 +1,239 @@
+"""Looks up what planning must know: the data set's facts, the noise's, the machine's. Names first, then data.
+
+What only the images tell (how many, how large) is kept in a sidecar in the cache folder, named by the data's content
+hash, so that only the first plan on new data reads images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import machine, registry
+from bench.errors import UsageError, nearest
+from bench.names import parse_call
+from bench.plan import Facts, NoiseFacts, asked_methods
+from bench.request import Request
+
+if TYPE_CHECKING:
+    from datasets.interface import Data, DataSet, Description, Options, Progress
+    from datasets.noise import Noise
+
+SIDECAR_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What only the data knows: training images in each class, image shape (H, W, C), further label columns."""
+
+    counts: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    columns: tuple[str, ...]
+
+
+def check_names(request: Request) -> None:
+    """Every mistake that shows without data: unknown names and parameters, values out of bounds, missing devices.
+
+    Raises UsageError. Cheap: no NumPy, and no torch unless an option that only torch can judge was typed.
+    """
+    registry.load_plugins(request.plugin)
+    asked_methods(request, registry.methods())
+    registry.parse_data_set(request.dataset)
+    for text in request.noise:
+        registry.parse_noise(text)
+    if request.model is not None:
+        check_model(request.model)
+    if request.labels is not None and not Path(request.labels).is_file():
+        raise UsageError(
+            f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
+        )
+    for file in (request.out, request.boards):
+        if Path(file).exists() and not Path(file).is_dir():
+            raise UsageError(f"{file} is a file, and a folder is needed: give another --out or --boards")
+    machine.resolve_precision(request.precision, "cuda" if request.device != "cpu" else "cpu", "fp32")
+    _check_training(request)
+
+
+def check_model(name: str) -> None:
+    """Raise UsageError where no backbone has this name (`timm:NAME` is looked up in timm)."""
+    known = registry.models()
+    if name in known:
+        return
+    family, colon, wanted = name.partition(":")
+    if colon and family == "timm":
+        import timm
+
+        names = timm.list_models()
+        if wanted.partition(".")[0] not in names:
+            near = " or ".join(f"timm:{each}" for each in nearest(wanted, names))
+            raise UsageError(
+                f"timm has no model {wanted!r}. " + (f"Did you mean {near}?" if near else "See timm's list.")
+            )
+        return
+    raise registry.unknown("model", name, known, "models")
+
+
+def _check_training(request: Request) -> None:
+    """Schedule, optimiser and augmentation by the rules of the core itself, which needs torch."""
+    if request.schedule is not None:
+        from bench.core.schedules import learning_rate
+
+        learning_rate(request.schedule, 0.1, 0, request.epochs or 1)
+    if request.optimizer is not None:
+        from bench.core.schedules import OPTIMIZERS
+
+        if request.optimizer not in OPTIMIZERS:
+            raise UsageError(f"--optimizer {request.optimizer}: there are {', '.join(OPTIMIZERS)}")
+    if request.augment is not None:
+        from bench.core.augment import pipeline
+
+        pipeline(request.augment)
+
+
+def look_up(request: Request, progress: Progress | None = None) -> Facts:
+    """The facts of a request. Raises UsageError, or DataError where the data is missing or broken."""
+    check_names(request)
+    device = machine.resolve_device(request.device)
+    data_set = open_data(request, progress)
+    description, sha256 = data_set.describe(), data_set.content_hash()
+    sizes = sizes_of(data_set, description, sha256, request.image_size)
+    description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
+    return Facts(
+        methods=registry.methods(),
+        data_set=recorded_name(request.dataset),
+        data_sha256=sha256,
+        protocol=description.protocol,
+        classes=len(description.classes),
+        samples=samples_drawn(sizes, request),
+        image_shape=sizes.image_shape,
+        noises=noise_facts(request, data_set, description, sha256),
+        precision=machine.resolve_precision(request.precision, device, description.protocol.precision),
+        device=device,
+        cores=machine.cores(),
+        unsuitable=ask,
+    )
+
+
+def options(request: Request, progress: Progress | None = None) -> Options:
+    """Where the data of a request lies and what may be done to get it."""
+    from datasets.interface import Options, no_progress
+
+    return Options(
+        root=None if request.data_root is None else Path(request.data_root),
+        download=request.download,
+        image_size=request.image_size,
+        cache=registry.cache_folder(),
+        progress=progress or no_progress,
+    )
+
+
+def open_data(request: Request, progress: Progress | None = None) -> DataSet:
+    """The data set that a request names, unread."""
+    return registry.open_data_set(request.dataset, options(request, progress))
+
+
+def recorded_name(text: str) -> str:
+    """A data set's name as records hold it: no folders, and parameters only where they aren't the defaults."""
+    name, argument, values = registry.parse_data_set(text)
+    if argument is not None:
+        return f"{name}:{Path(argument).name}"
+    defaults = {item["name"]: item["default"] for item in registry.data_sets()[name]["parameters"]}
+    own = ",".join(f"{key}={values[key]:g}" for key in sorted(values) if values[key] != defaults[key])
+    return f"{name}[{own}]" if own else name
+
+
+def sizes_of(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> Sizes:
+    """What only the data knows, from the sidecar or from the images."""
+    key = hashlib.sha256(f"{SIDECAR_VERSION} {description.name} {sha256} {image_size}".encode()).hexdigest()[:32]
+    sidecar = registry.cache_folder() / "facts" / f"{key}.json"
+    try:
+        kept: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
+        height, width, channels = kept["image_shape"]
+        return Sizes(tuple(kept["counts"]), (height, width, channels), tuple(kept["columns"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not whole: looked up again
+    found = measure(data_set.load(0))
+    registry.keep(
+        sidecar, {"counts": found.counts, "image_shape": found.image_shape, "columns": found.columns}, most=256
+    )
+    return found
+
+
+def measure(data: Data) -> Sizes:
+    """The sizes of loaded data."""
+    import numpy as np
+
+    counts = np.bincount(data.train.labels, minlength=len(data.description.classes))
+    height, width, channels = data.train.images.shape[1:]
+    return Sizes(tuple(map(int, counts)), (int(height), int(width), int(channels)), tuple(data.columns))
+
+
+def samples_drawn(sizes: Sizes, request: Request) -> int:
+    """Training images after the draw; raises DataError where the draw is impossible."""
+    import numpy as np
+
+    from datasets.draw import draw_indices
+
+    if request.train_size is None and request.imbalance is None:
+        return sum(sizes.counts)
+    labels = np.repeat(np.arange(len(sizes.counts), dtype=np.int64), sizes.counts)
+    return len(draw_indices(labels, len(sizes.counts), request.train_size, request.imbalance, 0))
+
+
+def noise_facts(request: Request, data_set: DataSet, description: Description, sha256: str) -> tuple[NoiseFacts, ...]:
+    """Every noise of a request, tried at each of its rates. Raises DataError where one is impossible here."""
+    from datasets.noise import NoiseFacts as Declared
+
+    if request.labels is not None:
+        return (label_facts(request, data_set, description, sha256),)
+    declared = Declared.of(description)
+    found = []
+    for text in request.noise:
+        noise = registry.open_noise(text)
+        rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
+        matrices = [noise.matrix(declared, rate) for rate in rates]
+        gives = all(matrix is not None for matrix in matrices)
+        found.append(NoiseFacts(text, noise_name(noise), noise.takes_rate, gives, noise.file_hash()))
+    return tuple(found)
+
+
+def noise_name(noise: Noise) -> str:
+    """A noise's name as records hold it: with its argument, but without folders."""
+    if not noise.argument_value:
+        return noise.name
+    is_file = noise.argument == "FILE"
+    return f"{noise.name}:{Path(noise.argument_value).name if is_file else noise.argument_value}"
+
+
+def label_facts(request: Request, data_set: DataSet, description: Description, sha256: str) -> NoiseFacts:
+    """The facts of `--labels`, after its labels were found to be for this data, draw and split."""
+    from bench.plan import split_seed
+    from datasets.draw import draw_indices
+    from datasets.noise.labels import load_labels
+
+    path = Path(str(request.labels))
+    seed = split_seed(request, request.seeds[0])
+    classes, clean = len(description.classes), data_set.load(seed).train.labels
+    drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
+    load_labels(path, classes, sha256, clean[drawn])
+    return NoiseFacts("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def ask(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
+    """Ask a method whether it can run in a setting (imports torch): None, or why not."""
+    cls = registry.load_method(method)
+    from methods.interface import Setting
+
+    try:
+        return cls(**parameters).unsuitable(Setting(**setting))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def method_name(text: str) -> str:
+    """The canonical name of a method as typed, its parameters aside; UsageError if none."""
+    return str(registry.find("method", parse_call(text)[0])["name"])
