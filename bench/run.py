@@ -19,7 +19,8 @@ from bench.core.augment import pipeline
 from bench.core.evaluate import EvaluationSet, log_probabilities, single_predictions
 from bench.core.images import ImageStore
 from bench.core.precision import prepare_process
-from bench.core.trainer import Diverged, EpochDone, Interrupted, Trainer, TrainingPart, never
+from bench.core.trainer import EpochDone, Trainer, TrainingPart, never
+from bench.job import Diverged, Interrupted, Report
 from bench.registry import load_method, load_plugins, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
@@ -34,8 +35,6 @@ __all__ = ["Diverged", "Interrupted", "run"]
 MEASURED_PER_RUN = 20
 """Training-set measures are taken every ceil(epochs / 20) epochs, and at the last."""
 
-Report = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Problem:
@@ -49,9 +48,7 @@ class Problem:
     hold_out: NDArray[np.int64]
 
 
-def run(
-    spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_stop: Callable[[], bool] = never
-) -> None:
+def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_stop: Callable[[], bool] = never) -> None:
     """Carry out `spec` and write its record to `store`; `report(done, total)` is called after every epoch.
 
     Raises Diverged, or Interrupted once `should_stop()` is true; a checkpoint then lets the next call continue.
@@ -61,8 +58,7 @@ def run(
     device = torch.device(runtime.device)
     clock = provenance.Clock(device)
     problem = pose(spec, runtime)
-    method = load_method(spec.method)(**spec.parameters)
-    trainer = Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop)
+    trainer = make_trainer(problem, spec, device, should_stop)
     observer = Observer(problem, trainer)
     path = store.checkpoint_path(spec.run_id)
     resume(path, trainer, observer, clock)
@@ -95,7 +91,10 @@ def pose(spec: RunSpec, runtime: Runtime) -> Problem:
     clean = data.train.labels[drawn]
     columns = {name: values[drawn] for name, values in data.columns.items()}
     if runtime.labels_source is not None:
-        noisy = load_labels(Path(runtime.labels_source), classes, spec.data_sha256, clean)
+        split = f"seed {spec.split_seed}" if data.description.seeded_split else None
+        noisy = load_labels(
+            Path(runtime.labels_source), classes, spec.data_sha256, clean, drawn, len(data.train), split
+        )
     else:
         facts = NoiseFacts.of(data.description)
         noise = open_noise(runtime.noise_source)
@@ -120,11 +119,21 @@ def load(source: str, runtime: Runtime, image_size: int | None, split_seed: int)
     return _load(source, options, split_seed)
 
 
-def image_store(images: NDArray[np.uint8], data: Data, device: torch.device, augmentations: tuple[str, ...] = ()) -> ImageStore:
+def image_store(
+    images: NDArray[np.uint8], data: Data, device: torch.device, augmentations: tuple[str, ...] = ()
+) -> ImageStore:
     """Images on the device, padded as far as the augmentations crop."""
-    pad = max((pipeline(name).pad for name in augmentations), default=0)
+    pad = max((pipeline(name).padding for name in augmentations), default=0)
     # a copy: the array may be a read-only memory map
     return ImageStore(torch.from_numpy(np.array(images)).to(device), data.mean, data.std, pad)
+
+
+def make_trainer(
+    problem: Problem, spec: RunSpec, device: torch.device, should_stop: Callable[[], bool] = never
+) -> Trainer:
+    """The spec's method, ready to train on its part of the problem."""
+    method = load_method(spec.method)(**spec.parameters)
+    return Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop)
 
 
 def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch.device) -> TrainingPart:

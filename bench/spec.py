@@ -19,9 +19,7 @@ Seed = Annotated[int, Field(ge=0)]
 SEEDS = frozenset({"noise_seed", "split_seed", "seed"})
 """What a replicate is: fields that differ between the runs whose mean a board shows."""
 
-CHOSEN_BY_METHOD = frozenset(
-    {"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"}
-)
+CHOSEN_BY_METHOD = frozenset({"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"})
 """The method, and what the protocol lets it choose: fields that differ between the rows of one table."""
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors, numbers and text, written beside a run's record by an atomic rename; no pickle is ever loaded."""
+"""Checkpoints: tensors, numbers and text beside a run's record, renamed into place; no pickle is ever loaded."""
 
 from __future__ import annotations
 

@@ -66,5 +66,6 @@ def single_predictions(networks: Sequence[CoreNetwork], images: EvaluationSet) -
     """Predicted classes (n,) of each network on its own."""
     with evaluation_mode(networks):
         return [
-            torch.cat([network(batch).argmax(dim=1) for batch in images.batches()]).cpu().numpy() for network in networks
+            torch.cat([network(batch).argmax(dim=1) for batch in images.batches()]).cpu().numpy()
+            for network in networks
         ]

@@ -45,7 +45,12 @@ def learning_rate(schedule: str, base: float, epoch: int, epochs: int) -> float:
 
 
 def make_optimizer(
-    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, momentum: float, nesterov: bool
+    name: str,
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    momentum: float,
+    nesterov: bool,
 ) -> torch.optim.Optimizer:
     """An optimiser over `parameters` with its fused step, which exists for the CPU as well as for CUDA."""
     held = list(parameters)

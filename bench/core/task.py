@@ -19,7 +19,7 @@ INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
 
 
 class CoreTask:
-    """The training part as a method may see it: images behind `infer`, noisy labels, and memory that survives a stop."""
+    """The training part as a method may see it: images behind `infer`, noisy labels, memory that survives a stop."""
 
     def __init__(
         self,

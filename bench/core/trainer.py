@@ -19,22 +19,10 @@ from bench.core.networks import CoreNetwork, Meter
 from bench.core.precision import Precision
 from bench.core.schedules import learning_rate, make_optimizer
 from bench.core.task import CoreTask
+from bench.job import Diverged, Interrupted
 from bench.models import build
 from bench.spec import RunSpec
 from methods.interface import Method, Phase
-
-
-class Diverged(RuntimeError):
-    """Training left the finite numbers."""
-
-    def __init__(self, epoch: int, reason: str) -> None:
-        super().__init__(f"diverged in epoch {epoch}: {reason}")
-        self.epoch = epoch
-        self.reason = reason
-
-
-class Interrupted(RuntimeError):
-    """Somebody asked the run to stop; its last checkpoint stands."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""The training core's parts: schedules, batches, seeds, averages, clipping, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core import checkpoint, seeds
+from bench.core.batches import batch_bounds
+from bench.core.networks import Average, CoreNetwork, Meter
+from bench.core.precision import Precision
+from bench.core.schedules import learning_rate, make_optimizer
+from bench.errors import UsageError
+from bench.models import build
+
+CPU = torch.device("cpu")
+
+
+def network(seed: int = 0, meter: Meter | None = None) -> CoreNetwork:
+    module = build("cnn-small", num_classes=3, in_chans=1, image_size=(8, 8), seed=seed)
+    return CoreNetwork(module, Precision("fp32", CPU), meter or Meter())
+
+
+@given(st.integers(1, 2000), st.integers(1, 300))
+def test_batches_cover_everything_once_and_never_hold_one_image_beside_others(samples: int, batch: int) -> None:
+    bounds = batch_bounds(samples, batch)
+    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
+    assert bounds[-1][1] == samples
+    sizes = [stop - start for start, stop in bounds]
+    assert all(size == batch for size in sizes[:-1])
+    assert sizes[-1] <= max(batch + 1, 2)
+    if batch > 1 and samples > 1:
+        assert min(sizes) > 1
+
+
+def test_cosine_starts_at_the_base_and_would_reach_zero_after_the_last_epoch() -> None:
+    rates = [learning_rate("cosine", 0.2, epoch, 10) for epoch in range(11)]
+    assert rates[0] == 0.2
+    assert rates[5] == pytest.approx(0.1)
+    assert rates[10] == pytest.approx(0, abs=1e-17)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_steps_exponentials_and_restarts() -> None:
+    assert learning_rate("step:40,80@0.1", 1.0, 39, 120) == 1.0
+    assert learning_rate("step:40,80@0.1", 1.0, 40, 120) == pytest.approx(0.1)
+    assert learning_rate("step:40,80@0.1", 1.0, 119, 120) == pytest.approx(0.01)
+    assert learning_rate("exponential:0.97", 0.4, 2, 250) == pytest.approx(0.4 * 0.97**2)
+    assert learning_rate("cosine-restarts:10", 0.02, 10, 150) == pytest.approx(0.02)
+    assert learning_rate("cosine-restarts:10", 0.02, 5, 150) == pytest.approx(0.02 * 0.525)
+    assert learning_rate("constant", 0.3, 7, 9) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        ("cosin", "cosine"),
+        ("step:x", "can't be read"),
+        ("exponential:", "can't be read"),
+        ("cosine:3", "cosine"),
+        ("?", "look"),
+    ],
+)
+def test_schedules_that_can_not_be_read(schedule: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        learning_rate(schedule, 0.1, 0, 10)
+
+
+def test_seeds_differ_by_purpose_and_not_by_what_was_drawn_before() -> None:
+    first = torch.rand(5, generator=seeds.generator(3, "order", 0))
+    torch.rand(100)
+    assert torch.equal(first, torch.rand(5, generator=seeds.generator(3, "order", 0)))
+    others = [seeds.derive(3, "order", 1), seeds.derive(4, "order", 0), seeds.derive(3, "draws", 0)]
+    assert len({seeds.derive(3, "order", 0), *others}) == 4
+    assert all(0 <= seed < 2**63 for seed in others)
+
+
+def test_building_a_network_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    network()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_passes_are_counted_in_units() -> None:
+    meter = Meter()
+    subject = network(meter=meter)
+    images = torch.zeros(4, 1, 8, 8)
+    subject(images)
+    with torch.no_grad():
+        subject(images)
+    assert (meter.forward, meter.backward, meter.units) == (8, 4, 16)
+
+
+def test_an_average_moves_by_its_decay_and_holds_its_own_weights() -> None:
+    subject = network()
+    average = Average(subject, decay=0.9)
+    weight = next(subject.parameters())
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    average.update()
+    moved = next(average.parameters())
+    assert torch.allclose(moved, before + 0.1, atol=1e-6)
+    assert torch.equal(weight, before + 1.0)
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+        Average(subject, decay=1.0)
+
+
+def test_logits_are_float32_under_bf16() -> None:
+    subject = network()
+    low = CoreNetwork(subject.module, Precision("bf16", CPU), Meter())
+    images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    subject.module.eval()
+    assert low(images).dtype == torch.float32
+    difference = (low(images) - subject(images)).abs().max().item()
+    assert 0 < difference < 0.1
+
+
+def test_fp16_wants_a_card_and_unknown_precisions_are_named() -> None:
+    with pytest.raises(UsageError, match="CUDA"):
+        Precision("fp16", CPU)
+    with pytest.raises(UsageError, match="bf16"):
+        Precision("fp8", CPU)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_optimizers_descend(name: str) -> None:
+    weight = torch.nn.Parameter(torch.tensor([2.0]))
+    optimizer = make_optimizer(name, [weight], 0.1, 0.0, 0.9, False)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+    assert abs(weight.item()) < 0.5
+
+
+def test_an_unknown_optimizer_is_named() -> None:
+    with pytest.raises(UsageError, match="sgd, adam, adamw"):
+        make_optimizer("sgdd", [], 0.1, 0.0, 0.9, False)
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "checkpoint.pt"
+    assert checkpoint.load(path) is None
+    state = {"weights": torch.arange(3.0), "epoch": 2, "curve": [0.5, None]}
+    checkpoint.save(path, state)
+    loaded = checkpoint.load(path)
+    assert loaded is not None and torch.equal(loaded["weights"], state["weights"]) and loaded["curve"] == [0.5, None]
+    with pytest.raises(Exception, match=r"pickle|local"):
+        checkpoint.save(path, {"unsaveable": lambda: None})
+    assert checkpoint.load(path) is not None
+    assert [entry.name for entry in path.parent.iterdir()] == ["checkpoint.pt"]
+    path.write_bytes(path.read_bytes()[:100])
+    assert checkpoint.load(path) is None
+
+
+def test_the_mean_learning_rate_of_a_cosine_is_half_the_base() -> None:
+    rates = [learning_rate("cosine", 1.0, epoch, 1000) for epoch in range(1000)]
+    assert math.fsum(rates) / 1000 == pytest.approx(0.5, abs=1e-3)
