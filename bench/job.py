@@ -47,11 +47,11 @@ the finite numbers, and anything else for any other failure.
 """
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - an answer to a request, not an error
     """The run was asked to stop and did so, after its checkpoint."""
 
 
-class Diverged(Exception):
+class Diverged(Exception):  # noqa: N818 - a result of training, not an error
     """Training left the finite numbers in epoch `epoch` (counted from 1)."""
 
     def __init__(self, epoch: int, reason: str) -> None:
@@ -89,11 +89,16 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run can't be finished. `hopeless`: nor can any other (the disk is full), so the study ends."""
+    """The run can't be finished.
+
+    `hopeless`: nor can any other (the disk is full), so the study ends. `worker_ends`: its process may be broken,
+    and doesn't take another job.
+    """
 
     run_id: str
     reason: str
     hopeless: bool = False
+    worker_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Busy:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run was interrupted; its checkpoint, if it wrote one, stands."""
+    """The run was interrupted, and its worker ends; its checkpoint, if it wrote one, stands."""
 
     run_id: str
 

@@ -1,0 +1,199 @@
+"""A worker process: takes jobs from its parent one after another, and reports.
+
+Jobs come as JSON lines on standard input, events go as JSON lines to standard output; whatever the run itself
+prints goes to standard error. Started by `bench.executors.local`; this module imports no torch, the runner does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, cast
+
+from bench.claims import Claim
+from bench.job import Busy, Diverged, Epoch, Event, Failed, Finished, Interrupted, Job, Runner, Started, Stopped
+from bench.spec import RunSpec, Runtime
+from bench.store import Store
+
+SECONDS_BETWEEN_REPORTS = 0.1
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""Failures of the output folder that would meet every other run too."""
+MOST_REASON = 500
+"""Characters of a failure's one line."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def load_runner(text: str) -> Runner:
+    """The function that "package.module:function" or "path/to/file.py:function" names."""
+    place, _, name = text.rpartition(":")
+    if place.endswith(".py"):
+        found = importlib.util.spec_from_file_location(f"_runner_{Path(place).stem}", place)
+        if found is None or found.loader is None:
+            raise ImportError(f"no runner in {place}")
+        module = importlib.util.module_from_spec(found)
+        sys.modules[found.name] = module
+        found.loader.exec_module(module)
+    else:
+        module = importlib.import_module(place)
+    return cast(Runner, getattr(module, name))
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends (Linux); the end of standard input tells it elsewhere."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Worker:
+    """The worker's side of the pipe."""
+
+    def __init__(self, root: Path, runner: str, lease: float, events: IO[str]) -> None:
+        self.store = Store(root, lease=lease)
+        self.runner_name = runner
+        self.runner: Runner | None = None
+        self.events = events
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.stopping = threading.Event()
+        self._last_report = 0.0
+
+    def send(self, event: Event) -> None:
+        """One event, one line."""
+        line = json.dumps({"event": type(event).__name__} | asdict(event))
+        # The parent may be gone; then so are we, in a moment.
+        with suppress(BrokenPipeError):
+            self.events.write(line + "\n")
+            self.events.flush()
+
+    def listen(self) -> None:
+        """Read the parent's lines until they end, and end with them."""
+        for line in sys.stdin:
+            message = json.loads(line)
+            if message["do"] == "run":
+                spec, runtime = RunSpec(**message["spec"]), Runtime(**message["runtime"])
+                self.jobs.put(Job(spec, runtime, message["redo"]))
+            elif message["do"] == "stop":
+                self.stopping.set()
+            else:
+                self.jobs.put(None)
+        os._exit(1)
+
+    def serve(self) -> None:
+        """Carry out jobs until told to quit."""
+        while True:
+            try:
+                # Not for ever: a thread that waits without a limit doesn't hear signals on every system.
+                job = self.jobs.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if job is None or not self.carry_out(job):
+                return
+
+    def carry_out(self, job: Job) -> bool:
+        """One job, claim to event. False where this process shouldn't be used again."""
+        try:
+            if self.runner is None:
+                self.runner = load_runner(self.runner_name)
+            _limit_threads(job.runtime.threads)
+            claim = self.store.claim(job.run_id)
+            if claim is None:
+                event: Event = Busy(job.run_id)
+            else:
+                with claim:
+                    event = self._run(job, self.runner, claim)
+        except Exception as error:
+            event = self._failed(job, error)
+        # Only now that the claim is given up: who hears of it may run it again at once.
+        self.send(event)
+        return not (isinstance(event, Stopped) or (isinstance(event, Failed) and event.worker_ends))
+
+    def _run(self, job: Job, runner: Runner, claim: Claim) -> Event:
+        run_id = job.run_id
+        if not job.redo and self.store.read(run_id) is not None:
+            self.store.discard_checkpoint(run_id)
+            return Finished(run_id, None)
+        self.send(Started(run_id))
+        begun = time.monotonic()
+        try:
+            runner(
+                job.spec,
+                job.runtime,
+                self.store,
+                self._report(run_id),
+                lambda: self.stopping.is_set() or claim.lost,
+            )
+            if not self.store.has(run_id):
+                raise RuntimeError(f"{self.runner_name} returned without a record")
+        except Interrupted:
+            return Busy(run_id) if claim.lost else Stopped(run_id)
+        except Exception as error:
+            return self._failed(job, error)
+        return Finished(run_id, time.monotonic() - begun)
+
+    def _failed(self, job: Job, error: Exception) -> Failed:
+        """Write the failure, and say whether the study and this process may go on."""
+        epoch, trace = None, traceback.format_exc()
+        # A device's error poisons every later call of its process; memory that ran out may not come back.
+        worker_ends = job.runtime.device != "cpu" or isinstance(error, MemoryError)
+        hopeless = isinstance(error, OSError) and error.errno in HOPELESS
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:MOST_REASON]
+        if isinstance(error, Diverged):
+            epoch, trace, worker_ends, reason = error.epoch, "", False, str(error)
+        try:
+            self.store.write_failure(job.spec, reason, epoch, trace, {"host": platform.node()})
+        except OSError as full:
+            hopeless |= full.errno in HOPELESS
+        return Failed(job.run_id, reason, hopeless, worker_ends)
+
+    def _report(self, run_id: str) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done == total or now - self._last_report >= SECONDS_BETWEEN_REPORTS:
+                self._last_report = now
+                self.send(Epoch(run_id, done, total))
+
+        return report
+
+
+def _limit_threads(threads: int) -> None:
+    """The environment says it to libraries that aren't loaded yet; torch may be, by the runner's module."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def main(arguments: list[str]) -> None:
+    """Run a worker. Arguments: parent's process id, output folder, runner, lease in seconds."""
+    parent, root, runner, lease = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Standard output is the parent's pipe: keep it for events, and send what libraries print to standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = Worker(Path(root), runner, float(lease), events)
+    # A batch system sends this to every process: checkpoint and end, as when the parent says so.
+    signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    die_with_parent(int(parent))
+    threading.Thread(target=worker.listen, name="parent", daemon=True).start()
+    worker.serve()
+    sys.stderr.flush()
+    # Not sys.exit: nothing is left to do, and unloading torch takes longer than a study's end should.
+    os._exit(0)

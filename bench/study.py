@@ -1,0 +1,277 @@
+"""A study: the runs asked for, minus those that the store has, carried out and seen through to the end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Literal, get_args
+
+from bench.errors import UsageError
+from bench.executors import Executor
+from bench.executors.local import LocalExecutor
+from bench.job import Busy, Epoch, Event, Failed, Finished, Job, Lost, Said, Started, Stopped
+from bench.progress import Display, Silent
+from bench.spec import RunSpec, Runtime
+from bench.store import Store
+
+When = Literal["missing", "always", "never", "failed"]
+"""missing: what has no record, failures included. always: everything again. never: nothing. failed: failures only."""
+
+SECONDS_TO_STOP = 3.5
+"""How long running jobs may take to checkpoint after a signal; the board has to be written within 5 s of it."""
+SECONDS_BETWEEN_LOOKS = 0.5
+"""How often runs that other processes are at are looked after."""
+ATTEMPTS = 2
+"""A run whose worker dies is given to a fresh one, once."""
+DEATHS_BEFORE_GIVING_UP = 4
+"""So many workers dying one after another before any run starts: the machine, not the run, is at fault."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of every run asked for, each once, by run id in the order of the study.
+
+    `finished` has its record since this study (also by another process), `skipped` had it before; `failed` gives the
+    reason; `left` has no record, and nobody tried or the study ended first. `interrupted_signal`: what ended it.
+    """
+
+    finished: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    interrupted_signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0: every run has a record; 1: not so; 128 + signal where one ended the study."""
+        if self.interrupted_signal is not None:
+            return 128 + self.interrupted_signal
+        return 1 if self.failed or self.left else 0
+
+
+def left_to_run(specs: Iterable[RunSpec], store: Store, when: When = "missing") -> tuple[list[RunSpec], list[str]]:
+    """(the specs to run now, the run ids that have their record already), equal ids once, replicate by replicate.
+
+    All methods meet the first replicate before any meets the second, so that an early board compares them all. By
+    one look at the store's folder; records aren't opened.
+    """
+    if when not in get_args(When):
+        raise UsageError(f"--when {when} is none of {', '.join(get_args(When))}.")
+    once = {spec.run_id: spec for spec in specs}
+    ordered = sorted(once.items(), key=lambda item: (item[1].seed, item[1].noise_seed, item[1].split_seed))
+    have = store.finished(once)
+    if when == "always":
+        return [spec for _, spec in ordered], []
+    skipped = [run_id for run_id, _ in ordered if run_id in have]
+    if when == "never":
+        return [], skipped
+    wanted = once.keys() if when == "missing" else store.failed(once)
+    return [spec for run_id, spec in ordered if run_id in wanted and run_id not in have], skipped
+
+
+def run_study(
+    specs: Iterable[RunSpec],
+    runtime: Runtime | Callable[[RunSpec], Runtime],
+    store: Store,
+    jobs: int = 1,
+    when: When = "missing",
+    display: Display | None = None,
+    executor: Executor | None = None,
+) -> Outcome:
+    """Carry out what is missing of `specs` in at most `jobs` processes, and say what became of each.
+
+    `runtime` is one for all, or a function of the spec. The first SIGINT or SIGTERM lets running jobs checkpoint and
+    ends within SECONDS_TO_STOP; a second one ends at once. Call it in the main thread for that. Raises UsageError
+    where the store can't be written, before anything runs.
+    """
+    specs = list(specs)
+    display = Silent() if display is None else display
+    # Read what would be skipped: a corrupt record is set aside by that, and its run is missing again.
+    if when in ("missing", "never"):
+        for run_id in left_to_run(specs, store, when)[1]:
+            store.read(run_id)
+    todo, skipped = left_to_run(specs, store, when)
+    order = list(dict.fromkeys(spec.run_id for spec in [*todo, *specs]))
+    if not todo:
+        have = set(skipped)
+        return Outcome(skipped=tuple(skipped), left=tuple(run_id for run_id in order if run_id not in have))
+    store.prepare()
+    runtime_of = (lambda spec: runtime) if isinstance(runtime, Runtime) else runtime
+    queue = [Job(spec, runtime_of(spec), redo=when == "always") for spec in todo]
+    if executor is None:
+        executor = LocalExecutor(store.root, min(jobs, len(queue)), queue[0].runtime.threads, lease=store.lease)
+    study = _Study(queue, store, display, executor)
+    display.begin(len(queue) + len(skipped), len(skipped))
+    try:
+        with _signals(study):
+            study.carry_out()
+    finally:
+        executor.close()
+        display.end()
+    ended = {*study.finished, *study.failed, *skipped}
+    return Outcome(
+        finished=tuple(run_id for run_id in order if run_id in study.finished),
+        failed={run_id: study.failed[run_id] for run_id in order if run_id in study.failed},
+        skipped=tuple(skipped),
+        left=tuple(run_id for run_id in order if run_id not in ended),
+        interrupted_signal=study.signals[0] if study.signals else None,
+    )
+
+
+class _Study:
+    """One study under way: what is with the executor, what waits for other processes, what has ended."""
+
+    def __init__(self, queue: list[Job], store: Store, display: Display, executor: Executor) -> None:
+        self.jobs = {job.run_id: job for job in queue}
+        self.store, self.display, self.executor = store, display, executor
+        self.signals: list[int] = []
+        self.given_up = False
+        self.finished: set[str] = set()
+        self.failed: dict[str, str] = {}
+        self._submitted: set[str] = set()
+        self._waiting: dict[str, int] = {}
+        self._lost: Counter[str] = Counter()
+        self._barren = 0
+        self._said: set[str] = set()
+
+    def carry_out(self) -> None:
+        """Submit everything and follow it to its end."""
+        for run_id in self.jobs:
+            self._submit(run_id)
+        deadline: float | None = None
+        looked = time.monotonic()
+        while self._submitted or self._waiting:
+            now = time.monotonic()
+            if deadline is None and (self.signals or self.given_up):
+                deadline = now + SECONDS_TO_STOP
+                self._stop()
+            if deadline is not None and (now > deadline or len(self.signals) > 1):
+                self.executor.kill()
+                return
+            if now - looked >= SECONDS_BETWEEN_LOOKS:
+                looked = now
+                self._look_after_others()
+            for event in self.executor.poll(0.1):
+                self._handle(event)
+
+    def _submit(self, run_id: str) -> None:
+        self._submitted.add(run_id)
+        self.executor.submit(self.jobs[run_id])
+
+    def _stop(self) -> None:
+        self._submitted -= set(self.executor.stop())
+        self._waiting.clear()
+        if self.signals and self._submitted:
+            self.display.note(
+                f"Stopping: {len(self._submitted)} running may checkpoint first; the same command goes on later. "
+                "Ctrl-C again ends at once."
+            )
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Said):
+            if event.text not in self._said and len(self._said) < 1000:
+                self._said.add(event.text)
+                self.display.note(event.text)
+            return
+        run_id, name = event.run_id, self.jobs[event.run_id].name
+        if isinstance(event, Started):
+            self._barren = 0
+            self.display.started(run_id, name)
+        elif isinstance(event, Epoch):
+            self.display.epoch(run_id, event.done, event.total)
+        else:
+            self._submitted.discard(run_id)
+            self._end(event, run_id, name)
+
+    def _end(self, event: Finished | Failed | Busy | Stopped | Lost, run_id: str, name: str) -> None:
+        if isinstance(event, Finished):
+            self.finished.add(run_id)
+            self.display.finished(run_id, name, event.seconds)
+        elif isinstance(event, Failed):
+            self._fail(run_id, name, event.reason)
+            if event.hopeless:
+                self._give_up(
+                    f"The output folder {self.store.root} takes no more: {event.reason}. Make room, and run again."
+                )
+        elif isinstance(event, Busy):
+            self.display.gone(run_id)
+            self._waiting[run_id] = self._failure_stamp(run_id)
+        else:
+            self.display.gone(run_id)
+            self._again(event, run_id, name)
+
+    def _again(self, event: Stopped | Lost, run_id: str, name: str) -> None:
+        """A run came back without a result: once more in a fresh worker, unless the study ends anyway."""
+        if self.signals or self.given_up:
+            return
+        reason = event.reason if isinstance(event, Lost) else "its worker was told to stop"
+        self._lost[run_id] += 1
+        self._barren += 1
+        if self._lost[run_id] < ATTEMPTS:
+            self._submit(run_id)
+        else:
+            output = event.output if isinstance(event, Lost) else ""
+            reason = f"{reason}, {ATTEMPTS} times"
+            try:
+                self.store.write_failure(self.jobs[run_id].spec, reason, traceback=output)
+            except OSError as error:
+                self._give_up(f"The output folder {self.store.root} can't be written: {error.strerror}.")
+            self._fail(run_id, name, reason)
+        if self._barren >= DEATHS_BEFORE_GIVING_UP:
+            self._give_up(f"{self._barren} workers died before any run began ({reason}); see `show run {run_id}`.")
+
+    def _fail(self, run_id: str, name: str, reason: str) -> None:
+        self.failed[run_id] = reason
+        self.display.failed(run_id, name, reason)
+
+    def _give_up(self, why: str) -> None:
+        if not self.given_up:
+            self.given_up = True
+            self.display.note(why)
+
+    def _look_after_others(self) -> None:
+        """Runs that other processes had claimed: take over their results, or the runs that they gave up."""
+        for run_id, stamp in list(self._waiting.items()):
+            job = self.jobs[run_id]
+            if self.store.is_claimed(run_id):
+                continue
+            del self._waiting[run_id]
+            if not job.redo and self.store.read(run_id) is not None:
+                self.finished.add(run_id)
+                self.display.finished(run_id, job.name, None)
+            elif self._failure_stamp(run_id) != stamp and (failure := self.store.read_failure(run_id)):
+                self._fail(run_id, job.name, failure["reason"])
+            else:
+                self._submit(run_id)
+
+    def _failure_stamp(self, run_id: str) -> int:
+        """Changes whenever somebody writes the run's failure."""
+        try:
+            return self.store.failure_path(run_id).stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+@contextmanager
+def _signals(study: _Study) -> Iterator[None]:
+    """Note SIGINT and SIGTERM for the study instead of dying of them."""
+
+    def note(number: int, stack: FrameType | None) -> None:
+        study.signals.append(number)
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: signals are the caller's business
+        pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
