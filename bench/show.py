@@ -52,10 +52,10 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
         "weight decay": "" if entry["weight_decay"] is None else f"{entry['weight_decay']:g} (the method's own)",
         "control": "yes: a row to compare with, not a method to choose" if entry["control"] else "",
     }
-    parts: list[RenderableType] = [_head(entry), "", _pairs(facts)]
+    parts: list[RenderableType] = [_head(entry), "", pairs(facts)]
     if entry["parameters"]:
         names = ("parameter", "default", "bounds", "search", "meaning", "source")
-        rows = [[_text(item[{"parameter": "name"}.get(name, name)]) for name in names] for item in entry["parameters"]]
+        rows = [[text(item[{"parameter": "name"}.get(name, name)]) for name in names] for item in entry["parameters"]]
         parts += ["", _table(names, rows)]
     if entry["recipes"]:
         names = ("recipe for", "noise", "values", "chosen by", "source")
@@ -70,8 +70,8 @@ def data_set(entry: Mapping[str, Any], description: Mapping[str, Any] | None) ->
     parts: list[RenderableType] = [_head(entry), ""]
     if description is None:
         usage = f"{entry['name']}:{entry['argument']}" if entry["argument"] else entry["name"]
-        return Group(*parts, _pairs({"type": usage, "source": entry["source"]}))
-    shape, classes, pairs = description["image_shape"], description["classes"], description["pairs"]
+        return Group(*parts, pairs({"type": usage, "source": entry["source"]}))
+    shape, classes, flips = description["image_shape"], description["classes"], description["pairs"]
     facts = {
         "source": entry["source"],
         "classes": f"{len(classes)}: {_some(classes)}",
@@ -80,10 +80,10 @@ def data_set(entry: Mapping[str, Any], description: Mapping[str, Any] | None) ->
         "label columns": _listed(description["columns"]),
         "licence": description["licence"],
         "citation": description["citation"],
-        "asym pairs": "" if pairs is None else f"{_flips(pairs['flips'], classes)} ({pairs['source']})",
+        "asym pairs": "" if flips is None else f"{_flips(flips['flips'], classes)} ({flips['source']})",
     }
-    protocol = {key.replace("_", " "): _text(value) for key, value in description["protocol"].items()}
-    return Group(*parts, _pairs(facts), "", "[bold]shared protocol[/]", _pairs(protocol))
+    protocol = {key.replace("_", " "): text(value) for key, value in description["protocol"].items()}
+    return Group(*parts, pairs(facts), "", "[bold]shared protocol[/]", pairs(protocol))
 
 
 def noise(shown: Mapping[str, Any]) -> RenderableType:
@@ -101,7 +101,7 @@ def noise(shown: Mapping[str, Any]) -> RenderableType:
         "labels": shown["labels_sha256"] or "unknown without the data",
     }
     head = f"[bold]{shown['noise']}[/] on {shown['dataset']}: {shown['summary']}"
-    parts: list[RenderableType] = [head, "", _pairs(facts)]
+    parts: list[RenderableType] = [head, "", pairs(facts)]
     if shown["matrix"] is not None:
         parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown)]
     return Group(*parts)
@@ -114,11 +114,11 @@ def run(record: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [f"[bold]{record['run_id']}[/]"]
     for title in ("spec", "measures", "provenance"):
         values = {
-            key: _text(value)
+            key: text(value)
             for key, value in record.get(title, {}).items()
             if key not in ("test_predictions", "versions")
         }
-        parts += ["", f"[bold]{title}[/]", _pairs(values)]
+        parts += ["", f"[bold]{title}[/]", pairs(values)]
     if "reason" in record:
         parts += ["", f"[bold]failed[/] {record['reason']}"]
     return Group(*parts)
@@ -143,19 +143,21 @@ def _head(entry: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.markup import escape
 
-    text = inspect.cleandoc(entry.get("docstring") or "")
-    return Group(f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}", *(["", escape(text)] if text else []))
+    words = inspect.cleandoc(entry.get("docstring") or "")
+    return Group(
+        f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}", *(["", escape(words)] if words else [])
+    )
 
 
 def _recipe(item: Mapping[str, Any]) -> list[str]:
     where = item["data_set"] + (f", {item['model']}" if item["model"] else "")
-    keyed = " ".join(_text(each) for each in (item["noise"], item["rate"]) if each is not None) or "any"
-    values = ", ".join(f"{key}={_text(value)}" for key, value in item["values"].items()) or "defaults"
-    training = ", ".join(f"{key}={_text(value)}" for key, value in item["training"].items())
+    keyed = " ".join(text(each) for each in (item["noise"], item["rate"]) if each is not None) or "any"
+    values = ", ".join(f"{key}={text(value)}" for key, value in item["values"].items()) or "defaults"
+    training = ", ".join(f"{key}={text(value)}" for key, value in item["training"].items())
     return [where, keyed, f"{values}; {training}" if training else values, item["chosen"], item["source"]]
 
 
-def _pairs(facts: Mapping[str, str]) -> Table:
+def pairs(facts: Mapping[str, str]) -> Table:
     """Names and what they are, empty ones left out."""
     from rich.markup import escape
     from rich.table import Table
@@ -217,11 +219,19 @@ def _cell(value: float) -> str:
     return "." if value == 0 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A value as a person reads it: six digits, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_text(each)}" for key, each in value.items())
-    return ", ".join(map(_text, value)) if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{key}={text(each)}" for key, each in value.items())
+    return ", ".join(map(text, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def escape_all(texts: Iterable[str]) -> list[str]:
+    """Texts with nothing in them that rich would take for markup."""
+    from rich.markup import escape
+
+    return [escape(each) for each in texts]

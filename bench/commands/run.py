@@ -1,0 +1,178 @@
+"""`run`: plan, study, boards. The request is judged whole before anything is trained or written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import facts as lookup
+from bench import machine, registry
+from bench.commands.output import console, note, write, write_json
+from bench.plan import Facts, Plan, plan
+from bench.request import Request
+from bench.spec import RunSpec, Runtime
+
+if TYPE_CHECKING:
+    from bench.study import Outcome
+
+NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device"})
+"""Options that the command under a board leaves out: they don't change what it shows."""
+
+
+def run_command(options: Mapping[str, Any]) -> int:
+    """Carry out a request as typed; returns the exit code."""
+    request = Request.typed(**options)
+    from bench.progress import open_display
+    from bench.store import Store
+
+    lookup.check_names(request)
+    store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"))
+    if not request.dry_run:
+        _check_writable(request, store)
+    display = open_display()
+    try:
+        facts = lookup.look_up(request, display.decoding)
+    finally:
+        display.end()
+    planned = plan(request, facts)
+    jobs, threads = machine.share(facts.cores, len(planned.specs), facts.device, request.jobs)
+    if request.dry_run:
+        _print_plan(planned, request.format)
+        return 0
+    from bench.study import run_study
+
+    runtime = runtimes(request, facts, threads)
+    outcome = run_study(planned.specs, runtime, store, jobs=jobs, when=request.when, display=open_display())
+    return _conclude(request, options, planned, store, outcome)
+
+
+def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:
+    """How each run is carried out: all alike, but for the noise's own path."""
+    typed = {noise.name: noise.typed for noise in facts.noises}
+    common = {
+        "data_source": request.dataset,
+        "labels_source": request.labels,
+        "data_root": request.data_root,
+        "download": request.download,
+        "cache": str(registry.cache_folder()),
+        "device": facts.device,
+        "threads": threads,
+        "plugins": registry.plugins(),
+    }
+    by_noise = {name: Runtime(noise_source=text, **common) for name, text in typed.items()}
+    return lambda spec: by_noise[spec.noise]
+
+
+def command_line(options: Mapping[str, Any]) -> str:
+    """The command that asks for the same table again, with what changes a result only."""
+    words = ["python", "-m", "bench", "run"]
+    for name, value in options.items():
+        if name in NOT_TYPED or value is False:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += [option] if each is True else [option, shlex.quote(str(each))]
+    return " ".join(words)
+
+
+def _check_writable(request: Request, store: Any) -> None:
+    from bench.store import Store
+
+    store.check_writable()
+    Store(Path(request.boards)).check_writable()
+
+
+def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store: Any, outcome: Outcome) -> int:
+    """Write the boards, print the tables of what was asked for, and say what is missing."""
+    from bench.commands.report import publish
+
+    publish(
+        list(store.records()),
+        failures=list(store.failures()),
+        asked={spec.setting_id for spec in planned.specs},
+        planned=planned,
+        command=command_line(options),
+        boards=Path(request.boards),
+        select="last",
+        form=request.format,
+    )
+    for run_id, reason in list(outcome.failed.items())[:10]:
+        note(f"failed: {run_id}: {reason}")
+    if len(outcome.failed) > 10:
+        note(f"  ... and {len(outcome.failed) - 10} more")
+    if outcome.left:
+        note(f"{len(outcome.left)} of {len(planned.specs)} runs are left; the same command goes on with them")
+    return outcome.exit_code
+
+
+def _print_plan(planned: Plan, form: str) -> None:
+    if form == "json":
+        write_json(
+            {
+                "runs": [{"run_id": spec.run_id, "spec": spec.model_dump(mode="json")} for spec in planned.specs],
+                "left_out": [
+                    {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
+                    for each in planned.left_out
+                ],
+            }
+        )
+        return
+    rows = _plan_rows(planned)
+    if form == "csv":
+        table = csv.DictWriter(text := io.StringIO(), list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write(text.getvalue())
+        return
+    from rich.table import Table
+
+    from bench.show import escape_all
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        drawn.add_column(name)
+    for row in rows:
+        drawn.add_row(*escape_all(row.values()))
+    console().print(drawn)
+    write(f"\n{len(planned.specs)} runs")
+    for each in planned.left_out:
+        where = "" if each.noise is None else f" ({each.noise}{'' if each.rate is None else f' {each.rate:g}'})"
+        write(f"left out: {each.method}{where}: {each.reason}")
+
+
+def _plan_rows(planned: Plan) -> list[dict[str, str]]:
+    """One row for each method, parameters, noise and rate."""
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in planned.specs:
+        groups.setdefault(f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())}", []).append(spec)
+    return [
+        {
+            "method": specs[0].method,
+            "parameters": ", ".join(f"{name}={value}" for name, value in specs[0].parameters.items()),
+            "data set": specs[0].data_set,
+            "noise": specs[0].noise,
+            "rate": "" if specs[0].rate is None else f"{specs[0].rate:g}",
+            "model": specs[0].model,
+            "epochs": str(specs[0].epochs),
+            "lr": f"{specs[0].learning_rate:g}",
+            "weight decay": f"{specs[0].weight_decay:g}",
+            "told": ", ".join(specs[0].privileges),
+            "seeds": _spans([spec.seed for spec in specs]),
+        }
+        for specs in groups.values()
+    ]
+
+
+def _spans(seeds: list[int]) -> str:
+    """0, 1, 2, 3, 7 -> "0-3, 7"."""
+    spans: list[list[int]] = []
+    for seed in sorted(seeds):
+        if spans and seed == spans[-1][1] + 1:
+            spans[-1][1] = seed
+        else:
+            spans.append([seed, seed])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

@@ -1,0 +1,228 @@
+"""What was typed -> runs: parameters, privileges, what is left out, and that planning is quick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench.errors import UsageError
+from bench.plan import Facts, NoiseFacts, plan
+from bench.request import IDENTITY, RUNTIME, Request
+from bench.spec import RunSpec
+from datasets.interface import Protocol
+
+PROTOCOL = Protocol("mnist", "cnn-small", epochs=30, batch_size=64, learning_rate=0.05, weight_decay=1e-4)
+
+
+def parameter(name: str, default: float | int | str, low: float | None = None, high: float | None = None) -> Any:
+    return {
+        "name": name,
+        "default": default,
+        "low": low,
+        "high": high,
+        "open_low": low == 0,
+        "open_high": False,
+        "choices": [],
+        "bounds": f"in ({low}, {high}]",
+    }
+
+
+def recipe(values: Mapping[str, Any], noise: str | None = None, rate: float | None = None, **more: Any) -> Any:
+    blank = {"data_set": "mnist", "model": None, "noise": noise, "rate": rate, "values": values, "training": {}}
+    return blank | more
+
+
+def method(name: str, **more: Any) -> dict[str, Any]:
+    blank = {"name": name, "aliases": [], "version": 1, "needs": [], "weight_decay": None, "may_be_unsuitable": False}
+    return blank | {"parameters": [], "recipes": []} | more
+
+
+METHODS = {
+    each["name"]: each
+    for each in [
+        method("ce"),
+        method(
+            "gce",
+            parameters=[parameter("q", 0.7, 0, 1)],
+            recipes=[recipe({"q": 0.6}), recipe({"q": 0.9}, "sym", 0.8), recipe({"q": 1}, "asym")],
+        ),
+        method(
+            "nce+rce",
+            aliases=["apl"],
+            parameters=[parameter("alpha", 1.0, 0), parameter("beta", 1.0, 0)],
+            recipes=[recipe({"beta": 10}, training={"epochs": 50, "model": "cnn4", "weight_decay": 1e-3})],
+        ),
+        method("anl-ce", aliases=["anl"], weight_decay=0.0),
+        method("forward", needs=["transition_matrix"]),
+        method("picky", may_be_unsuitable=True),
+    ]
+}
+
+
+def unsuitable(name: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
+    return "it wants 20 epochs" if setting["epochs"] < 20 else None
+
+
+def noise(name: str, rate: bool = True, matrix: bool = True) -> NoiseFacts:
+    return NoiseFacts(name, name, rate, matrix)
+
+
+def facts(*noises: NoiseFacts) -> Facts:
+    return Facts(
+        methods=METHODS,
+        data_set="digits",
+        data_sha256="0" * 64,
+        protocol=PROTOCOL,
+        classes=10,
+        samples=1400,
+        image_shape=(8, 8, 1),
+        noises=noises or (noise("sym"),),
+        precision="fp32",
+        device="cpu",
+        cores=2,
+        unsuitable=unsuitable,
+    )
+
+
+def runs(*noises: NoiseFacts, **typed: Any) -> list[RunSpec]:
+    return list(plan(Request.typed(**typed), facts(*noises)).specs)
+
+
+def test_every_field_of_a_request_is_identity_or_runtime() -> None:
+    assert set(Request.model_fields) == IDENTITY | RUNTIME
+    assert not IDENTITY & RUNTIME
+
+
+def test_the_defaults_are_five_replicates_of_all_methods() -> None:
+    planned = plan(Request.typed(), facts())
+    assert len(planned.specs) == 5 * len(METHODS)
+    assert [spec.seed for spec in planned.specs] == sorted(spec.seed for spec in planned.specs)
+    first = planned.specs[0]
+    assert (first.noise, first.rate, first.hold_out, first.epochs, first.model) == ("sym", 0.4, 0.1, 30, "cnn-small")
+    assert all(spec.seed == spec.noise_seed == spec.split_seed for spec in planned.specs)
+    assert len({spec.run_id for spec in planned.specs}) == len(planned.specs)
+
+
+def test_an_alias_and_its_name_are_one_run() -> None:
+    names = runs(methods=["apl,nce+rce", "nce+rce[alpha=1.0]", "nce+rce[beta=10]", "nce*"], seeds="1")
+    assert [(spec.method, spec.parameters) for spec in names] == [("nce+rce", {"alpha": 1.0, "beta": 10.0})]
+
+
+def test_typed_parameters_replace_the_recipe() -> None:
+    (spec,) = runs(methods=["gce[q=0.5]"], seeds="1")
+    assert spec.parameters == {"q": 0.5}
+
+
+def test_plain_parameters_are_equal_for_every_noise_and_rate() -> None:
+    specs = runs(noise("sym"), noise("asym"), methods=["gce"], rate=["0.2,0.8"], seeds="1")
+    assert len(specs) == 4
+    assert {spec.parameters["q"] for spec in specs} == {0.6}
+    assert {spec.privileges for spec in specs} == {()}
+
+
+def test_published_recipes_are_marked_by_what_keys_them() -> None:
+    specs = runs(noise("sym"), noise("asym"), methods=["gce"], rate=["0.4,0.8"], seeds="1", recipes="published")
+    told = {(spec.noise, spec.rate): (spec.parameters["q"], spec.privileges) for spec in specs}
+    assert told == {
+        ("sym", 0.4): (0.6, ()),
+        ("sym", 0.8): (0.9, ("noise_kind", "noise_rate")),
+        ("asym", 0.4): (1.0, ("noise_kind",)),
+        ("asym", 0.8): (1.0, ("noise_kind",)),
+    }
+
+
+def test_a_penalty_of_its_own_replaces_weight_decay_under_every_protocol() -> None:
+    assert [spec.weight_decay for spec in runs(methods=["ce,anl"], seeds="1")] == [1e-4, 0]
+    assert [spec.weight_decay for spec in runs(methods=["ce,anl"], seeds="1", weight_decay="0.01")] == [0.01, 0]
+
+
+def test_a_noise_without_a_rate_takes_part_once() -> None:
+    specs = runs(noise("none", rate=False), noise("sym"), methods=["ce"], rate=["0.2,0.4"], seeds="1")
+    assert [(spec.noise, spec.rate) for spec in specs] == [("none", None), ("sym", 0.2), ("sym", 0.4)]
+
+
+def test_what_the_noise_cannot_give_is_left_out_or_refused() -> None:
+    column = noise("column:worse", rate=False, matrix=False)
+    planned = plan(Request.typed(methods=["all"], seeds="1"), facts(column))
+    assert [(each.method, each.noise) for each in planned.left_out] == [("forward", "column:worse")]
+    assert "transition_matrix" in planned.left_out[0].reason
+    with pytest.raises(UsageError, match=r"forward can't run here.*transition_matrix"):
+        runs(column, methods=["ce,forward"])
+
+
+def test_a_method_may_say_that_it_is_unsuitable() -> None:
+    planned = plan(Request.typed(seeds="1", epochs="10"), facts())
+    assert [(each.method, each.reason) for each in planned.left_out] == [("picky", "it wants 20 epochs")]
+    with pytest.raises(UsageError, match="20 epochs"):
+        runs(methods=["picky"], epochs="10")
+
+
+def test_the_paper_protocol_takes_the_recipe_in_full() -> None:
+    planned = plan(Request.typed(protocol="paper", seeds="1"), facts())
+    (spec,) = planned.specs
+    assert (spec.method, spec.epochs, spec.model, spec.weight_decay) == ("nce+rce", 50, "cnn4", 1e-3)
+    assert spec.hold_out == 0
+    assert spec.protocol == "paper"
+    assert len(planned.left_out) == len(METHODS) - 1
+    with pytest.raises(UsageError, match="no training settings are published"):
+        runs(methods=["gce"], protocol="paper")
+
+
+def test_options_replace_what_the_protocol_says() -> None:
+    (spec,) = runs(
+        methods=["ce"], seeds="5:6", noise_seed="9", epochs="3", lr="0.2", model="cnn8", augment="none", hold_out="0.2"
+    )
+    assert (spec.seed, spec.noise_seed, spec.split_seed) == (5, 9, 5)
+    assert (spec.epochs, spec.learning_rate, spec.model) == (3, 0.2, "cnn8")
+    assert (spec.augmentation, spec.hold_out) == ("none", 0.2)
+
+
+def test_given_labels_belong_to_one_split() -> None:
+    given = noise("labels", rate=False, matrix=False)
+    specs = runs(given, methods=["ce"], seeds="3", labels="labels.json", noise_seed="2")
+    assert [(spec.seed, spec.split_seed, spec.noise_seed) for spec in specs] == [(0, 2, 2), (1, 2, 2), (2, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"methods": ["gec"]}, "unknown method 'gec'. Did you mean gce"),
+        ({"methods": ["gce[p=1]"]}, "has no parameter 'p'"),
+        ({"methods": ["gce[q=1.5]"]}, r"q must be in \(0, 1\]"),
+        ({"methods": ["gce[q=0]"]}, r"q must be in \(0, 1\]"),
+        ({"methods": ["gce[q=nan]"]}, "q must be a number"),
+        ({"methods": ["gce[q=high]"]}, "q must be a number"),
+        ({"methods": ["gce[q]"]}, "can't be read"),
+        ({"methods": ["gce[q=1"]}, "can't be read"),
+        ({"methods": ["xyz*"]}, "no method matches"),
+        ({"methods": [""]}, "--methods is empty"),
+        ({"noise": [","]}, "--noise is empty"),
+        ({"rate": ["1.5"]}, "--rate 1.5"),
+        ({"rate": ["nan"]}, "--rate nan: must be a finite number"),
+        ({"rate": ["much"]}, "--rate much: must be a finite number"),
+        ({"epochs": "0"}, "--epochs 0"),
+        ({"epochs": "inf"}, "--epochs inf: must be a whole number"),
+        ({"seeds": "0"}, "--seeds 0"),
+        ({"seeds": "3:3"}, "--seeds 3:3"),
+        ({"jobs": "-1"}, "--jobs -1"),
+        ({"lr": "inf"}, "--lr inf"),
+        ({"imbalance": "0"}, "--imbalance 0"),
+        ({"hold_out": "1"}, "--hold-out 1"),
+        ({"device": "tpu"}, "--device tpu: must be auto, cpu"),
+        ({"labels": "x.json", "noise": ["sym"]}, "leave --noise and --rate out"),
+    ],
+)
+def test_every_mistake_says_what_and_why(typed: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        runs(**typed)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_ten_thousand_runs_are_planned_quickly() -> None:
+    began = time.process_time()
+    specs = runs(noise("sym"), noise("asym"), methods=["ce,gce,apl,anl,forward"], rate=["0.2,0.4"], seeds="500")
+    assert len(specs) == 10_000
+    assert time.process_time() - began < 2
