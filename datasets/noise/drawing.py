@@ -79,7 +79,7 @@ def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -
 def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
     """Exactly as many labels of each kind as the matrix says, up to rounding.
 
-    Of the n_c images of class c, n_c * (1 - T_cc) get a wrong label, rounded to the nearest whole number, halves upwards;
+    Of the n_c images of class c, n_c * (1 - T_cc) get a wrong label, rounded to the nearest whole number, halves up;
     these are split over the other classes by largest remainder, ties in a random order of the row. So every count is
     its quota n_c * T_cj rounded down or up, rows are exact, and the number of wrong labels never falls as the rate
     rises. (Largest remainders over the whole row at once would let it fall now and then.)

@@ -143,19 +143,28 @@ def parse_npy(path: Path, content: bytes) -> NDArray[Any]:
 
 
 def parse_csv(path: Path, content: bytes) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of each line that isn't empty; separated by commas, semicolons, tabs or spaces."""
+    """(line number, cells) of each line that isn't empty; separated by commas, semicolons, tabs or spaces.
+
+    Raises DataError where there is no such line, or the bytes are no text.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path} is neither an npy file nor text. Save it as CSV, or by numpy.save.") from None
-    first = next(line for line in text.splitlines() if line.strip())
+    first = next((line for line in text.splitlines() if line.strip()), "")
     separator = next((each for each in ",;\t" if each in first), None)
     if separator is None:
         lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
     else:
         reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    return [(number, cells) for number, cells in lines if any(cells)]
+        try:
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        except csv.Error as error:
+            raise DataError(f"{path} is no CSV: {error} (line {reader.line_num}).") from None
+    filled = [(number, cells) for number, cells in lines if any(cells)]
+    if not filled:
+        raise DataError(f"{path} is empty.")
+    return filled
 
 
 def _is_number(cell: str) -> bool:

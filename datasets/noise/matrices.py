@@ -95,7 +95,7 @@ def validate(matrix: ArrayLike, classes: int, where: str = "The matrix") -> Matr
             cells = [f"row {i}, column {j}: {values[i, j]:g}" for i, j in np.argwhere(wrong)[:11]]
             raise DataError(f"{where} holds what is no probability ({reason}):\n{_listed(cells, int(wrong.sum()))}")
     sums = values.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
+    off = np.flatnonzero(np.abs(sums - 1) > TOLERANCE + ROUNDING)
     if len(off):
         hint = ""
         if np.allclose(values.sum(axis=0), 1, rtol=0, atol=TOLERANCE):
