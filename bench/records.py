@@ -155,7 +155,9 @@ def compact(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     kept = {key: record["provenance"][key] for key in PROVENANCE_KEPT if key in record["provenance"]}
     small["provenance"] = _significant(kept, 4)
-    left_out: list[str] = []
+    left_out: list[str] = list(record.get("left_out", ()))
+    if left_out:
+        small["left_out"] = left_out
     for step in LEAST_NEEDED:
         if len(encode(small)) <= MOST_BYTES:
             return small

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, cast
 
 from bench.claims import Claim
@@ -39,18 +40,21 @@ MOST_REASON = 500
 _PR_SET_PDEATHSIG = 1
 
 
+def load_file(path: Path) -> ModuleType:
+    """The module in a Python file that lies on no import path."""
+    found = importlib.util.spec_from_file_location(f"_file_{path.stem}", path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
 def load_runner(text: str) -> Runner:
     """The function that "package.module:function" or "path/to/file.py:function" names."""
     place, _, name = text.rpartition(":")
-    if place.endswith(".py"):
-        found = importlib.util.spec_from_file_location(f"_runner_{Path(place).stem}", place)
-        if found is None or found.loader is None:
-            raise ImportError(f"no runner in {place}")
-        module = importlib.util.module_from_spec(found)
-        sys.modules[found.name] = module
-        found.loader.exec_module(module)
-    else:
-        module = importlib.import_module(place)
+    module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     return cast(Runner, getattr(module, name))
 
 
