@@ -1,0 +1,149 @@
+"""Where files lie, what they hash to, and errors that name them: shared by the data sets that are read from disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.interface import DataError, Options, Progress
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+HASHED_AT_ONCE = 256
+"""Files that one thread reads between two reports of progress."""
+
+WHOLE_READ = 1 << 20
+
+
+def listed(items: Sequence[str], most: int = 10) -> str:
+    """At most `most` items, one a line, and how many more there are."""
+    lines = [f"  {item}" for item in items[:most]]
+    if len(items) > most:
+        lines.append(f"  ... and {len(items) - most} more")
+    return "\n".join(lines)
+
+
+def workers() -> int:
+    """How many threads reading and decoding may use: the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results of `function` on each item, in order, by several threads that run a bounded way ahead."""
+    threads = workers()
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def cache_folder(options: Options) -> Path:
+    """Where decoded images and hashes are kept: `options.cache`, LNL_BENCH_CACHE, or the user's cache folder."""
+    if options.cache is not None:
+        return options.cache
+    named = os.environ.get("LNL_BENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("lnl-bench", appauthor=False)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when the block ends well; writers at the same time don't meet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def states(paths: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
+    """Size and time of change in ns of each file (N, 2), and the positions of those that aren't files."""
+    found = [_state(path) for path in paths]
+    missing = [number for number, state in enumerate(found) if state is None]
+    return np.array([state or (-1, -1) for state in found], dtype=np.int64).reshape(-1, 2), missing
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)  # noqa: PTH116 -- tens of thousands of files: a Path for each costs more than the call
+    except OSError:
+        return None
+    return (state.st_size, state.st_mtime_ns) if not state.st_mode & 0o040000 else None
+
+
+def remembered(options: Options, what: str, known: str, compute: Callable[[], str]) -> str:
+    """`compute()`, or what it gave last time for `what` if the fingerprint `known` is still the same.
+
+    What can't be kept (a read-only cache folder, a full disk) is computed again next time.
+    """
+    sidecar = cache_folder(options) / "hashes" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(sidecar.read_text(encoding="utf-8"))
+        if kept["fingerprint"] == known:
+            return str(kept["sha256"])
+    value = compute()
+    with suppress(OSError), replacing(sidecar) as stream:
+        stream.write(json.dumps({"fingerprint": known, "sha256": value}).encode())
+    return value
+
+
+def digests(paths: Sequence[str], progress: Progress) -> bytes:
+    """SHA-256 of each file's bytes, one after the other (32 N bytes), read by several threads.
+
+    Raises DataError naming every file that can't be read.
+    """
+    blocks = [paths[start : start + HASHED_AT_ONCE] for start in range(0, len(paths), HASHED_AT_ONCE)]
+    found, failed, done = bytearray(), [], 0
+    for block, (value, wrong) in zip(blocks, in_order(_digests, blocks), strict=True):
+        found += value
+        failed += wrong
+        done += len(block)
+        progress("hashing files", done, len(paths))
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {len(paths)} files can't be read. Check their permissions:\n{listed(failed)}"
+        )
+    return bytes(found)
+
+
+def _digests(paths: Sequence[str]) -> tuple[bytes, list[str]]:
+    found, failed = bytearray(), []
+    for path in paths:
+        try:
+            with Path(path).open("rb", buffering=0) as stream:
+                found += hashlib.file_digest(stream, "sha256").digest()
+        except OSError as error:
+            failed.append(f"{path}: {error.strerror}")
+    return bytes(found), failed
