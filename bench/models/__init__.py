@@ -1,0 +1,80 @@
+"""The backbones: `build` makes one by name, `declarations` says what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import UsageError, nearest
+from bench.models.backbone import Backbone, Declaration, Model
+from bench.models.cnn_small import CNN_SMALL, cnn_small
+from bench.models.plain_cnn import CNN4, CNN8, cnn4, cnn8
+from bench.models.preact_resnet import PREACT_RESNET18, preact_resnet18
+from bench.models.resnet import RESNET18, RESNET34, resnet18, resnet34
+from bench.models.timm_models import TIMM, timm_model
+
+__all__ = ["Backbone", "Declaration", "Model", "build", "declarations"]
+
+MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] = {
+    declaration.name: (declaration, make)
+    for declaration, make in (
+        (CNN_SMALL, cnn_small),
+        (CNN4, cnn4),
+        (CNN8, cnn8),
+        (RESNET18, resnet18),
+        (RESNET34, resnet34),
+        (PREACT_RESNET18, preact_resnet18),
+    )
+}
+
+
+def declarations() -> dict[str, dict[str, Any]]:
+    """What every model declares, by name, as JSON-able values."""
+    declared = [declaration for declaration, _ in MODELS.values()]
+    return {declaration.name: declaration.as_json() for declaration in [*declared, TIMM]}
+
+
+def build(
+    name: str, num_classes: int, in_chans: int, image_size: int | tuple[int, int], seed: int | None = None
+) -> nn.Module:
+    """A new network with timm's interface (see backbone.Model), in training mode, on the CPU.
+
+    `image_size` is (height, width), or one number for both. With a `seed` the weights are drawn from it alone and no
+    generator of the caller moves; without one they come from PyTorch's global generator. Raises UsageError on an
+    unknown name and on images too small for the model, naming the smallest size that works.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if num_classes < 2 or in_chans < 1 or min(height, width) < 1:
+        raise UsageError(
+            f"a model needs 2 classes, 1 channel and images of 1 x 1 at least, not {num_classes} classes, "
+            f"{in_chans} channel(s) and {height} x {width}."
+        )
+    with drawn_from(seed):
+        if name.startswith("timm:"):
+            return timm_model(name, num_classes, in_chans, height, width)
+        if name not in MODELS:
+            close = nearest(name, [*MODELS, "timm:NAME"]) or list(MODELS)
+            raise UsageError(f'no model "{name}"; did you mean {" or ".join(close)}? See: python -m bench list models')
+        declaration, make = MODELS[name]
+        if min(height, width) < declaration.smallest:
+            raise UsageError(
+                f"{name} needs images of at least {declaration.smallest} x {declaration.smallest} pixels, not "
+                f"{height} x {width}: give --image-size {declaration.smallest} or another --model."
+            )
+        return make(num_classes, in_chans, height, width)
+
+
+@contextmanager
+def drawn_from(seed: int | None) -> Iterator[None]:
+    """Let PyTorch's CPU generator start from `seed`, and put it back afterwards. None: leave it alone."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the generators of every CUDA device as well.
+        torch.default_generator.manual_seed(seed)
+        yield

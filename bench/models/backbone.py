@@ -1,0 +1,136 @@
+"""What every backbone is: stages in a row, a head, and timm's names for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `list models` says of one model. `smallest` is the least height and width of image that it takes."""
+
+    name: str
+    summary: str
+    source: str
+    smallest: int
+    aliases: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The declaration as JSON-able values."""
+        return {
+            "name": self.name,
+            "aliases": list(self.aliases),
+            "summary": self.summary,
+            "source": self.source,
+            "smallest": self.smallest,
+        }
+
+
+class Model(Protocol):
+    """timm's interface as far as the core and methods use it, and two calls of ours. Images are (B, C, H, W)."""
+
+    num_features: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images -> logits (B, K)."""
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Images -> the last feature maps, before pooling."""
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Last feature maps -> logits (B, K), or what the classifier is given with `pre_logits`."""
+
+    def get_classifier(self) -> nn.Module:
+        """The last layer: logits = get_classifier()(forward_head(forward_features(images), pre_logits=True))."""
+
+    def forward_to(self, images: Tensor, stage: str) -> Tensor:
+        """Images -> the feature maps that leave `stage`, a "module" of `feature_info`."""
+
+    def forward_from(self, features: Tensor, stage: str) -> Tensor:
+        """The feature maps that leave `stage` -> logits (B, K)."""
+
+
+class Backbone(nn.Module):
+    """Stages in a row, then a head. `stages` maps stage names, in order, to (module, channels, reduction).
+
+    `head` turns the last feature maps into what the classifier is given, (B, num_features). `reduction` is how many
+    times smaller a stage's feature maps are than the image.
+    """
+
+    def __init__(
+        self, stages: Sequence[tuple[str, nn.Module, int, int]], head: nn.Module, classifier: nn.Linear
+    ) -> None:
+        super().__init__()
+        self.num_features = classifier.in_features
+        self.num_classes = classifier.out_features
+        self.feature_info = [
+            {"num_chs": channels, "reduction": reduction, "module": name} for name, _, channels, reduction in stages
+        ]
+        self.stage_names = tuple(name for name, *_ in stages)
+        for name, module, *_ in stages:
+            self.add_module(name, module)
+        self.head = head
+        self.fc = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, K)."""
+        return self.forward_head(self.forward_features(images))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> the last stage's feature maps."""
+        return self.run(images, self.stage_names)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Last feature maps -> logits (B, K), or (B, num_features) with `pre_logits`."""
+        pooled: Tensor = self.head(features)
+        return pooled if pre_logits else self.fc(pooled)
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer that ends the network."""
+        return self.fc
+
+    def forward_to(self, images: Tensor, stage: str) -> Tensor:
+        """Images (B, C, H, W) -> the feature maps that leave `stage`. Raises ValueError on an unknown stage."""
+        return self.run(images, self.stage_names[: self.position(stage) + 1])
+
+    def forward_from(self, features: Tensor, stage: str) -> Tensor:
+        """The feature maps that leave `stage` -> logits (B, K). Raises ValueError on an unknown stage."""
+        return self.forward_head(self.run(features, self.stage_names[self.position(stage) + 1 :]))
+
+    def run(self, features: Tensor, names: Sequence[str]) -> Tensor:
+        """Pass `features` through the stages `names`, one after the other."""
+        for name in names:
+            features = getattr(self, name)(features)
+        return features
+
+    def position(self, stage: str) -> int:
+        """Where `stage` stands among the stages."""
+        if stage not in self.stage_names:
+            raise ValueError(f"no stage {stage!r} in this network; it has {', '.join(self.stage_names)}")
+        return self.stage_names.index(stage)
+
+
+class GlobalPool(nn.Module):
+    """The mean over positions, (B, C, H, W) -> (B, C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((2, 3))
+
+
+def published_initialisation(module: nn.Module) -> None:
+    """Weights as the robust-loss papers' code draws them: convolutions kaiming-uniform over their inputs for ReLU,
+    linear layers xavier-uniform; biases stay as PyTorch draws them (APL, Ma et al. 2020, and its successors)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, mode="fan_in", nonlinearity="relu")
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """A 3 x 3 convolution that keeps the size, or divides it by `stride` rounding up."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=bias)

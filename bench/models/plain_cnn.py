@@ -1,0 +1,52 @@
+"""The plain networks of the robust-loss papers: `cnn4` for MNIST and `cnn8` for CIFAR-10."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from bench.models.backbone import Backbone, Declaration, convolution, published_initialisation
+
+CNN4 = Declaration(
+    name="cnn4",
+    summary="2 convolutions and 2 linear layers, the MNIST network of APL and ANL (0.42 M parameters at 28 x 28)",
+    source="Ma et al. 2020 (arXiv 2006.13554) and Ye et al. 2023 (arXiv 2309.15641), official code",
+    smallest=4,
+)
+CNN8 = Declaration(
+    name="cnn8",
+    summary="6 convolutions and 2 linear layers, the CIFAR-10 network of APL and ANL (1.64 M parameters at 32 x 32)",
+    source="Ma et al. 2020 (arXiv 2006.13554) and Ye et al. 2023 (arXiv 2309.15641), official code",
+    smallest=8,
+)
+
+
+def cnn4(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """32, pool, 64, pool, linear 128."""
+    return plain(num_classes, in_chans, height, width, ((32,), (64,)), 128)
+
+
+def cnn8(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """64, 64, pool, 128, 128, pool, 196, 196, pool, linear 256."""
+    return plain(num_classes, in_chans, height, width, ((64, 64), (128, 128), (196, 196)), 256)
+
+
+def plain(
+    num_classes: int, in_chans: int, height: int, width: int, widths: tuple[tuple[int, ...], ...], hidden: int
+) -> Backbone:
+    """Stages of convolutions with bias, batch normalisation and ReLU, each ended by a 2 x 2 max pooling."""
+    stages: list[tuple[str, nn.Module, int, int]] = []
+    channels = in_chans
+    for number, stage in enumerate(widths, start=1):
+        layers: list[nn.Module] = []
+        for outputs in stage:
+            layers += [convolution(channels, outputs, bias=True), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+            channels = outputs
+        stages.append((f"stage{number}", nn.Sequential(*layers, nn.MaxPool2d(2)), channels, 2**number))
+    shrink = 2 ** len(widths)
+    positions = (height // shrink) * (width // shrink)
+    head = nn.Sequential(
+        nn.Flatten(), nn.Linear(channels * positions, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
+    )
+    model = Backbone(stages, head, nn.Linear(hidden, num_classes))
+    published_initialisation(model)
+    return model
