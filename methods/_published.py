@@ -1,0 +1,112 @@
+"""Training settings that several papers share, and recipes made from a row of a published table.
+
+Sources: configuration files of the official repositories named in `SOURCES`. What a schedule or an augmentation of
+ours can't say is left out of a recipe rather than replaced: WebVision's and Clothing1M's crops and colour jitter, and
+the ImageNet weights of Clothing1M's ResNet-50.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from methods.interface import Recipe, Value
+
+SOURCES = {
+    "anl": "ANL, official code (Virusdoll/Active-Negative-Loss 0c50009)",
+    "apl": "APL, official code (HanxunH/Active-Passive-Losses 04bce53)",
+    "alf": "asymmetric losses, official code (hitcszx/ALFs 61245e9)",
+    "eps": "eps-softmax, NeurIPS 2024 and official code (cswjl/eps-softmax f81685c)",
+    "jal": "JAL, official code (cswjl/joint-asymmetric-loss 0f9eb7b)",
+    "gjs": "GJS, official code (ErikEnglesson/GJS 1a3c9e0)",
+    "elr": "ELR, official code (shengliu66/ELR 934af53)",
+    "sce": "SCE, PyTorch reproduction (HanxunH/SCELoss-Reproduce c81fb33)",
+    "forward": "Forward, official code (giorgiop/loss-correction 15a79de)",
+}
+
+_SGD: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "nesterov": False, "gradient_clip": 5.0}
+
+ROBUST_LOSS_TRAINING: Mapping[str, Mapping[str, Any]] = {
+    "mnist": _SGD
+    | {"model": "cnn4", "epochs": 50, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-3}
+    | {"schedule": "cosine", "augmentation": "none"},
+    "cifar10": _SGD
+    | {"model": "cnn8", "epochs": 120, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 1e-4}
+    | {"schedule": "cosine", "augmentation": "crop4+flip"},
+    "cifar100": _SGD
+    | {"model": "resnet34", "epochs": 200, "batch_size": 128, "learning_rate": 0.1, "weight_decay": 1e-5}
+    | {"schedule": "cosine", "augmentation": "crop4+flip+rotate20"},
+    "webvision": _SGD
+    | {"model": "timm:resnet50", "epochs": 250, "batch_size": 512, "learning_rate": 0.4, "weight_decay": 3e-5}
+    | {"schedule": "exponential:0.97", "nesterov": True},
+    "clothing1m": _SGD
+    | {"model": "timm:resnet50", "epochs": 10, "batch_size": 256, "learning_rate": 5e-3, "weight_decay": 1e-3}
+    | {"schedule": "step:5@0.1", "gradient_clip": None},
+}
+"""The protocol of the APL, ANL, asymmetric-loss, eps-softmax and JAL codes, by data set."""
+
+APL_MNIST_TRAINING: Mapping[str, Any] = {
+    **ROBUST_LOSS_TRAINING["mnist"],
+    "weight_decay": 1e-2,
+    "nesterov": True,
+}
+"""The APL code's own MNIST settings; its cosine ends at 0.001, which our schedule's end at 0 stands for."""
+
+HUMAN_LABELS = (
+    ("cifar10", "human-aggre"),
+    ("cifar10", "human-random1"),
+    ("cifar10", "human-random2"),
+    ("cifar10", "human-random3"),
+    ("cifar10", "human-worst"),
+    ("cifar100", "human-noisy"),
+)
+"""The label sets that the literature calls CIFAR-N, as (data set, noise)."""
+
+CIFAR_N_TRAINING: Mapping[str, Any] = {
+    **ROBUST_LOSS_TRAINING["cifar10"],
+    "model": "resnet34",
+    "epochs": 100,
+    "learning_rate": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "step:60@0.1",
+}
+"""The CIFAR-N protocol. The gradient clip is that of the codes that follow it here."""
+
+_NO_CHANGE: Mapping[str, Any] = {}
+
+
+def recipe_row(
+    source: str,
+    chosen: str,
+    cells: Mapping[str, Mapping[str, Value]],
+    trainings: Mapping[str, Mapping[str, Any]] = ROBUST_LOSS_TRAINING,
+    change: Mapping[str, Any] = _NO_CHANGE,
+) -> tuple[Recipe, ...]:
+    """One row of a published table as plain recipes: data set -> parameter values.
+
+    `trainings` gives each data set's training settings (none: they aren't published), of which `change`
+    replaces some.
+    """
+    return tuple(
+        Recipe(
+            data_set,
+            values,
+            source,
+            chosen,
+            training={**trainings[data_set], **change} if data_set in trainings else {},
+        )
+        for data_set, values in cells.items()
+    )
+
+
+def keyed(
+    data_set: str,
+    values: Mapping[str, Value],
+    source: str,
+    noise: str,
+    rate: float | None = None,
+    training: Mapping[str, Any] = _NO_CHANGE,
+    chosen: str = "unknown",
+) -> Recipe:
+    """A recipe that its source keys by noise, or by noise and rate; "none" is clean data, a row's rate 0."""
+    return Recipe(data_set, values, source, chosen, noise=noise, rate=rate, training=training)
