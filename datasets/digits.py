@@ -48,10 +48,13 @@ class Digits(DataSet):
                 batch_size=64,
                 learning_rate=0.05,
                 weight_decay=1e-4,
-                augmentation="crop1",
+                # none, as in the MNIST settings whose recipes digits inherits
+                augmentation="none",
                 strong_augmentation="crop1+randaugment+cutout",
+                # at 8 x 8 a step is all overhead, and casts are overhead
                 precision="fp32",
-                source="ours, fixed on clean labels",
+                source="ours: fixed once, so that plain cross-entropy on clean labels fits the training set and "
+                "reaches 0.98 on the test set; no test accuracy under noise was looked at",
             ),
             # over all 1,797 scans, so that every split is normalised alike
             mean=(0.3053,),
