@@ -1,0 +1,384 @@
+"""Augmentation against torchvision, image by image, for the same draws."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torchvision.transforms import v2
+from torchvision.transforms.functional import normalize, to_tensor
+from torchvision.transforms.v2 import functional as reference
+
+from bench.core.augment import KINDS, Augmentation, canonical, pipeline
+from bench.core.images import ImageStore
+from bench.errors import UsageError
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+EVERYTHING = "crop2+flip+rotate20+randaugment+cutout"
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def make_store(shape: tuple[int, int, int, int] = (40, 32, 32, 3), pad: int = 4) -> ImageStore:
+    """Smooth random images, as photographs are: neighbouring pixels are alike."""
+    count, height, width, channels = shape
+    coarse = torch.rand((count, channels, 5, 5), generator=generator(1))
+    images = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
+    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return ImageStore(pixels, MEAN[:channels], STD[:channels], pad)
+
+
+def original(store: ImageStore, number: int) -> Tensor:
+    """One image as torchvision wants it: uint8 (C, H, W)."""
+    return store.centre(torch.tensor([number]))[0].permute(2, 0, 1)
+
+
+def torchvision_normalise(image: Tensor, store: ImageStore) -> Tensor:
+    """ToTensor and Normalize, on an image as NumPy or Pillow would hand it over."""
+    scaled = to_tensor(image.permute(1, 2, 0).numpy())
+    return normalize(scaled, store.mean.tolist(), store.std.tolist())
+
+
+def augmented(name: str, store: ImageStore, seed: int = 0) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """A batch of every second image: (index, images, draws)."""
+    augmentation = pipeline(name)
+    index = torch.arange(0, len(store), 2)
+    draws = augmentation.draws(len(index), store.size, generator(seed))
+    return index, augmentation.apply(store, index, draws), draws
+
+
+@pytest.mark.parametrize("shape", [(10, 32, 32, 3), (10, 8, 8, 1), (10, 9, 12, 3)])
+@pytest.mark.parametrize("name", ["none", "crop4", "flip", "crop4+flip", "crop2+flip"])
+def test_crop_flip_and_normalise_equal_torchvision_bit_for_bit(shape: tuple[int, ...], name: str) -> None:
+    store = make_store(shape)
+    index, images, draws = augmented(name, store)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    margin = pipeline(name).pad
+    for row, number in enumerate(index.tolist()):
+        expected = original(store, number)
+        if margin:
+            padded = reference.pad(expected, [margin])
+            top, left = int(draws["crop.down"][row]), int(draws["crop.right"][row])
+            expected = reference.crop(padded, top, left, *store.size)
+        if "flip" in draws and draws["flip"][row]:
+            expected = reference.horizontal_flip(expected)
+        assert torch.equal(images[row], torchvision_normalise(expected, store))
+
+
+def test_none_is_the_plain_batch_and_keeps_the_images_uncopied() -> None:
+    pixels = torch.randint(0, 256, (6, 8, 8, 1), dtype=torch.uint8, generator=generator())
+    store = ImageStore(pixels, MEAN[:1], STD[:1])
+    assert store.images.data_ptr() == pixels.data_ptr()
+    index = torch.tensor([5, 0, 5])
+    assert torch.equal(pipeline("none").apply(store, index, {}), store.plain(index))
+
+
+@pytest.mark.parametrize("shape", [(40, 32, 32, 3), (40, 9, 12, 1)])
+def test_rotation_equals_torchvision_but_for_ties(shape: tuple[int, ...]) -> None:
+    """Pixels whose source lies within float32 precision of a pixel's edge may fall either way: under 1 in 500."""
+    store = make_store(shape)
+    index, images, draws = augmented("rotate20", store)
+    assert draws["rotate"].abs().max() > 10
+    differing = 0
+    for row, number in enumerate(index.tolist()):
+        expected = torchvision_normalise(reference.rotate(original(store, number), float(draws["rotate"][row])), store)
+        differing += int((images[row] != expected).sum())
+    assert differing <= images.numel() / 500
+
+
+@pytest.mark.parametrize(("name", "side"), [("cutout", 16), ("cutout8", 8), ("cutout5", 5), ("cutout40", 40)])
+def test_cutout_zeroes_a_clipped_square(name: str, side: int) -> None:
+    store = make_store()
+    index, images, draws = augmented(name, store)
+    for row, number in enumerate(index.tolist()):
+        expected = torchvision_normalise(original(store, number), store)
+        top, left = int(draws["cutout.row"][row]) - side // 2, int(draws["cutout.column"][row]) - side // 2
+        expected[:, max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)] = 0
+        assert torch.equal(images[row], expected)
+
+
+def reference_operation(image: Tensor, name: str, strength: float) -> Tensor:
+    """One RandAugment operation by torchvision on one image uint8 (C, H, W); `strength` in [-1, 1]."""
+    height, width = image.shape[1:]
+    factor = 1 + 0.9 * strength
+    still = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
+    slant = math.degrees(math.atan(0.3 * strength))
+    simple = {
+        "identity": lambda: image,
+        "shear-x": lambda: reference.affine(image, **still | {"shear": [slant, 0.0]}, center=[0, 0]),
+        "shear-y": lambda: reference.affine(image, **still | {"shear": [0.0, slant]}, center=[0, 0]),
+        "translate-x": lambda: reference.affine(image, **still | {"translate": [int(150 / 331 * width * strength), 0]}),
+        "translate-y": lambda: reference.affine(
+            image, **still | {"translate": [0, int(150 / 331 * height * strength)]}
+        ),
+        "rotate": lambda: reference.rotate(image, 30 * strength),
+        "brightness": lambda: reference.adjust_brightness(image, factor),
+        "color": lambda: reference.adjust_saturation(image, factor),
+        "contrast": lambda: reference.adjust_contrast(image, factor),
+        "sharpness": lambda: reference.adjust_sharpness(image, factor),
+        "posterize": lambda: reference.posterize(image, 8 - round(4 * abs(strength))),
+        "solarize": lambda: reference.solarize(image, 255 * (1 - abs(strength))),
+        "autocontrast": lambda: reference.autocontrast(image),
+        "equalize": lambda: reference.equalize(image),
+    }
+    return simple[name]()
+
+
+OPERATIONS = [
+    *("identity", "shear-x", "shear-y", "translate-x", "translate-y", "rotate"),
+    *("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
+]
+    "identity",
+    "shear-x",
+    "shear-y",
+    "translate-x",
+    "translate-y",
+    "rotate",
+    "brightness",
+    "color",
+    "contrast",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+]
+
+
+@pytest.mark.parametrize("shape", [(8, 32, 32, 3), (8, 28, 20, 1), (8, 8, 8, 3)])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_randaugment_operation_equals_torchvision(name: str, shape: tuple[int, ...]) -> None:
+    """Geometric ones but for ties (under 1 in 200), colours to one level of 255."""
+    store = make_store(shape)
+    index = torch.arange(8)
+    operation = torch.zeros((8, 2), dtype=torch.long)
+    operation[:, 0] = OPERATIONS.index(name)
+    strength = torch.tensor([-0.97, -0.7, -0.31, -0.02, 0.02, 0.31, 0.7, 0.97])[:, None].repeat(1, 2)
+    draws = {"randaugment.operation": operation, "randaugment.strength": strength}
+    images = pipeline("randaugment").apply(store, index, draws)
+    pixels = (images * store.std[:, None, None] + store.mean[:, None, None]) * 255
+    changed, far = 0.0, 0
+    for row in range(8):
+        expected = reference_operation(original(store, row), name, float(strength[row, 0])).float()
+        far += int(((pixels[row] - expected).abs() > 1.01).sum())
+        changed += float((expected - original(store, row).float()).abs().max())
+    assert far <= images.numel() / 200 if name in OPERATIONS[1:6] else far == 0
+    nothing = name == "identity" or (name == "color" and shape[3] == 1) or (name == "equalize" and shape[1] == 8)
+    assert nothing or changed > 1
+
+
+def test_randaugment_applies_its_two_operations_in_their_order() -> None:
+    store = make_store((20, 32, 32, 3))
+    index, images, draws = augmented("randaugment", store, seed=3)
+    pixels = (images * store.std[:, None, None] + store.mean[:, None, None]) * 255
+    good = 0
+    for row, number in enumerate(index.tolist()):
+        expected = original(store, number)
+        for code, strength in zip(
+            draws["randaugment.operation"][row].tolist(), draws["randaugment.strength"][row].tolist(), strict=True
+        ):
+            expected = reference_operation(expected, OPERATIONS[code], strength)
+        good += int(((pixels[row] - expected.float()).abs() <= 2).float().mean() > 0.99)
+    assert good == len(index)
+
+
+def test_draws_are_uniform() -> None:
+    """Each mean of 20,000 draws within 5 standard errors of what it should be."""
+    count = 20_000
+    drawn = pipeline("crop4+flip+rotate20+randaugment+cutout").draws(count, (16, 24), generator())
+    uniform = {
+        "crop.down": (0, 8),
+        "crop.right": (0, 8),
+        "cutout.row": (0, 15),
+        "cutout.column": (0, 23),
+        "flip": (0, 1),
+        "randaugment.operation": (0, 13),
+    }
+    for name, (low, high) in uniform.items():
+        values = drawn[name].double()
+        assert values.min() == low
+        assert values.max() == high
+        spread = math.sqrt(((high - low + 1) ** 2 - 1) / 12 / values.numel())
+        assert abs(float(values.mean()) - (low + high) / 2) < 5 * spread
+    for name, most in {"rotate": 20.0, "randaugment.strength": 1.0}.items():
+        values = drawn[name].double() / most
+        assert values.abs().max() <= 1
+        assert abs(float(values.mean())) < 5 / math.sqrt(3 * values.numel())
+        assert abs(float((values**2).mean()) - 1 / 3) < 5 * math.sqrt(4 / 45 / values.numel())
+
+
+def test_draws_repeat_and_do_not_depend_on_later_steps() -> None:
+    size, count = (32, 32), 50
+    first, again = (pipeline(EVERYTHING).draws(count, size, generator(5)) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    other = pipeline(EVERYTHING).draws(count, size, generator(6))
+    assert all(not torch.equal(first[name], other[name]) for name in first)
+    shorter = pipeline("crop2+flip").draws(count, size, generator(5))
+    assert all(torch.equal(first[name], shorter[name]) for name in shorter)
+    assert all(len(values) == count and values.device.type == "cpu" for values in first.values())
+
+
+def test_the_callers_generator_is_the_only_one_that_moves() -> None:
+    before = torch.get_rng_state()
+    augmented(EVERYTHING, make_store())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 8, 1), (6, 32, 32, 3), (6, 17, 9, 3)])
+def test_a_batch_is_its_images_one_by_one(shape: tuple[int, ...]) -> None:
+    store = make_store(shape)
+    augmentation = pipeline(EVERYTHING)
+    index = torch.tensor([3, 3, 0, 5])
+    draws = augmentation.draws(4, store.size, generator(2))
+    together = augmentation.apply(store, index, draws)
+    for row in range(4):
+        alone = {name: values[row : row + 1] for name, values in draws.items()}
+        single = augmentation.apply(store, index[row : row + 1], alone)
+        # Contrast rests on a mean over pixels, whose summation order may depend on the batch: one level of 255.
+        assert float((single[0] - together[row]).abs().max()) <= 1.01 / 255 / min(STD)
+
+
+@pytest.mark.parametrize("name", ["none", "crop4+flip", EVERYTHING])
+def test_shapes_do_not_depend_on_data(name: str) -> None:
+    """Under FakeTensorMode a read of a value, or a shape that rests on one, raises."""
+    with FakeTensorMode():
+        images = torch.zeros((20, 16, 16, 3), dtype=torch.uint8)
+        augmentation = pipeline(name)
+        store = ImageStore(images, MEAN, STD, augmentation.pad)
+        draws = {
+            key: torch.zeros((7, *tail), dtype=dtype)
+            for key, tail, dtype in (
+                ("crop.down", (), torch.long),
+                ("crop.right", (), torch.long),
+                ("flip", (), torch.bool),
+                ("rotate", (), torch.float32),
+                ("randaugment.operation", (2,), torch.long),
+                ("randaugment.strength", (2,), torch.float32),
+                ("cutout.row", (), torch.long),
+                ("cutout.column", (), torch.long),
+            )
+        }
+        out = augmentation.apply(store, torch.zeros(7, dtype=torch.long), draws)
+    assert out.shape == (7, 3, 16, 16)
+
+
+def test_masks_follow_the_images() -> None:
+    """An image that is its own mask stays so under every geometric step."""
+    masks = (make_store((12, 16, 16, 1), pad=0).images > 128).to(torch.uint8)
+    images = ImageStore(masks * 255, (0.0,), (1.0,), 4)
+    followed = ImageStore(masks, (0.0,), (1.0,), 4)
+    augmentation = pipeline("crop4+flip+rotate90")
+    index = torch.arange(12)
+    draws = augmentation.draws(12, images.size, generator())
+    out = augmentation.apply(images, index, draws)
+    assert torch.equal(out[:, 0], augmentation.apply_mask(followed, index, draws)[..., 0].float())
+    strong = pipeline("randaugment+cutout")
+    draws = strong.draws(12, images.size, generator())
+    assert set(strong.apply_mask(followed, index, draws).unique().tolist()) == {0, 1}
+
+
+def test_output_type() -> None:
+    store = make_store((4, 8, 8, 3))
+    out = pipeline("crop4").apply(
+        store, torch.arange(4), pipeline("crop4").draws(4, store.size, generator()), torch.bfloat16
+    )
+    assert out.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("none", "none"),
+        ("flip+crop4", "crop4+flip"),
+        (" Crop04 + FLIP", "crop4+flip"),
+        ("cutout+randaugment+flip+crop4", "crop4+flip+randaugment+cutout"),
+        ("rotate20", "rotate20"),
+    ],
+)
+def test_names_are_normalised(typed: str, name: str) -> None:
+    assert canonical(typed) == name
+    assert canonical(name) == name
+
+
+@given(st.lists(st.sampled_from(["crop4", "flip", "rotate15", "randaugment", "cutout", "cutout6"]), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_a_name_does_not_depend_on_the_order_of_its_steps(steps: list[str]) -> None:
+    kinds = [step.rstrip("0123456789") for step in steps]
+    if len(set(kinds)) < len(kinds):
+        with pytest.raises(UsageError, match="more than once"):
+            canonical("+".join(steps))
+    else:
+        assert canonical("+".join(steps)) == canonical("+".join(reversed(steps)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "no augmentation step"),
+        ("crop4+", "no augmentation step"),
+        ("flop", "did you mean flip"),
+        ("randaugmnt", "did you mean randaugment"),
+        ("crop", "crop4"),
+        ("crop0", "1 or more"),
+        ("crop99999", "1 or more"),
+        ("rotate", "degrees"),
+        ("rotate200", "1 to 180"),
+        ("flip2", "takes no number"),
+        ("crop-4", "did you mean"),
+        ("none+flip", "stands alone"),
+        ("flip+flip", "more than once"),
+        ("cutout0", "1 or more"),
+    ],
+)
+def test_bad_names_say_what_to_type(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        pipeline(name)
+    assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_kinds_stand_in_the_order_in_which_they_act() -> None:
+    steps: Augmentation = pipeline(EVERYTHING)
+    assert [step.name.rstrip("0123456789") for step in steps.steps] == list(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("images", "mean", "std", "pad", "words"),
+    [
+        (torch.zeros(3, 8, 8, 1), (0.5,), (0.5,), 0, "must be uint8"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), (0.5,), (0.5,), 0, "must be uint8"),
+        (torch.zeros(3, 8, 8, 3, dtype=torch.uint8), (0.5,), (0.5,), 0, "3 channel"),
+        (torch.zeros(3, 8, 8, 1, dtype=torch.uint8), (0.5,), (0.0,), 0, "above 0"),
+        (torch.zeros(3, 8, 8, 1, dtype=torch.uint8), (0.5,), (0.5,), -1, "0 or more"),
+    ],
+)
+def test_a_store_refuses_what_does_not_fit(
+    images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], pad: int, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        ImageStore(images, mean, std, pad)
+
+
+def test_a_crop_wider_than_the_padding_is_refused() -> None:
+    store = make_store((4, 8, 8, 1), pad=1)
+    augmentation = pipeline("crop4")
+    with pytest.raises(UsageError, match="padded by 4"):
+        augmentation.apply(store, torch.arange(4), augmentation.draws(4, store.size, generator()))
+
+
+def test_the_reference_is_torchvisions_own_randaugment() -> None:
+    """The ranges that the tests use are those of the class in torchvision, at its last of 31 magnitudes."""
+    space = v2.RandAugment()._AUGMENTATION_SPACE
+    ends = {name: entry[0](31, 32, 64) for name, entry in space.items()}
+    assert float(ends["ShearX"][-1]) == pytest.approx(0.3)
+    assert float(ends["TranslateX"][-1]) == pytest.approx(150 / 331 * 64)
+    assert float(ends["Rotate"][-1]) == pytest.approx(30)
+    assert float(ends["Color"][-1]) == pytest.approx(0.9)
+    assert int(ends["Posterize"][-1]) == 4
+    assert len(space) == len(OPERATIONS)
