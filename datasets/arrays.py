@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ Images = NDArray[np.uint8]
 BLOCK_BYTES = 1 << 26
 
 
-def blocks(images: NDArray[np.generic]) -> range:
+def blocks(images: Images) -> range:
     """Starts of blocks of about 64 MiB; the step is their length."""
     each = max(1, int(np.prod(images.shape[1:])) * images.itemsize)
     return range(0, max(1, len(images)), max(1, BLOCK_BYTES // each))
@@ -21,28 +23,30 @@ def blocks(images: NDArray[np.generic]) -> range:
 def channel_statistics(images: Images, index: NDArray[np.int64] | None = None) -> tuple[tuple[float, ...], ...]:
     """Mean and standard deviation (population) of each channel, of pixels scaled to [0, 1].
 
-    Counted by value in whole numbers, so exact and the same whatever the block size. A channel without any variation
-    gets the standard deviation 1, so that normalising by it stays finite.
+    Summed in whole numbers, so exact and the same whatever the block size. A channel without any variation gets the
+    standard deviation 1, so that normalising by it stays finite.
 
     Args:
         images: uint8 (N, H, W, C), possibly memory-mapped.
         index: the images that count; None: all.
     """
-    counts = np.zeros((images.shape[-1], 256), dtype=np.int64)
     chosen = np.arange(len(images)) if index is None else index
+    sums = np.zeros((2, images.shape[-1]), dtype=np.uint64)
     steps = blocks(images)
-    for start in steps:
-        block = take(images, chosen[start : start + steps.step])
-        for channel in range(images.shape[-1]):
-            counts[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    values = np.arange(256) / 255
-    mean = (shares * values).sum(axis=1)
-    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
-    return tuple(map(float, mean)), tuple(float(value) or 1.0 for value in std)
+    step = min(steps.step, 1 << 16)  # so many squares of 255 fit into 32 bits
+    for start in range(0, len(chosen), step):
+        block = take(images, chosen[start : start + step])
+        squares = np.multiply(block, block, dtype=np.uint16)
+        for row, values in enumerate((block, squares)):
+            sums[row] += np.add.reduce(values, axis=0, dtype=np.uint32).sum(axis=(0, 1), dtype=np.uint64)
+    count = len(chosen) * images.shape[1] * images.shape[2]
+    pairs = [(int(total), int(square)) for total, square in sums.T]
+    mean = tuple(total / count / 255 for total, _ in pairs)
+    std = tuple(math.sqrt(count * square - total**2) / count / 255 or 1.0 for total, square in pairs)
+    return mean, std
 
 
-def take(images: NDArray[np.generic], index: NDArray[np.int64]) -> NDArray[np.generic]:
+def take(images: Images, index: NDArray[np.int64]) -> Images:
     """`images[index]`, as a view (still memory-mapped) where the index is a stretch without gaps."""
     if len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1):
         return images[index[0] : index[-1] + 1]

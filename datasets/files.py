@@ -24,8 +24,6 @@ Result = TypeVar("Result")
 HASHED_AT_ONCE = 256
 """Files that one thread reads between two reports of progress."""
 
-WHOLE_READ = 1 << 20
-
 
 def listed(items: Sequence[str], most: int = 10) -> str:
     """At most `most` items, one a line, and how many more there are."""
@@ -142,8 +140,7 @@ def _digests(paths: Sequence[str]) -> tuple[bytes, list[str]]:
     found, failed = bytearray(), []
     for path in paths:
         try:
-            with Path(path).open("rb", buffering=0) as stream:
-                found += hashlib.file_digest(stream, "sha256").digest()
+            found += hashlib.sha256(Path(path).read_bytes()).digest()
         except OSError as error:
             failed.append(f"{path}: {error.strerror}")
     return bytes(found), failed

@@ -1,0 +1,104 @@
+"""What CIFAR-10 and CIFAR-100 share: torchvision's loaders and checksums, and where the files may lie."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from datasets.arrays import check_size, resized
+from datasets.download import fetch
+from datasets.files import digests, listed, remembered, states
+from datasets.interface import Data, DataError, DataSet, Part
+
+
+class CifarDataSet(DataSet):
+    """Base of the two: looked for under `options.root` (default: `data`), unpacked as torchvision unpacks them."""
+
+    torchvision_class: ClassVar[str]
+    batches: ClassVar[str]
+    """The folder that the archive unpacks to."""
+    archive: ClassVar[str]
+
+    def content_hash(self) -> str:
+        official, home = self._official, self._home
+        paths = [str(home / self.batches / name) for name, _ in (*official.train_list, *official.test_list)]
+        stat, _ = states(paths)
+        known = hashlib.sha256(stat.tobytes()).hexdigest()
+        return remembered(
+            self.options,
+            "cifar\n" + "\n".join(paths),
+            known,
+            lambda: hashlib.sha256(digests(paths, self.options.progress)).hexdigest(),
+        )
+
+    def load(self, split_seed: int) -> Data:
+        description = self.describe()
+        check_size(self.options.image_size)
+        train, test = self._part(train=True), self._part(train=False)
+        assert description.mean is not None and description.std is not None
+        return Data(description, train, test, description.mean, description.std)
+
+    def _part(self, train: bool) -> Part:
+        home = self._home
+        try:
+            read = self._official(home, train=train, download=False)
+        except (RuntimeError, OSError, EOFError) as error:
+            raise DataError(
+                f"{self.name} in {home / self.batches} is damaged: {self._damage(home)} "
+                f"Delete that folder and type --download, or type another --data-root DIR."
+            ) from error
+        labels = np.array(read.targets, dtype=np.int64)
+        return Part(resized(np.ascontiguousarray(read.data), self.options.image_size), labels)
+
+    def _damage(self, home: Path) -> str:
+        from torchvision.datasets.utils import check_integrity
+
+        official = self._official
+        listed_files = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]
+        wrong = [name for name, md5 in listed_files if not check_integrity(str(home / self.batches / name), md5)]
+        return f"{', '.join(wrong)} can't be read or has another checksum than torchvision's."
+
+    @cached_property
+    def _official(self) -> Any:
+        import torchvision.datasets
+
+        return getattr(torchvision.datasets, self.torchvision_class)
+
+    @property
+    def _root(self) -> Path:
+        return self.options.root if self.options.root is not None else Path("data")
+
+    @cached_property
+    def _home(self) -> Path:
+        """The folder in which the batches' folder lies. Raises DataError where it is neither found nor fetched."""
+        root = self._root
+        places = [root, root / self.name, root / self.torchvision_class]
+        if root.name == self.batches:
+            places.insert(0, root.parent)
+        for place in places:
+            if (place / self.batches).is_dir():
+                return place
+        if self.options.download:
+            return self._download(root)
+        looked = [str(place / self.batches) for place in places]
+        packed = [str(place / self.archive) for place in places if (place / self.archive).is_file()]
+        if packed:
+            raise DataError(f"{self.name} is packed: {packed[0]}. Type --download to have it checked and unpacked.")
+        raise DataError(
+            f"{self.name} isn't here. Type --download to fetch it, or --data-root DIR if you have it. "
+            f"Looked for:\n{listed(looked)}"
+        )
+
+    def _download(self, root: Path) -> Path:
+        official = self._official
+        fetch((official.url,), official.tgz_md5, root / self.archive, self.options.progress)
+        try:
+            official(root, download=True)  # finds the archive, checks it again and unpacks it
+        except (RuntimeError, OSError) as error:
+            reason = f"{root / self.archive} can't be unpacked: {error}"
+            raise DataError(f"{reason}. Type another --data-root DIR.") from error
+        return root

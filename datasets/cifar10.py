@@ -1,0 +1,59 @@
+"""CIFAR-10."""
+
+from __future__ import annotations
+
+from datasets.cifar import CifarDataSet
+from datasets.interface import AsymmetricPairs, Description, Protocol
+
+
+class Cifar10(CifarDataSet):
+    """50,000 training and 10,000 test photographs of ten kinds of thing, 32 x 32, RGB."""
+
+    name = "cifar10"
+    aliases = ("cifar-10",)
+    summary = "50,000 + 10,000 photographs of 10 classes, 32x32 RGB"
+    source = "Krizhevsky 2009"
+    torchvision_class = "CIFAR10"
+    batches = "cifar-10-batches-py"
+    archive = "cifar-10-python.tar.gz"
+
+    def describe(self) -> Description:
+        side = self.options.image_size or 32
+        return Description(
+            name=self.name,
+            classes=(
+                "airplane",
+                "automobile",
+                "bird",
+                "cat",
+                "deer",
+                "dog",
+                "frog",
+                "horse",
+                "ship",
+                "truck",
+            ),
+            image_shape=(side, side, 3),
+            train_size=50000,
+            test_size=10000,
+            protocol=Protocol(
+                recipes_from="cifar10",
+                model="cnn8",
+                epochs=120,
+                batch_size=128,
+                learning_rate=0.01,
+                weight_decay=1e-4,
+                augmentation="crop4+flip",
+                strong_augmentation="crop4+flip+randaugment+cutout",
+                source="Ma et al. 2020 (APL, arXiv 2006.13554); the same in ANL (Ye et al. 2023)",
+            ),
+            mean=(0.49139968, 0.48215827, 0.44653124),
+            std=(0.24703233, 0.24348505, 0.26158768),
+            pairs=AsymmetricPairs(
+                ((2, 0), (3, 5), (4, 7), (5, 3), (9, 1)),
+                "Patrini et al. 2017 (arXiv 1609.03683): truck->automobile, bird->airplane, deer->horse, cat<->dog",
+            ),
+            licence="not stated by its makers; research use",
+            citation="A. Krizhevsky, Learning multiple layers of features from tiny images, technical report, "
+            "University of Toronto, 2009",
+        )

@@ -1,0 +1,190 @@
+"""A user's own image files: what is listed of them, and the data set that comes of a list."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.arrays import channel_statistics, check_size, take
+from datasets.files import digests, listed, remembered, states
+from datasets.images import Images, decoded
+from datasets.interface import Data, DataError, DataSet, Description, Labels, Options, Part, Protocol
+from datasets.splits import TEST_SHARE, stratified
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a data set, in order.
+
+    `paths` (N) are the files, `written` (N) as the user knows them, `lines` (N) where the user wrote them, `rows` the
+    text that goes into the content hash, `labels` (N,) ids into `classes`, `test` (N,) whether each is a test image
+    (None: a seeded split decides), `columns` further labels (N,), -1 where a test row has none.
+    """
+
+    paths: Sequence[str]
+    written: Sequence[str]
+    lines: Sequence[int] | None
+    rows: str
+    classes: tuple[str, ...]
+    labels: Labels
+    test: NDArray[np.bool_] | None
+    columns: Mapping[str, Labels] = field(default_factory=dict)
+
+    def name(self, number: int) -> str:
+        """What to call the image at a position in an error."""
+        return self.written[number] if self.lines is None else f"line {self.lines[number]}: {self.written[number]}"
+
+
+class ListedImages(DataSet):
+    """Base of the data sets that a user lists: `read` says what there is, everything else follows.
+
+    Nothing but the images tells their size, so `describe` decodes them once, into the cache that `load` opens.
+    """
+
+    def __init__(
+        self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(options, argument, parameters)
+        check_size(options.image_size)
+
+    @abstractmethod
+    def read(self) -> Listing:
+        """What the folder or the table lists. Raises DataError naming all that is wrong with it."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The data set's name in records and boards, without folders."""
+
+    def describe(self) -> Description:
+        listing, images = self._listing, self._images
+        shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        train, test = self._split(0)
+        return Description(
+            name=self.label,
+            classes=listing.classes,
+            image_shape=shape,
+            train_size=len(train),
+            test_size=len(test),
+            protocol=protocol(shape, len(listing.classes)),
+            columns=tuple(listing.columns),
+            seeded_split=listing.test is None,
+            licence="the owner's",
+        )
+
+    def content_hash(self) -> str:
+        return self._hash
+
+    def load(self, split_seed: int) -> Data:
+        listing, images = self._listing, self._images
+        train, test = self._split(split_seed)
+        mean, std = channel_statistics(images, train)
+        return Data(
+            self.describe(),
+            Part(take(images, train), listing.labels[train]),
+            Part(take(images, test), listing.labels[test]),
+            mean,
+            std,
+            {name: values[train] for name, values in listing.columns.items()},
+        )
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return checked(self.read())
+
+    @cached_property
+    def _hash(self) -> str:
+        listing = self._listing
+        known, missing = states(listing.paths)
+        if missing:
+            gone = [listing.name(number) for number in missing]
+            raise DataError(f"{len(gone)} of {len(listing.paths)} image files don't exist:\n{listed(gone)}")
+        rows = hashlib.sha256(listing.rows.encode()).digest()
+        fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes()).hexdigest()
+        return remembered(
+            self.options,
+            f"images\n{type(self).__name__}\n{self.argument_value}\n{listing.paths[0]}",
+            fingerprint,
+            lambda: hashlib.sha256(rows + digests(listing.paths, self.options.progress)).hexdigest(),
+        )
+
+    @cached_property
+    def _images(self) -> Images:
+        listing = self._listing
+        return decoded(listing.paths, listing.name, self._hash, self.options)
+
+    def _split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        listing = self._listing
+        if listing.test is not None:
+            return np.flatnonzero(~listing.test), np.flatnonzero(listing.test)
+        size = max(1, round(TEST_SHARE * len(listing.labels)))
+        return stratified(listing.labels, len(listing.classes), size, seed)
+
+
+def checked(listing: Listing) -> Listing:
+    """The listing, or DataError where nothing can be learnt from it."""
+    classes = listing.classes
+    if len(classes) < 2:
+        raise DataError(
+            f"All {len(listing.labels)} images are labelled {classes[0]!r}: at least two classes are needed."
+        )
+    sizes = np.bincount(listing.labels, minlength=len(classes))
+    if listing.test is None:
+        if int(np.maximum(sizes - 1, 0).sum()) == 0:
+            raise DataError("Every class has one image only, so none can be set aside for testing. Add images.")
+        return listing
+    if listing.test.all() or not listing.test.any():
+        part = "training" if listing.test.all() else "test"
+        raise DataError(f"No image belongs to the {part} part. Give some, or leave out the split for a seeded one.")
+    trained = np.bincount(listing.labels[~listing.test], minlength=len(classes))
+    if (trained == 0).any():
+        unseen = [classes[number] for number in np.flatnonzero(trained == 0)]
+        raise DataError(f"{len(unseen)} of {len(classes)} classes have no training image:\n{listed(unseen)}")
+    return listing
+
+
+def ordered_classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """The different labels, sorted: by value if all are whole numbers, else by name."""
+    names = set(labels)
+    if all(name.isascii() and name.isdigit() for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
+
+
+def protocol(shape: tuple[int, int, int], classes: int) -> Protocol:
+    """The settings of images without published ones: those of the published set that is most like them.
+
+    Grey: MNIST's. RGB: CIFAR-10's, or CIFAR-100's from 50 classes on. The backbone follows the size: `cnn4` (grey) and
+    `cnn8` or `resnet34` (RGB) up to 32 pixels, `resnet18` up to 64, above that ImageNet's stem.
+    """
+    height, width, channels = shape
+    side = max(height, width)
+    many = classes >= 50
+    small = "cnn4" if channels == 1 else "resnet34" if many else "cnn8"
+    model = "cnn-small" if side < 16 else small if side <= 32 else "resnet18" if side <= 64 else "timm:resnet18"
+    crop = f"crop{max(1, side // 8)}"
+    if many:
+        name, epochs, rate, decay, weak = "cifar100", 200, 0.1, 1e-5, f"{crop}+flip+rotate20"
+    elif channels == 1:
+        name, epochs, rate, decay, weak = "mnist", 50, 0.01, 1e-3, "none"
+    else:
+        name, epochs, rate, decay, weak = "cifar10", 120, 0.01, 1e-4, f"{crop}+flip"
+    strong = f"{crop}+randaugment+cutout" if channels == 1 else f"{crop}+flip+randaugment+cutout"
+    return Protocol(
+        recipes_from=name,
+        model=model,
+        epochs=epochs,
+        batch_size=128,
+        learning_rate=rate,
+        weight_decay=decay,
+        augmentation=weak,
+        strong_augmentation=strong,
+        source=f"that of {name}, by the images' shape and the number of classes",
+    )

@@ -1,0 +1,165 @@
+"""A CSV table of image files and labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.files import listed
+from datasets.interface import DataError, Labels
+from datasets.listing import ListedImages, Listing, ordered_classes
+
+OWN = ("path", "label", "split")
+
+
+class Table(ListedImages):
+    """Columns `path` (relative to the table), `label` (class names), and if you like `split` (train or test).
+
+    Without `split`, a stratified split of 80/20 by the split seed. Every further column whose training rows all hold a
+    class, by name or by id, is usable as `--noise column:NAME`; test rows may leave it empty.
+    """
+
+    name = "table"
+    summary = "your own images by a CSV table: path, label, optional split, further columns as noisy labels"
+    source = "yours"
+    argument = "FILE.csv"
+
+    @property
+    def label(self) -> str:
+        return f"table:{Path(self.argument_value or '').name}"
+
+    def read(self) -> Listing:
+        file = Path(self.argument_value or "").expanduser()
+        header, columns, lines = read_csv(file)
+        cells = dict(zip(header, columns, strict=True))
+        _refuse_empty(file, "path", cells["path"], lines)
+        _refuse_empty(file, "label", cells["label"], lines)
+        _refuse_twice(file, cells["path"], lines)
+        classes = ordered_classes(cells["label"])
+        numbers = {name: number for number, name in enumerate(classes)}
+        test = _split(file, cells["split"], lines) if "split" in cells else None
+        further = {}
+        for name in header:
+            if name not in OWN:
+                labels = _column(file, name, cells[name], lines, numbers, test)
+                if labels is not None:
+                    further[name] = labels
+        base = str(file.parent)
+        return Listing(
+            paths=[f"{base}/{path}" if not path.startswith("/") else path for path in cells["path"]],
+            written=cells["path"],
+            lines=lines,
+            rows="\x1e".join("\x1f".join([name, *cells[name]]) for name in header),
+            classes=classes,
+            labels=np.array([numbers[name] for name in cells["label"]], dtype=np.int64),
+            test=test,
+            columns=further,
+        )
+
+
+def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
+    """Header, columns and the line that each row ends on; cells without blanks around them, empty lines left out.
+
+    Raises DataError for a file that can't be read, columns missing or named twice, rows too short or too long, no rows.
+    """
+    if not file.is_file():
+        wrong = "is a folder, not a CSV file" if file.is_dir() else "isn't there"
+        raise DataError(f"{file} {wrong}. Type --dataset table:FILE.csv.")
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            numbered = [(row, reader.line_num) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} isn't text in UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
+        ) from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{file} can't be read: {error}. Is it a CSV file with commas?") from error
+    header = [cell.strip() for cell in numbered[0][0]] if numbered else []
+    missing = [name for name in ("path", "label") if name not in header]
+    if missing:
+        seen = ", ".join(header[:10]) or "nothing"
+        raise DataError(f"{file} lacks the column {' and '.join(missing)}: its first line holds {seen}.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{file} names columns twice: {', '.join(map(repr, twice))}. Rename or remove one of each.")
+    if len(numbered) == 1:
+        raise DataError(f"{file} has no rows below its header. Add one row per image.")
+    ragged = [f"line {line}: {len(row)} cells" for row, line in numbered[1:] if len(row) != len(header)]
+    if ragged:
+        raise DataError(
+            f"{len(ragged)} rows of {file} don't have the header's {len(header)} cells (a comma in a cell needs quotes "
+            f"around it):\n{listed(ragged)}"
+        )
+    columns = [list(map(str.strip, column)) for column in zip(*(row for row, _ in numbered[1:]), strict=True)]
+    return header, columns, [line for _, line in numbered[1:]]
+
+
+def _refuse_empty(file: Path, column: str, cells: Sequence[str], lines: Sequence[int]) -> None:
+    empty = [f"line {line}" for cell, line in zip(cells, lines, strict=True) if not cell]
+    if empty:
+        raise DataError(
+            f"{len(empty)} rows of {file} have an empty {column}. Fill them or remove them:\n{listed(empty)}"
+        )
+
+
+def _refuse_twice(file: Path, paths: Sequence[str], lines: Sequence[int]) -> None:
+    if len(set(paths)) == len(paths):
+        return
+    first: dict[str, int] = {}
+    twice = [
+        f"line {line}: {path}, as line {first[path]}"
+        for path, line in zip(paths, lines, strict=True)
+        if first.setdefault(path, line) != line
+    ]
+    raise DataError(
+        f"{len(twice)} rows of {file} name an image that an earlier row names. Keep one row per image (other opinions "
+        f"belong in further columns):\n{listed(twice)}"
+    )
+
+
+def _split(file: Path, cells: Sequence[str], lines: Sequence[int]) -> NDArray[np.bool_]:
+    unknown = [
+        f"line {line}: {cell!r}" for cell, line in zip(cells, lines, strict=True) if cell not in ("train", "test")
+    ]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} rows of {file} have a split that is neither train nor test. Correct them, or leave the "
+            f"column out for a seeded split:\n{listed(unknown)}"
+        )
+    return np.array([cell == "test" for cell in cells])
+
+
+def _column(
+    file: Path,
+    name: str,
+    cells: Sequence[str],
+    lines: Sequence[int],
+    numbers: dict[str, int],
+    test: NDArray[np.bool_] | None,
+) -> Labels | None:
+    """Labels (N,) of a further column, -1 where a test row leaves it empty; None if it holds something else.
+
+    Raises DataError where a column of class names, by more than half of its training rows, has cells that are none.
+    """
+    labels = np.array([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
+    filled = np.array([bool(cell) for cell in cells])
+    train = np.ones(len(cells), dtype=np.bool_) if test is None else ~test
+    wrong = filled & (labels < 0)
+    if not wrong.any() and (filled | ~train).all():
+        return labels
+    named = (labels >= 0) & train
+    if 2 * int(named.sum()) > int(train.sum()) and not all(cell.isdigit() for cell in numbers) and wrong.any():
+        strange = [f"line {lines[number]}: {cells[number]!r}" for number in map(int, np.flatnonzero(wrong))]
+        raise DataError(
+            f"{len(strange)} rows of {file} have a {name} that isn't one of the {len(numbers)} classes of the column "
+            f"label. Correct them or remove the column:\n{listed(strange)}"
+        )
+    if not (filled | ~train).all() or not all(cell.isascii() and cell.isdigit() for cell in cells if cell):
+        return None
+    labels = np.array([int(cell) if cell else -1 for cell in cells], dtype=np.int64)
+    return labels if int(labels.max()) < len(numbers) else None
