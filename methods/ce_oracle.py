@@ -38,7 +38,7 @@ class CrossEntropyOracle(CrossEntropy):
         self.index = self.right.nonzero().squeeze(1)
         if len(self.index) < 2:
             raise ValueError(
-                f"ce-oracle has {len(self.index)} rightly labelled samples to train on and needs 2; lower --rate"
+                f"ce-oracle has no samples to train on: {len(self.index)} rightly labelled, 2 needed; lower --rate"
             )
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:

@@ -1,0 +1,282 @@
+"""Every published setting, written down a second time from the tables; and what every declaration must hold."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import methods
+from methods.interface import Method
+
+FOLDER = Path(methods.__file__).parent
+FILES = [
+    path
+    for path in sorted(FOLDER.glob("*.py"))
+    if not path.stem.startswith("_") and path.stem not in ("interface", "losses")
+]
+
+
+def class_of(path: Path) -> type[Method]:
+    """The one method of a file."""
+    module = importlib.import_module(f"methods.{path.stem}")
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__
+    ]
+    assert len(found) == 1, path.name
+    return found[0]
+
+
+METHODS = {cls.name: cls for cls in map(class_of, FILES)}
+
+PLAIN = ["mnist", "cifar10", "cifar100", "webvision", "clothing1m"]
+NO_PARAMETERS = [(data_set, None, None, ()) for data_set in PLAIN]
+
+
+def cell(data_set: str, *values: Any, noise: str | None = None, rate: float | None = None) -> tuple[Any, ...]:
+    """One cell of a published table: for what, and its values in the order that PARAMETERS gives."""
+    return data_set, noise, rate, values
+
+
+def row(*cells: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Cells of MNIST, CIFAR-10, CIFAR-100, WebVision and Clothing1M, as far as given."""
+    return [(data_set, None, None, values) for data_set, values in zip(PLAIN, cells, strict=False)]
+
+
+PARAMETERS = {
+    "focal": ["gamma"],
+    "gce": ["q"],
+    "sce": ["alpha", "beta"],
+    "bootstrap": ["beta"],
+    "forward-estimated": ["percentile"],
+    "nce+rce": ["alpha", "beta"],
+    "nce+mae": ["alpha", "beta"],
+    "nfl+rce": ["alpha", "beta"],
+    "nfl+mae": ["alpha", "beta"],
+    "nce+agce": ["alpha", "beta", "a", "q"],
+    "nce+aul": ["alpha", "beta", "a", "q"],
+    "nce+ael": ["alpha", "beta", "a"],
+    "anl-ce": ["alpha", "beta", "delta", "min_prob"],
+    "anl-fl": ["alpha", "beta", "delta", "min_prob", "gamma"],
+    "anl-ce-er": ["alpha", "beta", "delta", "min_prob", "lam"],
+    "eps-softmax": ["alpha", "beta", "m"],
+    "jal-ce": ["alpha", "beta", "a", "delta"],
+    "js": ["weight", "scaled"],
+    "gjs": ["weight", "scaled"],
+    "elr": ["lam", "beta"],
+    "mixup": ["alpha"],
+}
+
+RATES = (0.2, 0.4, 0.6, 0.8)
+APL_BOTH = row((1, 10), (1, 1), (10, 0.1), (50, 0.1))
+APL_OWN = row((1, 10), (1, 1), (10, 1), (50, 1))
+ALF = row((1, 100), (1, 1), (10, 1))
+HUMAN = ["aggre", "random1", "random2", "random3", "worst"]
+
+
+def symmetric(data_set: str, clean: float, *weights: float) -> list[tuple[Any, ...]]:
+    """GJS's weights on clean data and at symmetric rates 0.2, 0.4, 0.6, 0.8."""
+    by_rate = [cell(data_set, w, True, noise="sym-incl", rate=r) for r, w in zip(RATES, weights, strict=True)]
+    return [cell(data_set, clean, True, noise="none"), *by_rate]
+
+
+CELLS: dict[str, list[tuple[Any, ...]]] = {
+    "ce": NO_PARAMETERS,
+    "ce-ensemble": NO_PARAMETERS,
+    "ce-strong": NO_PARAMETERS,
+    "ce-ema": NO_PARAMETERS,
+    "ce-clean": NO_PARAMETERS,
+    "ce-oracle": NO_PARAMETERS,
+    "focal": row((0.5,), (0.5,), (0.5,)),
+    "mae": row((), (), ()),
+    "gce": [
+        *row((0.7,), (0.7,), (0.7,), (0.7,), (0.6,)),
+        cell("webvision", 0.6),
+        cell("cifar100", 0.5, noise="none"),
+        *(cell("cifar100", q, noise="sym", rate=r) for r, q in zip(RATES, (0.5, 0.7, 0.7, 0.9), strict=True)),
+        cell("cifar100", 0.7, noise="asym"),
+    ],
+    "sce": [
+        *row((0.01, 1), (0.1, 1), (6, 0.1), (10, 1)),
+        cell("cifar100", 6, 1),
+        *row((1, 1), (1, 1), (1, 1)),
+    ],
+    "taylor-ce": [],
+    "phuber-ce": [],
+    "label-smoothing": [cell("cifar10")],
+    "bootstrap": row((0.95,), (0.95,), (0.95,)),
+    "forward": [],
+    "forward-estimated": row((97,), (97,), (100,)),
+    "nce+rce": [*APL_BOTH, *ALF, cell("clothing1m", 10, 1)],
+    "nce+mae": [*APL_OWN, *row((1, 10), (1, 1), (10, 0.1)), *ALF],
+    "nfl+rce": [*APL_BOTH, *ALF],
+    "nfl+mae": APL_OWN,
+    "nce+agce": row((0, 1, 4, 0.2), (1, 4, 6, 1.5), (10, 0.1, 1.8, 3), (50, 0.1, 2.5, 3), (50, 0.1, 2.5, 3)),
+    "nce+aul": row((0, 1, 3, 0.1), (1, 4, 6.3, 1.5), (10, 0.015, 6, 3)),
+    "nce+ael": row((0, 1, 3.5), (1, 4, 5), (10, 0.1, 1.5)),
+    "anl-ce": row((1, 1, 1e-6, 1e-7), (5, 5, 5e-5, 1e-7), (10, 1, 5e-7, 1e-7), (20, 1, 5e-6, 1e-7), (5, 0.1, 0, 1e-8)),
+    "anl-fl": [
+        *row((1, 1, 1e-6, 1e-7, 0.5), (5, 5, 5e-5, 1e-7, 0.5), (10, 1, 5e-7, 1e-7, 0.5)),
+        cell("clothing1m", 5, 0.1, 0, 1e-8, 0.5),
+    ],
+    "anl-ce-er": [cell("cifar10", 5, 5, 5e-5, 1e-7, 2), cell("cifar100", 10, 1, 5e-7, 1e-7, 0.01)],
+    "eps-softmax": [
+        cell("cifar10", 0.01, 5, 1e5, noise="sym"),
+        cell("cifar10", 0.02, 5, 1e3, noise="asym"),
+        cell("cifar10", 0.045, 10, 1e5, noise="instance"),
+        cell("cifar100", 0.1, 1, 1e4, noise="none"),
+        cell("cifar100", 0.05, 1, 1e4, noise="sym", rate=0.2),
+        cell("cifar100", 0.03, 1, 1e4, noise="sym", rate=0.4),
+        cell("cifar100", 0.0125, 1, 1e4, noise="sym", rate=0.6),
+        cell("cifar100", 0.00125, 1, 1e4, noise="sym", rate=0.6),
+        cell("cifar100", 0.0075, 1, 1e4, noise="sym", rate=0.8),
+        cell("cifar100", 0.05, 1, 1e4, noise="instance", rate=0.2),
+        cell("cifar100", 0.03, 1, 1e4, noise="instance", rate=0.4),
+        cell("cifar100", 0.0125, 1, 1e4, noise="instance", rate=0.6),
+        cell("cifar100", 0.015, 1, 1e2, noise="asym", rate=0.1),
+        cell("cifar100", 0.007, 1, 1e2, noise="asym", rate=0.2),
+        cell("cifar100", 0.005, 1, 1e2, noise="asym", rate=0.3),
+        cell("cifar100", 0.004, 1, 1e2, noise="asym", rate=0.4),
+        *(cell("cifar10", 0.5, 1, 1e4, noise=f"human-{kind}") for kind in HUMAN),
+        cell("cifar100", 0.5, 1, 1e4, noise="human-noisy"),
+        cell("webvision", 0.015, 0.3, 1e3),
+        cell("clothing1m", 0.012, 0.1, 1e3),
+    ],
+    "jal-ce": [
+        cell("cifar10", 1, 1, 30, 5e-5),
+        cell("cifar100", 5, 1, 20, 5e-6),
+        cell("webvision", 50, 1, 30, 0),
+        cell("clothing1m", 5, 0.1, 5, 0),
+    ],
+    "js": [
+        *symmetric("cifar10", 0.1, 0.7, 0.7, 0.9, 0.9),
+        cell("cifar10", 0.3, True, noise="asym"),
+        *symmetric("cifar100", 0.1, 0.1, 0.3, 0.5, 0.3),
+        cell("cifar100", 0.5, True, noise="asym-superclass"),
+        cell("webvision", 0.1, False),
+    ],
+    "gjs": [
+        *symmetric("cifar10", 0.5, 0.3, 0.9, 0.1, 0.1),
+        cell("cifar10", 0.3, True, noise="asym"),
+        *symmetric("cifar100", 0.3, 0.3, 0.5, 0.9, 0.1),
+        cell("cifar100", 0.5, True, noise="asym-superclass", rate=0.2),
+        cell("cifar100", 0.1, True, noise="asym-superclass", rate=0.4),
+        cell("webvision", 0.1, False),
+    ],
+    "elr": [
+        cell("cifar10", 3, 0.7, noise="sym-incl"),
+        cell("cifar10", 1, 0.9, noise="asym"),
+        cell("cifar100", 7, 0.9),
+    ],
+    "mixup": [cell("cifar10", 1)],
+}
+
+TRAINING_KEYS = {
+    "model",
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "nesterov",
+    "schedule",
+    "gradient_clip",
+    "augmentation",
+}
+# (model, epochs, learning rate, weight decay, schedule, clip) of each data set in the robust-loss codes
+ROBUST = {
+    "mnist": ("cnn4", 50, 0.01, 1e-3, "cosine", 5.0),
+    "cifar10": ("cnn8", 120, 0.01, 1e-4, "cosine", 5.0),
+    "cifar100": ("resnet34", 200, 0.1, 1e-5, "cosine", 5.0),
+    "webvision": ("timm:resnet50", 250, 0.4, 3e-5, "exponential:0.97", 5.0),
+    "clothing1m": ("timm:resnet50", 10, 5e-3, 1e-3, "step:5@0.1", None),
+}
+
+
+def test_the_tables_cover_every_method() -> None:
+    assert set(CELLS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_recipes_are_the_published_cells(name: str) -> None:
+    cls = METHODS[name]
+    have = Counter(
+        (r.data_set, r.noise, r.rate, tuple(r.values[key] for key in PARAMETERS.get(name, []) if key in r.values))
+        for r in cls.recipes
+    )
+    assert have == Counter(CELLS[name])
+    for recipe in cls.recipes:
+        assert set(recipe.values) <= set(PARAMETERS.get(name, [])), "a value that the table doesn't have"
+        assert recipe.source and recipe.chosen
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_recipes_and_defaults_lie_within_the_bounds(name: str) -> None:
+    cls = METHODS[name]
+    known = {parameter.name: parameter for parameter in cls.parameters}
+    for parameter in cls.parameters:
+        assert parameter.check(parameter.default) == parameter.default
+        assert parameter.meaning and parameter.source
+        if parameter.search is not None and parameter.search.kind != "choice":
+            assert parameter.search.low is not None and parameter.search.high is not None
+            assert parameter.search.low < parameter.search.high
+            parameter.check(parameter.search.low)
+            parameter.check(parameter.search.high)
+    for recipe in cls.recipes:
+        for key, value in recipe.values.items():
+            assert known[key].check(value) == value
+        cls(**recipe.values)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_training_settings_are_whole_and_known(name: str) -> None:
+    for recipe in METHODS[name].recipes:
+        if not recipe.training:
+            continue
+        # WebVision's and Clothing1M's augmentation has no name here
+        missing = {"augmentation"} if recipe.data_set in ("webvision", "clothing1m") else set()
+        assert set(recipe.training) == TRAINING_KEYS - missing, recipe.data_set
+
+
+@pytest.mark.parametrize("data_set", sorted(ROBUST))
+def test_cross_entropy_trains_as_the_robust_loss_codes_do(data_set: str) -> None:
+    (recipe,) = (r for r in METHODS["ce"].recipes if r.data_set == data_set)
+    keys = ("model", "epochs", "learning_rate", "weight_decay", "schedule", "gradient_clip")
+    assert tuple(recipe.training[key] for key in keys) == ROBUST[data_set]
+
+
+def test_the_methods_authors_come_first() -> None:
+    first = {r.data_set: r.values for r in reversed(METHODS["nce+mae"].recipes)}
+    assert first["cifar100"] == {"alpha": 10.0, "beta": 1.0}
+    first = {r.data_set: r.values for r in reversed(METHODS["nce+rce"].recipes)}
+    assert first["mnist"] == {"alpha": 1.0, "beta": 10.0}
+
+
+def test_names_and_aliases_are_unique_and_files_are_named_after_them() -> None:
+    taken = Counter(name for cls in METHODS.values() for name in (cls.name, *cls.aliases))
+    assert [name for name, times in taken.items() if times > 1] == []
+    for path in FILES:
+        assert class_of(path).name.replace("-", "_").replace("+", "_") == path.stem
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_declarations_are_json_and_say_where_they_come_from(name: str) -> None:
+    cls = METHODS[name]
+    declared = json.loads(json.dumps(cls.declaration(), allow_nan=False))
+    assert declared["name"] == name
+    assert declared["summary"] and "\n" not in declared["summary"]
+    assert declared["source"]
+    assert "Source: " in (cls.__doc__ or "")
+    assert name.startswith("ce-") == declared["control"]
+    for identifier in ("arXiv", "NeurIPS", "ICML", "ICLR", "IJCAI", "CVPR", "ICCV", "AAAI", "standard", "control"):
+        if identifier in declared["source"]:
+            break
+    else:
+        pytest.fail(f"{name} names no source")
