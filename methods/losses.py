@@ -236,10 +236,9 @@ def normalized_negative_focal(logits: Tensor, targets: Tensor, gamma: float = 0.
     gamma = _number("gamma", gamma, low=0)
     log_p, _ = _log_probabilities(logits, targets)
     log_min = _log_minimum(min_prob, log_p.shape[1])
-    floored = log_p.clamp(min=log_min)
     largest = -math.pow(1 - min_prob, gamma) * log_min
-    # The second clamp only removes what rounding leaves below 0 at the floor.
-    margins = (largest + _modulator(floored, gamma) * floored).clamp(min=0)
+    # `where`, not a clamp of log_p: margins that are only rounded to 0 would add up over many classes.
+    margins = (largest + _modulator(log_p, gamma) * log_p).clamp(min=0).where(log_p > log_min, 0.0)
     return 1 - _pick(margins, targets) / margins.sum(dim=1)
 
 
@@ -319,7 +318,8 @@ def generalized_jensen_shannon(views: Sequence[Tensor], targets: Tensor, weight:
 
     e_y has the weight `weight` in (0, 1), the views share 1 - weight equally; divided by -(1 - weight) ln(1 - weight).
     In [0, H(weights) divided by the same]. weight -> 0: the cross-entropy, for a single view; weight -> 1: the mean
-    absolute error of the views' mean prediction, logarithmically slowly. Englesson and Azizpour 2021 (arXiv 2105.04522).
+    absolute error of the views' mean prediction, logarithmically slowly.
+    Englesson and Azizpour 2021 (arXiv 2105.04522).
     Computed from logarithms, without the official code's clamp of the mean at 1e-7: at published weights the two differ
     by less than 4e-7 per class, and the clamp would spoil the limit weight -> 1.
     """
@@ -341,7 +341,7 @@ def entropy_regularizer(logits: Tensor, min_prob: float = 1e-7) -> Tensor:
     """ln K + sum_k r_k ln r_k of the batch's mean prediction r: KL(r || uniform), a scalar in [0, ln K].
 
     0 iff r is uniform. Probabilities are clamped to [min_prob, 1 - min_prob] before the mean; the mean, divided by its
-    sum, again; `min_prob` in (0, 1/K). Assumes balanced clean classes, and is a function of the batch, not a mean over samples.
+    sum, again; `min_prob` in (0, 1/K). Assumes balanced clean classes. A function of the batch, no mean over samples.
     Entropy regularisation of ANL-CE-ER (extended arXiv 2412.02373).
     """
     log_p = _log_softmax(logits)
