@@ -19,8 +19,8 @@ class Mixup(Method):
     s is a random permutation of the batch. Networks memorise mixed samples less.
 
     Source: Zhang et al., ICLR 2018, arXiv 1710.09412, and its official code (facebookresearch/mixup-cifar10),
-    alpha = 1. No setting for noisy labels was at hand. ASSUMPTION: the backbone of the published training,
-    which the sheet that we hold doesn't name.
+    alpha = 1. No setting for noisy labels was at hand. ASSUMPTION: the backbone in the recipe's
+    training, pre-activation ResNet-18.
     """
 
     name = "mixup"
