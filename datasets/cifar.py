@@ -22,11 +22,15 @@ class CifarDataSet(DataSet):
     batches: ClassVar[str]
     """The folder that the archive unpacks to."""
     archive: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    """The batches, named here as well so that a hash needs no import of torchvision."""
 
     def content_hash(self) -> str:
-        official, home = self._official, self._home
-        paths = [str(home / self.batches / name) for name, _ in (*official.train_list, *official.test_list)]
-        stat, _ = states(paths)
+        home = self._home
+        paths = [str(home / self.batches / name) for name in self.files]
+        stat, missing = states(paths)
+        if missing:
+            raise self._damaged(home, f"{', '.join(self.files[number] for number in missing)} missing")
         known = hashlib.sha256(stat.tobytes()).hexdigest()
         return remembered(
             self.options,
@@ -47,12 +51,15 @@ class CifarDataSet(DataSet):
         try:
             read = self._official(home, train=train, download=False)
         except (RuntimeError, OSError, EOFError) as error:
-            raise DataError(
-                f"{self.name} in {home / self.batches} is damaged: {self._damage(home)} "
-                f"Delete that folder and type --download, or type another --data-root DIR."
-            ) from error
+            raise self._damaged(home, self._damage(home)) from error
         labels = np.array(read.targets, dtype=np.int64)
         return Part(resized(np.ascontiguousarray(read.data), self.options.image_size), labels)
+
+    def _damaged(self, home: Path, how: str) -> DataError:
+        return DataError(
+            f"{self.name} in {home / self.batches} is damaged: {how}. Delete that folder and type --download, or type "
+            "another --data-root DIR."
+        )
 
     def _damage(self, home: Path) -> str:
         from torchvision.datasets.utils import check_integrity
@@ -60,7 +67,7 @@ class CifarDataSet(DataSet):
         official = self._official
         listed_files = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]
         wrong = [name for name, md5 in listed_files if not check_integrity(str(home / self.batches / name), md5)]
-        return f"{', '.join(wrong)} can't be read or has another checksum than torchvision's."
+        return f"{', '.join(wrong) or 'a file'} can't be read or has another checksum than torchvision's"
 
     @cached_property
     def _official(self) -> Any:

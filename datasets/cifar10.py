@@ -16,6 +16,7 @@ class Cifar10(CifarDataSet):
     torchvision_class = "CIFAR10"
     batches = "cifar-10-batches-py"
     archive = "cifar-10-python.tar.gz"
+    files = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 
     def describe(self) -> Description:
         side = self.options.image_size or 32

@@ -47,6 +47,7 @@ class Cifar100(CifarDataSet):
     torchvision_class = "CIFAR100"
     batches = "cifar-100-python"
     archive = "cifar-100-python.tar.gz"
+    files = ("train", "test")
 
     def describe(self) -> Description:
         side = self.options.image_size or 32

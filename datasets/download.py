@@ -37,6 +37,7 @@ def fetch(urls: tuple[str, ...], md5: str, target: Path, progress: Progress) -> 
     """
     import pooch  # type: ignore[import-untyped]
 
+    pooch.get_logger().setLevel("WARNING")  # the bar says the rest
     reasons = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

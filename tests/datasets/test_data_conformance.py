@@ -1,0 +1,137 @@
+"""What holds for every data set of the package: a new file in `datasets/` must be added to `openers` to pass."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import datasets
+from datasets.interface import DataSet, Options
+
+FOLDER = Path(str(datasets.__file__)).parent
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+Openers = dict[str, Callable[[], DataSet]]
+
+
+def declared() -> dict[str, type[DataSet]]:
+    """Every data set class that a file of the package defines, by name."""
+    found = {}
+    for module in (importlib.import_module(f"datasets.{name}") for name in MODULES):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, DataSet) and "name" in vars(value):
+                found[value.name] = value
+    return found
+
+
+NAMES = sorted(declared())
+
+
+def test_every_data_set_is_covered(openers: Openers) -> None:
+    assert sorted(openers) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parts_are_what_the_interface_says(name: str, openers: Openers) -> None:
+    data = openers[name]().load(0)
+    classes = len(data.description.classes)
+    for part in (data.train, data.test):
+        assert part.images.dtype == np.uint8 and part.images.ndim == 4
+        assert part.images.shape[0] == len(part.labels) == len(part) > 0
+        assert part.labels.dtype == np.int64
+        assert part.labels.min() >= 0 and part.labels.max() < classes
+        if part.masks is not None:
+            assert part.masks.dtype == np.bool_ and part.masks.shape == part.images.shape[:3]
+    channels = data.train.images.shape[3]
+    assert len(data.mean) == len(data.std) == channels
+    assert all(0 < value < 1 for value in data.mean) and all(0 < value <= 1 for value in data.std)
+    assert set(np.unique(data.train.labels)) == set(range(classes))
+    for values in data.columns.values():
+        assert values.shape == data.train.labels.shape and values.dtype == np.int64
+        assert values.min() >= 0 and values.max() < classes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_description_tells_what_loading_gives(name: str, openers: Openers) -> None:
+    described, data = openers[name]().describe(), openers[name]().load(0)
+    assert described == data.description
+    assert data.train.images.shape[1:] == data.test.images.shape[1:] == described.image_shape
+    assert tuple(data.columns) == described.columns
+    if name not in ("mnist", "fashion-mnist", "cifar10", "cifar100"):  # here a small part stands for the whole
+        assert (len(data.train), len(data.test)) == (described.train_size, described.test_size)
+    assert len(set(described.classes)) == len(described.classes) >= 2
+    assert described.mean is None or described.mean == data.mean
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_data_and_hash(name: str, openers: Openers) -> None:
+    first, second = openers[name](), openers[name]()
+    one, other = first.load(3), second.load(3)
+    for part in ("train", "test"):
+        assert np.array_equal(getattr(one, part).images, getattr(other, part).images)
+        assert np.array_equal(getattr(one, part).labels, getattr(other, part).labels)
+    assert first.content_hash() == second.content_hash()
+    assert len(first.content_hash()) == 64 and int(first.content_hash(), 16) >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_split_seed_matters_only_without_an_official_split(name: str, openers: Openers) -> None:
+    data_set = openers[name]()
+    one, other = data_set.load(0), data_set.load(1)
+    assert np.array_equal(one.test.images, other.test.images) != one.description.seeded_split
+    if one.description.seeded_split:
+        assert np.array_equal(np.bincount(one.test.labels), np.bincount(other.test.labels))
+        together = [np.sort(np.concatenate([each.train.images, each.test.images]).ravel()) for each in (one, other)]
+        assert np.array_equal(*together)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_image_size(name: str, openers: Openers) -> None:
+    data_set = openers[name]()
+    plain = openers[name]().content_hash()
+    data_set.options = replace(data_set.options, image_size=10)
+    data = data_set.load(0)
+    assert data.train.images.shape[1:3] == (10, 10)
+    assert data.description.image_shape == data.train.images.shape[1:]
+    assert data_set.content_hash() == plain
+    assert data.train.masks is None or data.train.masks.shape == data.train.images.shape[:3]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declarations_are_whole(name: str, openers: Openers) -> None:
+    cls, described = declared()[name], openers[name]().describe()
+    assert cls.name and cls.summary and cls.source and cls.__doc__
+    protocol = described.protocol
+    assert protocol.recipes_from in ("mnist", "cifar10", "cifar100") and protocol.source
+    assert protocol.epochs > 0 and protocol.batch_size > 0 and protocol.learning_rate > 0
+    assert described.licence
+    assert described.citation or cls.argument
+    if described.pairs is not None:
+        left = [i for i, _ in described.pairs.flips]
+        assert len(set(left)) == len(left) and described.pairs.source
+        classes = len(described.classes)
+        assert all(i != j and 0 <= i < classes and 0 <= j < classes for i, j in described.pairs.flips)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, cls in declared().items() if cls.argument is None))
+def test_declared_without_data(name: str, tmp_path: Path) -> None:
+    described = declared()[name](Options(root=tmp_path)).describe()
+    assert described.train_size and described.test_size and described.image_shape
+
+
+def test_modules_import_only_numpy() -> None:
+    heavy = ("torch", "torchvision", "sklearn", "PIL", "pooch", "pandas", "scipy", "platformdirs")
+    program = (
+        f"import importlib, sys; [importlib.import_module('datasets.' + name) for name in {MODULES!r}];"
+        f"sys.exit(', '.join(name for name in {heavy!r} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=FOLDER.parent
+    )
+    assert done.returncode == 0, done.stderr
