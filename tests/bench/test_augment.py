@@ -135,21 +135,6 @@ OPERATIONS = [
     *("identity", "shear-x", "shear-y", "translate-x", "translate-y", "rotate"),
     *("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
 ]
-    "identity",
-    "shear-x",
-    "shear-y",
-    "translate-x",
-    "translate-y",
-    "rotate",
-    "brightness",
-    "color",
-    "contrast",
-    "sharpness",
-    "posterize",
-    "solarize",
-    "autocontrast",
-    "equalize",
-]
 
 
 @pytest.mark.parametrize("shape", [(8, 32, 32, 3), (8, 28, 20, 1), (8, 8, 8, 3)])
