@@ -61,10 +61,10 @@ def check_names(request: Request) -> None:
 def check_model(name: str) -> None:
     """Raise UsageError where no backbone has this name (`timm:NAME` is looked up in timm)."""
     known = registry.models()
-    if name in known:
+    family, _, wanted = name.partition(":")
+    if name in known and wanted != "NAME":
         return
-    family, colon, wanted = name.partition(":")
-    if colon and family == "timm":
+    if family == "timm" and wanted:
         import timm
 
         names = timm.list_models()
@@ -114,6 +114,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         precision=machine.resolve_precision(request.precision, device, description.protocol.precision),
         device=device,
         cores=machine.cores(),
+        smallest={name: entry["smallest"] for name, entry in registry.models().items()},
         unsuitable=ask,
     )
 
@@ -219,7 +220,8 @@ def label_facts(request: Request, data_set: DataSet, description: Description, s
     seed = split_seed(request, request.seeds[0])
     classes, clean = len(description.classes), data_set.load(seed).train.labels
     drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
-    load_labels(path, classes, sha256, clean[drawn])
+    split = f"seed {seed}" if description.seeded_split else None
+    load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split)
     return NoiseFacts("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import recipes
 from bench.errors import UsageError, offenders
 from bench.names import Selected, select
-from bench.registry import check_parameters
+from bench.parameters import check_parameters
 from bench.request import Request
 from bench.spec import RunSpec
 
@@ -67,7 +67,7 @@ class Facts:
     """What planning must know of data, noise and machine; see `bench.facts` for how it is found out.
 
     `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
-    "auto" means here. `methods` are the registry's declarations.
+    "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -81,6 +81,7 @@ class Facts:
     precision: str
     device: str
     cores: int
+    smallest: Mapping[str, int]
     unsuitable: Unsuitable
 
 
@@ -199,6 +200,7 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
     fields = training(request, facts, chosen)
     if declared["weight_decay"] is not None:
         fields["weight_decay"] = declared["weight_decay"]
+    refuse_small_images(facts, fields["model"])
     if declared["may_be_unsuitable"]:
         ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
     seed = request.seeds[0]
@@ -260,6 +262,16 @@ def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str
         if value is not None:
             fields[name] = value
     return fields
+
+
+def refuse_small_images(facts: Facts, model: str) -> None:
+    """Raise Refused where the images are too small for a model."""
+    side, least = min(facts.image_shape[:2]), facts.smallest.get(model, 1)
+    if side < least:
+        raise Refused(
+            f"the model {model} needs images of {least} x {least} pixels, these have {side}; "
+            f"--image-size {least} enlarges them"
+        )
 
 
 def ask_method(

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import catalogue
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError
 from bench.names import canonical, parse_call, select, split_list, split_values, unknown
+from bench.parameters import check_parameters, no_parameter, number
 
 if TYPE_CHECKING:
     from datasets.interface import DataSet, Options
@@ -135,8 +136,8 @@ def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
     values: dict[str, float | int] = {}
     for key, value in typed.items():
         if key not in known:
-            raise _no_parameter(f"the data set {name}", key, known)
-        values[key] = _number(name, key, value, whole=isinstance(known[key], int))
+            raise no_parameter(f"the data set {name}", key, known)
+        values[key] = number(name, key, value, whole=isinstance(known[key], int))
     return name, argument, values
 
 
@@ -157,60 +158,6 @@ def parse_noise(text: str) -> tuple[str, str | None]:
     if takes is not None and not rest:
         raise UsageError(f"the noise {name} needs a {takes}: type {name}:{takes}")
     return name, rest if colon else None
-
-
-def check_parameters(entry: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
-    """The typed parameters of a method in their types, by the bounds of its declaration.
-
-    Raises UsageError for an unknown parameter (with the nearest) and for a value out of bounds (with the bounds).
-    """
-    known = {parameter["name"]: parameter for parameter in entry["parameters"]}
-    values = {}
-    for key, value in typed.items():
-        if key not in known:
-            raise _no_parameter(f"the method {entry['name']}", key, known)
-        values[key] = _checked(entry["name"], known[key], value)
-    return values
-
-
-def _no_parameter(owner: str, name: str, known: Iterable[str]) -> UsageError:
-    near = nearest(name, known)
-    meant = f"Did you mean {' or '.join(near)}?" if near else f"It has: {', '.join(known) or 'none'}."
-    return UsageError(f"{owner} has no parameter {name!r}. {meant}")
-
-
-def _checked(owner: str, parameter: Mapping[str, Any], text: str) -> Any:
-    """One value by its parameter's rule: the torch-free twin of `Parameter.check`."""
-    default, name = parameter["default"], parameter["name"]
-    value: Any = text
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"{owner}[{name}={text}]: {name} must be true or false")
-        value = text.lower() == "true"
-    elif isinstance(default, int | float):
-        value = _number(owner, name, text, whole=isinstance(default, int), bounds=parameter["bounds"])
-    allowed = not parameter["choices"] or value in parameter["choices"]
-    low, high = parameter["low"], parameter["high"]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if low is not None:
-            allowed &= value > low if parameter["open_low"] else value >= low
-        if high is not None:
-            allowed &= value < high if parameter["open_high"] else value <= high
-    if not allowed:
-        raise UsageError(f"{owner}[{name}={text}] is out of bounds: {name} must be {parameter['bounds']}")
-    return value
-
-
-def _number(owner: str, name: str, text: str, *, whole: bool, bounds: str = "") -> float | int:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < float("inf") or (whole and value != int(value)):
-        noun = "a whole number" if whole else "a number"
-        rule = f" {bounds}" if bounds.startswith("in ") else ""
-        raise UsageError(f"{owner}[{name}={text}]: {name} must be {noun}{rule}")
-    return int(value) if whole else value
 
 
 def _load(entry: Mapping[str, Any]) -> Any:

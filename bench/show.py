@@ -54,18 +54,23 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
     }
     parts: list[RenderableType] = [_head(entry), "", pairs(facts)]
     if entry["parameters"]:
-        names = ("parameter", "default", "bounds", "search", "meaning", "source")
-        rows = [[text(item[{"parameter": "name"}.get(name, name)]) for name in names] for item in entry["parameters"]]
-        parts += ["", _table(names, rows)]
+        keys = ("name", "default", "bounds", "search", "meaning", "source")
+        rows = [[text(item[key]) for key in keys] for item in entry["parameters"]]
+        parts += ["", _table(("parameter", *keys[1:]), rows)]
     if entry["recipes"]:
-        names = ("recipe for", "noise", "values", "chosen by", "source")
-        parts += ["", _table(names, [_recipe(item) for item in entry["recipes"]])]
+        titles = ("recipe for", "noise", "values", "chosen by", "source")
+        parts += ["", _table(titles, [_recipe(item) for item in entry["recipes"]])]
+        trainings = dict.fromkeys((_where(item), _training(item)) for item in entry["recipes"] if item["training"])
+        if trainings:
+            parts += ["", _table(("for", "published training (--protocol paper)"), list(trainings))]
     return Group(*parts)
 
 
-def data_set(entry: Mapping[str, Any], description: Mapping[str, Any] | None) -> RenderableType:
+def data_set(entry: Mapping[str, Any]) -> RenderableType:
     """A data set's page: classes, sizes, the shared protocol, documented confusions, licence and citation."""
     from rich.console import Group
+
+    description: Mapping[str, Any] | None = entry["description"]
 
     parts: list[RenderableType] = [_head(entry), ""]
     if description is None:
@@ -150,11 +155,17 @@ def _head(entry: Mapping[str, Any]) -> RenderableType:
 
 
 def _recipe(item: Mapping[str, Any]) -> list[str]:
-    where = item["data_set"] + (f", {item['model']}" if item["model"] else "")
     keyed = " ".join(text(each) for each in (item["noise"], item["rate"]) if each is not None) or "any"
-    values = ", ".join(f"{key}={text(value)}" for key, value in item["values"].items()) or "defaults"
-    training = ", ".join(f"{key}={text(value)}" for key, value in item["training"].items())
-    return [where, keyed, f"{values}; {training}" if training else values, item["chosen"], item["source"]]
+    return [_where(item), keyed, text(item["values"]) or "defaults", item["chosen"], item["source"]]
+
+
+def _where(item: Mapping[str, Any]) -> str:
+    return str(item["data_set"]) + (f", {item['model']}" if item["model"] else "")
+
+
+def _training(item: Mapping[str, Any]) -> str:
+    settings = {"model": None} | item["training"]
+    return ", ".join(f"{key} {'none' if value is None else text(value)}" for key, value in settings.items())
 
 
 def pairs(facts: Mapping[str, str]) -> Table:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bench import __version__, machine, registry, show
-from bench.commands.output import console, write_json
+from bench.commands.output import write_json, write_page
 from bench.errors import UsageError
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "cyclopts", "rich")
@@ -19,7 +19,7 @@ def doctor_command(form: str) -> int:
     if form == "json":
         write_json(found)
     else:
-        console().print(show.pairs({name.replace("_", " "): show.text(value) for name, value in found.items()}))
+        write_page(show.pairs({name.replace("_", " "): show.text(value) for name, value in found.items()}))
     return 1 if found["problems"] else 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import registry, show
-from bench.commands.output import console, write_json
+from bench.commands.output import write_json, write_page
 
 LISTS = {
     "methods": registry.methods,
@@ -23,5 +23,5 @@ def list_command(what: str, plugins: Sequence[str], form: str) -> int:
     if form == "json":
         write_json([show.public(entry, brief=True) for entry in entries])
     else:
-        console().print(show.listing(what, entries))
+        write_page(show.listing(what, entries))
     return 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -30,12 +30,17 @@ def note(text: str) -> None:
     sys.stderr.write(text.rstrip("\n") + "\n")
 
 
-def console() -> Console:
-    """A rich console on standard output: as wide as the terminal, plain text where it isn't one."""
+def write_page(page: RenderableType) -> None:
+    """Write a page to standard output: as wide as the terminal, in plain text where it isn't one."""
     from rich.console import Console
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(page)
+        return
+    plain = Console(file=io.StringIO(), width=WIDTH_WITHOUT_TERMINAL, highlight=False)
+    with plain.capture() as captured:
+        plain.print(page)
+    write("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _finite(value: Any) -> Any:

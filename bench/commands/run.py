@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import facts as lookup
 from bench import machine, registry
-from bench.commands.output import console, note, write, write_json
+from bench.commands.output import note, write, write_json, write_page
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
@@ -134,10 +134,10 @@ def _print_plan(planned: Plan, form: str) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for name in rows[0]:
-        drawn.add_column(name)
+        drawn.add_column(name, overflow="fold")
     for row in rows:
         drawn.add_row(*escape_all(row.values()))
-    console().print(drawn)
+    write_page(drawn)
     write(f"\n{len(planned.specs)} runs")
     for each in planned.left_out:
         where = "" if each.noise is None else f" ({each.noise}{'' if each.rate is None else f' {each.rate:g}'})"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import facts, registry, show
-from bench.commands.output import console, note, write_json
+from bench.commands.output import note, write_json
 from bench.errors import UsageError, offenders
 from bench.request import Request
 
@@ -38,13 +38,13 @@ def show_command(
     if save_labels is not None and what != "noise":
         raise UsageError("--save-labels goes with show noise: type show noise sym --save-labels FILE")
     registry.load_plugins(plugin)
-    page: Any
     if what == "method":
-        entry = registry.methods()[facts.method_name(name)]
-        value, page = show.public(entry), show.method
+        value: Mapping[str, Any] = show.public(registry.methods()[facts.method_name(name)])
+        page = show.method
     elif what == "dataset":
         entry, description = _data_set(name, data_root)
-        value, page = show.public(entry) | {"description": description}, lambda _: show.data_set(entry, description)
+        value = show.public(entry) | {"description": description}
+        page = show.data_set
     elif what == "noise":
         request = Request.typed(
             noise=[name], dataset=dataset, data_root=data_root, download=download, draw=draw, noise_seed=seed, rate=rate
@@ -55,7 +55,7 @@ def show_command(
     if format == "json":
         write_json(value)
     else:
-        console().print(page(value))
+        write_page(page(value))
     return 0
 
 
@@ -85,6 +85,8 @@ def _noise(request: Request, text: str, save_labels: str | None, rate_typed: boo
     if rate_typed and not noise.takes_rate:
         raise UsageError(f"the noise {facts.noise_name(noise)} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
+    declared = NoiseFacts.of(description)
+    matrix = noise.matrix(declared, rate)
     labels: NoisyLabels | None = None
     try:
         labels = _labels(request, data_set, text, rate, save_labels)
@@ -92,8 +94,6 @@ def _noise(request: Request, text: str, save_labels: str | None, rate_typed: boo
         if save_labels is not None:
             raise
         note(f"note: without the images, the realised rate and the labels stay unknown ({_first_line(error)})")
-    declared = NoiseFacts.of(description)
-    matrix = labels.matrix if labels is not None else noise.matrix(declared, rate)
     return {
         "noise": facts.noise_name(noise),
         "dataset": facts.recorded_name(request.dataset),
@@ -130,6 +130,7 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
             classes=len(declared.classes),
             data_set=facts.recorded_name(request.dataset),
             data_sha256=data_set.content_hash(),
+            split=f"seed {seed}" if data.description.seeded_split else None,
             draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},
         )
         note(f"saved {len(clean)} labels to {save_labels}; use them by run --labels {save_labels} --noise-seed {seed}")

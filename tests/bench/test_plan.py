@@ -83,6 +83,7 @@ def facts(*noises: NoiseFacts) -> Facts:
         precision="fp32",
         device="cpu",
         cores=2,
+        smallest={"cnn8": 16, "cnn4": 4},
         unsuitable=unsuitable,
     )
 
@@ -173,11 +174,16 @@ def test_the_paper_protocol_takes_the_recipe_in_full() -> None:
 
 def test_options_replace_what_the_protocol_says() -> None:
     (spec,) = runs(
-        methods=["ce"], seeds="5:6", noise_seed="9", epochs="3", lr="0.2", model="cnn8", augment="none", hold_out="0.2"
+        methods=["ce"], seeds="5:6", noise_seed="9", epochs="3", lr="0.2", model="cnn4", augment="none", hold_out="0.2"
     )
     assert (spec.seed, spec.noise_seed, spec.split_seed) == (5, 9, 5)
-    assert (spec.epochs, spec.learning_rate, spec.model) == (3, 0.2, "cnn8")
+    assert (spec.epochs, spec.learning_rate, spec.model) == (3, 0.2, "cnn4")
     assert (spec.augmentation, spec.hold_out) == ("none", 0.2)
+
+
+def test_images_too_small_for_the_model_are_a_wrong_request() -> None:
+    with pytest.raises(UsageError, match="cnn8 needs images of 16 x 16 pixels, these have 8; --image-size 16"):
+        runs(model="cnn8")
 
 
 def test_given_labels_belong_to_one_split() -> None:

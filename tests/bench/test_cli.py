@@ -1,0 +1,259 @@
+"""The command line as a user types it: exit codes, one-line mistakes, nothing written, JSON, and no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import registry
+from bench.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to type commands in."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(registry, "_plugins", ())
+    return folder
+
+
+@pytest.fixture
+def malformed(here: Path) -> Path:
+    """A matrix whose rows don't sum to 1."""
+    file = here / "bad.csv"
+    file.write_text("\n".join(",".join(["0.2"] * 10) for _ in range(10)))
+    return file
+
+
+def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    home = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+MISTAKES = [
+    ("run --methods=", "--methods is empty"),
+    ("run --methods gec", "Did you mean gce"),
+    ("run --methods gce[p=1]", "no parameter 'p'"),
+    ("run --methods gce[q=2]", "must be in (0, 1]"),
+    ("run --methods gce[q", "can't be read"),
+    ("run --dataset digit", "Did you mean digits"),
+    ("run --dataset digits:x", "takes nothing after a colon"),
+    ("run --dataset synthetic[clases=3]", "Did you mean classes"),
+    ("run --noise asm", "Did you mean asym"),
+    ("run --noise matrix", "matrix:FILE"),
+    ("run --noise matrix:nowhere.csv", "nowhere.csv"),
+    ("run --noise column:worse", "no column 'worse'"),
+    ("run --noise asym --dataset synthetic", "pairflip"),
+    ("run --model resnet19", "Did you mean resnet18"),
+    ("run --model timm:resnet_18", "Did you mean timm:resnet18"),
+    ("run --rate 1.5", "--rate 1.5"),
+    ("run --rate nan", "finite number"),
+    ("run --rate some", "finite number"),
+    ("run --epochs 0", "--epochs 0"),
+    ("run --batch-size -3", "--batch-size -3"),
+    ("run --lr inf", "--lr inf"),
+    ("run --seeds 0", "--seeds 0"),
+    ("run --jobs 1.5", "whole number"),
+    ("run --imbalance 0", "--imbalance 0"),
+    ("run --train-size 100000", "1400"),
+    ("run --hold-out 1", "--hold-out 1"),
+    ("run --device cuda:99", "cuda:99"),
+    ("run --device gpu", "must be auto, cpu, cuda"),
+    ("run --precision fp16 --device cpu", "CUDA"),
+    ("run --precision fp8", "--precision fp8"),
+    ("run --when sometimes", "--when sometimes"),
+    ("run --schedule cosin", "cosine"),
+    ("run --optimizer sdg", "sgd"),
+    ("run --augment crop4+flop", "flop"),
+    ("run --labels nowhere.json", "no such file"),
+    ("run --labels x.json --noise sym", "leave --noise and --rate out"),
+    ("run --plugin nowhere.py", "no such file"),
+    ("run --protocol mine", "--protocol mine"),
+    ("run --format xml", "--format xml"),
+    ("run --method ce", "Did you mean --methods"),
+    ("run ce", "Unused"),
+    ("runn", 'Did you mean "run"'),
+    ("list method", 'Did you mean "methods"'),
+    ("list", "requires an argument"),
+    ("show method gec", "Did you mean gce"),
+    ("show method gce --save-labels x", "show noise"),
+    ("show noise sym --rate 2", "--rate 2"),
+    ("show noise none --rate 0.2", "has no rate"),
+    ("show noise sym --rate 0.2,0.4", "one --rate"),
+    ("show noise sym --seed -1", "-1"),
+    ("show run 0123", "no run"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISTAKES)
+def test_every_mistake_is_a_line_and_nothing_is_written(here: Path, capsys: Captured, line: str, said: str) -> None:
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    lines = [each for each in err.splitlines() if not each.startswith("Reading")]
+    assert lines[0].startswith("error: ")
+    assert len(lines) <= 2
+    assert list(here.iterdir()) == []
+
+
+def test_a_malformed_matrix_is_refused(here: Path, malformed: Path, capsys: Captured) -> None:
+    assert main(["run", "--noise", "matrix:bad.csv"]) == 2
+    assert "sum" in capsys.readouterr().err
+    assert list(here.iterdir()) == [malformed]
+
+
+def test_an_output_folder_that_is_a_file_is_refused(here: Path, capsys: Captured) -> None:
+    (here / "runs").write_text("")
+    assert main(["run"]) == 2
+    assert "runs" in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("line", ["run --epochs 0", "run --methods gec", "runn", "show run 12"])
+def test_mistakes_end_a_process_with_2_and_no_traceback(here: Path, line: str) -> None:
+    done = typed(here, *line.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["--help", "run --help", "list --help", "--version"])
+def test_help_is_a_result(here: Path, capsys: Captured, line: str) -> None:
+    assert main(line.split()) == 0
+    out, err = capsys.readouterr()
+    assert out
+    assert err == ""
+
+
+def test_help_names_every_option_of_a_request(here: Path, capsys: Captured) -> None:
+    from bench.request import Request
+
+    main(["run", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in out for name in Request.model_fields)
+
+
+@pytest.mark.parametrize("line", ["list methods", "list datasets --format json", "show method gce", "report"])
+def test_these_import_neither_torch_nor_scikit_learn(here: Path, line: str) -> None:
+    program = (
+        "import sys; from bench.cli import main; main(sys.argv[1:]);"
+        "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    registry.methods()
+    done = subprocess.run(
+        [sys.executable, "-c", program, *line.split()], cwd=here, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def result(capsys: Captured, line: str) -> Any:
+    assert main(line.split()) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "noises", "models"])
+def test_lists_have_the_declared_shape(here: Path, capsys: Captured, what: str) -> None:
+    entries = result(capsys, f"list {what} --format json")
+    assert entries
+    assert all({"name", "aliases", "summary", "source"} <= set(entry) for entry in entries)
+    assert not any({"module", "file", "class", "label"} & set(entry) for entry in entries)
+    if what == "methods":
+        keys = {"name", "default", "low", "high", "search", "source"}
+        for entry in entries:
+            assert {"needs", "assumes", "networks", "parameters", "recipes"} <= set(entry)
+            assert all(keys <= set(parameter) for parameter in entry["parameters"])
+
+
+def test_show_noise_has_the_declared_shape(here: Path, capsys: Captured) -> None:
+    shown = result(capsys, "show noise asym --dataset digits --rate 0.4 --seed 3 --format json")
+    expected = {"noise", "dataset", "rate", "classes", "matrix", "pairs", "source", "draw"}
+    expected |= {"realised_rate", "labels_sha256"}
+    assert expected <= set(shown)
+    assert (shown["noise"], shown["dataset"], shown["rate"], shown["draw"]) == ("asym", "digits", 0.4, "exact")
+    assert ["7", "1"] in shown["pairs"]
+    assert shown["matrix"][7][1] == 0.4
+    assert len(shown["labels_sha256"]) == 64
+    assert abs(shown["realised_rate"] - 0.2) < 0.01
+
+
+def test_show_noise_works_without_the_data(here: Path, capsys: Captured) -> None:
+    if "cifar10" not in registry.data_sets():
+        pytest.fail("cifar10 is not registered")
+    shown = result(capsys, "show noise asym --dataset cifar10 --data-root nowhere --format json")
+    assert shown["realised_rate"] is None
+    assert shown["labels_sha256"] is None
+    assert len(shown["matrix"]) == 10
+    assert main(["show", "noise", "asym", "--dataset", "cifar10", "--data-root", "nowhere"]) == 0
+    assert "without the data" in capsys.readouterr().out
+
+
+def test_saved_labels_are_those_that_were_shown(here: Path, capsys: Captured) -> None:
+    shown = result(capsys, "show noise sym --rate 0.3 --seed 2 --save-labels noisy.json --format json")
+    saved = json.loads((here / "noisy.json").read_text())
+    assert saved["labels_sha256"] == shown["labels_sha256"]
+    planned = result(capsys, "run --labels noisy.json --noise-seed 2 --methods ce --seeds 2 --dry-run --format json")
+    specs = [run["spec"] for run in planned["runs"]]
+    assert [(spec["noise"], spec["split_seed"], spec["seed"]) for spec in specs] == [("labels", 2, 0), ("labels", 2, 1)]
+    assert main(["run", "--labels", "noisy.json", "--methods", "ce", "--dry-run"]) == 2
+    assert "seed 2" in capsys.readouterr().err
+
+
+def test_show_prints_matrix_parameters_and_protocol(here: Path, capsys: Captured) -> None:
+    main(["show", "noise", "pairflip", "--dataset", "digits", "--rate", "0.25"])
+    assert "0.75" in capsys.readouterr().out
+    main(["show", "method", "gce"])
+    out = capsys.readouterr().out
+    assert "in (0, 1]" in out
+    assert "cifar10" in out
+    main(["show", "dataset", "digits"])
+    assert "cnn-small" in capsys.readouterr().out
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: Captured) -> None:
+    planned = result(capsys, "run --methods ce,gce --noise asym --seeds 2 --dry-run --format json")
+    assert [run["spec"]["method"] for run in planned["runs"]] == ["ce", "gce", "ce", "gce"]
+    assert planned["left_out"] == []
+    assert main(["run", "--methods", "ce", "--dry-run", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("ce,")
+    assert main(["run", "--methods", "ce", "--dry-run"]) == 0
+    assert "5 runs" in capsys.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+def test_ctrl_c_is_130(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    def interrupt(kind: str) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "_all", interrupt)
+    assert main(["run"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
+    found = result(capsys, "doctor --format json")
+    assert found["problems"] == []
+    assert found["cores"] >= 1
+    assert "torch" in found["versions"]
