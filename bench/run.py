@@ -123,7 +123,7 @@ def image_store(
     images: NDArray[np.uint8], data: Data, device: torch.device, augmentations: tuple[str, ...] = ()
 ) -> ImageStore:
     """Images on the device, padded as far as the augmentations crop."""
-    pad = max((pipeline(name).padding for name in augmentations), default=0)
+    pad = max((pipeline(name).pad for name in augmentations), default=0)
     # a copy: the array may be a read-only memory map
     return ImageStore(torch.from_numpy(np.array(images)).to(device), data.mean, data.std, pad)
 

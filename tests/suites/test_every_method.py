@@ -146,6 +146,7 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
     trainer = make_trainer(problem_of(spec, runtime), spec, CPU)
     work = trainer.method.passes(trainer.phases[-1], 0)[0]
     drawn = work.draws(Steps(1, spec.batch_size), torch.Generator().manual_seed(0))
+    first_draws = {name: value[0] for name, value in drawn.items()}
     states = dict(trainer.task.states)
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         networks = [
@@ -171,7 +172,7 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
             if id(value) in fakes:
                 setattr(trainer.method, name, fakes[id(value)])
         trainer.task.privileges = {name: fakes.get(id(value), value) for name, value in trainer.task.privileges.items()}
-        draws = {name: mode.from_tensor(value[0]) for name, value in drawn.items()}
+        draws = {name: mode.from_tensor(value) for name, value in first_draws.items()}
         loss = trainer.method.loss(CoreStep(0, work.learn, draws, batches, networks))
         loss.backward()
     assert loss.shape == () and loss.dtype == torch.float32
