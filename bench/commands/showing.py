@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import facts, registry, show
-from bench.commands.output import note, write_json
+from bench.commands.output import note, write_json, write_page
 from bench.errors import UsageError, offenders
 from bench.request import Request
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from datasets.interface import DataSet, Description
     from datasets.noise import NoisyLabels
 
@@ -38,6 +40,7 @@ def show_command(
     if save_labels is not None and what != "noise":
         raise UsageError("--save-labels goes with show noise: type show noise sym --save-labels FILE")
     registry.load_plugins(plugin)
+    page: Callable[[Mapping[str, Any]], RenderableType]
     if what == "method":
         value: Mapping[str, Any] = show.public(registry.methods()[facts.method_name(name)])
         page = show.method
@@ -158,4 +161,4 @@ def _named_pairs(pairs: Sequence[tuple[int, int]], description: Description) -> 
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    return str(error).partition("\n")[0].rstrip(" .:")
