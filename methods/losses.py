@@ -237,8 +237,8 @@ def normalized_negative_focal(logits: Tensor, targets: Tensor, gamma: float = 0.
     log_p, _ = _log_probabilities(logits, targets)
     log_min = _log_minimum(min_prob, log_p.shape[1])
     largest = -math.pow(1 - min_prob, gamma) * log_min
-    # `where`, not a clamp of log_p: margins that are only rounded to 0 would add up over many classes.
-    margins = (largest + _modulator(log_p, gamma) * log_p).clamp(min=0).where(log_p > log_min, 0.0)
+    # f falls with p, so this clamp is that of p_k at min_prob.
+    margins = (largest + _modulator(log_p, gamma) * log_p).clamp(min=0)
     return 1 - _pick(margins, targets) / margins.sum(dim=1)
 
 

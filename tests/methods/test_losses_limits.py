@@ -615,6 +615,16 @@ def test_entropy_regularizer_is_zero_just_when_the_mean_is_uniform(classes: int)
     assert losses.entropy_regularizer(balanced[:-1]).item() > 1e-3 / classes
 
 
+def test_entropy_regularizer_clamps_before_and_after_the_mean() -> None:
+    p = torch.tensor([[0.98, 0.01, 0.01], [0.7, 0.29, 0.01]], dtype=torch.float64)
+    total = torch.tensor([0.9 + 0.7, 0.1 + 0.29, 0.1 + 0.1], dtype=torch.float64)
+    mean = total / total.sum()
+    mean[2] = 0.1
+    assert total[2] / total.sum() < 0.1
+    value = losses.entropy_regularizer(p.log(), min_prob=0.1)
+    close(value, math.log(3) + (mean * mean.log()).sum())
+
+
 def test_entropy_regularizer_is_no_mean_over_samples_and_can_be_differentiated() -> None:
     logits = torch.tensor([[4.0, 0, 1], [0, 3.0, -1]], dtype=torch.float64).requires_grad_()
     halves = torch.stack([losses.entropy_regularizer(logits[:1]), losses.entropy_regularizer(logits[1:])])
