@@ -70,6 +70,24 @@ def write_batches(folder: Path, files: dict[str, int], coarse: bool) -> list[lis
 
 
 @pytest.fixture
+def idx() -> Callable[..., None]:
+    """`write_mnist`, for tests."""
+    return write_mnist
+
+
+@pytest.fixture
+def save() -> Callable[..., None]:
+    """`save_image`, for tests."""
+    return save_image
+
+
+@pytest.fixture
+def table() -> Callable[..., Path]:
+    """`write_table`, for tests."""
+    return write_table
+
+
+@pytest.fixture
 def options(tmp_path: Path) -> Options:
     """Nothing downloaded, everything kept below the test's own folder."""
     return Options(root=tmp_path / "data", cache=tmp_path / "cache")
