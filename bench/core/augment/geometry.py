@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
-def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Sample images uint8 (B, H, W, C) where `maps` (B, 2, 3) send each output pixel; black outside.
+def sources(maps: Tensor, height: int, width: int) -> Tensor:
+    """Where each output pixel comes from, int64 (B, height * width): a pixel's number, or height * width for nowhere.
 
-    Coordinates are (x, y, 1) in pixels from the image's centre, x to the right and y downwards, and halves round to
-    even: torchvision's `affine` and `rotate` with nearest interpolation, up to rounding where a coordinate falls
-    within float32 precision of a pixel's edge.
+    `maps` (B, 2, 3) send (x, y, 1), in pixels from the image's centre, x to the right and y downwards, to the source;
+    halves round to even. That is torchvision's `affine` and `rotate` with nearest interpolation, up to rounding where
+    a coordinate falls within float32 precision of a pixel's edge.
     """
-    batch, height, width, channels = images.shape
-    down = torch.arange(height, device=images.device) - (height - 1) / 2
-    right = torch.arange(width, device=images.device) - (width - 1) / 2
-    source = maps[:, :, 0, None, None] * right + maps[:, :, 1, None, None] * down[:, None] + maps[:, :, 2, None, None]
-    column = (source[:, 0] + (width - 1) / 2).round_()
-    row = (source[:, 1] + (height - 1) / 2).round_()
+    down = torch.arange(height, device=maps.device) - (height - 1) / 2
+    right = torch.arange(width, device=maps.device) - (width - 1) / 2
+    across, along, shift = maps[..., 0, None, None], maps[..., 1, None, None], maps[..., 2, None, None]
+    place = across * right + along * down[:, None] + shift
+    column = place[:, 0].add_((width - 1) / 2).round_()
+    row = place[:, 1].add_((height - 1) / 2).round_()
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    # One more, black, pixel after each image stands for everything outside: no second pass over the colours.
-    position = torch.where(inside, row * width + column, height * width).long()
-    flat = torch.nn.functional.pad(images.reshape(batch, height * width, channels), (0, 0, 0, 1))
-    first = torch.arange(batch, device=images.device)[:, None, None] * (height * width + 1)
-    return flat.reshape(-1, channels)[position + first]
+    return torch.where(inside, row.mul_(width).add_(column), height * width).long().flatten(1)
+
+
+def warp(planes: Tensor, maps: Tensor) -> Tensor:
+    """Images uint8 (B, C, H, W) sampled where `maps` (B, 2, 3) say, see `sources`; black outside."""
+    height, width = planes.shape[2:]
+    source = sources(maps, height, width)[:, None].expand(-1, planes.shape[1], -1)
+    # One more, black, pixel after each plane stands for everything outside: no second pass over the colours.
+    return pad(planes.flatten(2), (0, 1)).gather(2, source).view(planes.shape)
+
+
+def planar(images: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B, C, H, W), copied so that each colour lies together: three in a row fill no vector."""
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def interleaved(planes: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, H, W, C), copied."""
+    return planes.permute(0, 2, 3, 1).contiguous()
 
 
 def rotation(degrees: Tensor) -> Tensor:

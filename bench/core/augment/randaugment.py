@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from bench.core.augment.geometry import rotation, warp
+from bench.core.augment.geometry import interleaved, planar, rotation, warp
 from bench.core.augment.steps import Draws, Size, Step
 
 OPERATIONS = (
@@ -50,23 +50,25 @@ class RandAugment(Step):
         }
 
     def pixels(self, images: Tensor, draws: Draws) -> Tensor:
+        planes = planar(images)
         for number in range(ROUNDS):
             operation = draws["randaugment.operation"][:, number]
             strength = draws["randaugment.strength"][:, number]
-            images = move(images, operation, strength)
-            images = recolour(images, operation, strength)
-        return images
+            planes = move(planes, operation, strength)
+            planes = recolour(planes, operation, strength)
+        return interleaved(planes)
 
     def masks(self, masks: Tensor, draws: Draws) -> Tensor:
+        planes = planar(masks)
         for number in range(ROUNDS):
             operation = draws["randaugment.operation"][:, number]
-            masks = move(masks, operation, draws["randaugment.strength"][:, number])
-        return masks
+            planes = move(planes, operation, draws["randaugment.strength"][:, number])
+        return interleaved(planes)
 
 
-def move(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """The geometric operations; images (B, H, W, C) with any other operation stay as they are."""
-    height, width = images.shape[1:3]
+def move(planes: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """The geometric operations; images (B, C, H, W) with any other operation stay as they are."""
+    height, width = planes.shape[2:]
     only = {name: torch.where(operation == CODE[name], strength, 0.0) for name in OPERATIONS[1:6]}
     shear_x, shear_y = 0.3 * only["shear-x"], 0.3 * only["shear-y"]
     maps = rotation(30.0 * only["rotate"])
@@ -75,69 +77,74 @@ def move(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
     # Shears leave the top row or left column in place, as in the paper's code, hence half a side each.
     maps[:, 0, 2] = shear_x * (height / 2) - (only["translate-x"] * (150 / 331 * width)).trunc()
     maps[:, 1, 2] = shear_y * (width / 2) - (only["translate-y"] * (150 / 331 * height)).trunc()
-    return warp(images, maps)
+    return warp(planes, maps)
 
 
-def recolour(images: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """The operations on colours; images uint8 (B, H, W, C) with any other operation stay as they are."""
-    values = images.float()
+def recolour(planes: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """The operations on colours; images uint8 (B, C, H, W) with any other operation stay as they are."""
+    values = planes.float()
     grey = luma(values)
     chosen = operation[:, None, None, None]
-    towards = torch.where(chosen == CODE["color"], grey, blur(values))
-    blended = (chosen == CODE["color"]) | (chosen == CODE["sharpness"])
-    share = torch.where(blended, -0.9 * strength[:, None, None, None], 0.0)
-    values = values.add_(share * (towards - values)).clamp_(0, 255)
-    pixels = values.to(torch.uint8).flatten(1, 2).long()
-    tables = lookup_tables(images, pixels, grey, operation, strength)
-    return tables.gather(1, pixels).view_as(images)
+    to_grey = chosen == CODE["color"]
+    share = torch.where(to_grey | (chosen == CODE["sharpness"]), -0.9 * strength[:, None, None, None], 0.0)
+    values = values.add_(torch.where(to_grey, grey, blur(values)).sub_(values).mul_(share)).clamp_(0, 255)
+    pixels = values.to(torch.uint8).flatten(2).long()
+    tables = lookup_tables(planes, pixels, grey, operation, strength)
+    return tables.gather(2, pixels).view(planes.shape)
 
 
 def luma(values: Tensor) -> Tensor:
-    """Brightness (B, H, W, 1) of images (B, H, W, C), in whole steps; of the first channel unless there are three."""
-    if values.shape[3] != 3:
-        return values[..., :1]
-    red, green, blue = values.unbind(3)
-    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2]).floor_().unsqueeze(3)
+    """Brightness (B, 1, H, W) of images (B, C, H, W), in whole steps; of the first channel unless there are three."""
+    if values.shape[1] != 3:
+        return values[:, :1]
+    red, green, blue = values.unbind(1)
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2]).floor_().unsqueeze(1)
 
 
 def blur(values: Tensor) -> Tensor:
-    """Images (B, H, W, C) smoothed by a 3 x 3 kernel of ones with 5 in its middle; the border stays."""
-    inner = nn.functional.avg_pool2d(values.permute(0, 3, 1, 2), 3, stride=1).permute(0, 2, 3, 1)
+    """Images (B, C, H, W) smoothed by a 3 x 3 kernel of ones with 5 in its middle; the border stays."""
+    columns = values[:, :, :-2] + values[:, :, 1:-1]
+    columns += values[:, :, 2:]
+    total = columns[..., :-2] + columns[..., 1:-1]
+    total += columns[..., 2:]
     blurred = values.clone()
-    blurred[:, 1:-1, 1:-1].mul_(4).add_(inner, alpha=9).div_(13).round_()
+    blurred[:, :, 1:-1, 1:-1] = total.add_(values[:, :, 1:-1, 1:-1], alpha=4).div_(13).round_()
     return blurred
 
 
-def lookup_tables(images: Tensor, pixels: Tensor, grey: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """What each pixel value becomes, uint8 (B, 256, C), for operations that look at one value at a time.
+def lookup_tables(planes: Tensor, pixels: Tensor, grey: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """What each pixel value becomes, uint8 (B, C, 256), for operations that look at one value at a time.
 
-    `pixels` int64 (B, H * W, C) are the images' values, `grey` their brightness.
+    `pixels` int64 (B, C, H * W) are the images' values, `grey` their brightness (B, 1, H, W). Every operation is
+    written so that its neutral constants leave a value alone; each image gets its one operation's own constants.
     """
-    number = pixels.shape[1]
-    level, chosen, factor = strength.abs()[:, None, None], operation[:, None, None], 0.9 * strength[:, None, None]
-    value = torch.arange(256.0, device=images.device)[:, None]
-    low = images.amin((1, 2)).float()[:, None]
-    high = images.amax((1, 2))[:, None]
+    chosen, factor = operation[:, None, None], 0.9 * strength[:, None, None]
+    mean = grey.mean((2, 3))[:, None]
+    low = planes.flatten(2).amin(2, keepdim=True).float()
+    high = planes.flatten(2).amax(2, keepdim=True)
+    span = high - low
+    stretch = (chosen == CODE["autocontrast"]) & (span > 0)
+    # scale * value + shift, (B, C, 1): brightness, contrast and autocontrast
+    scale = torch.where((chosen == CODE["brightness"]) | (chosen == CODE["contrast"]), 1 + factor, 1.0)
+    scale = torch.where(stretch, 255 / span.clamp(min=1), scale)
+    shift = torch.where(chosen == CODE["contrast"], -factor * mean, 0.0)
+    shift = torch.where(stretch, -low * scale, shift)
+    coarseness = torch.where(chosen == CODE["posterize"], torch.exp2((factor.abs() * (4 / 0.9)).round()), 1.0)
+    threshold = torch.where(chosen == CODE["solarize"], 255 * (1 - strength.abs()[:, None, None]), 256.0)
 
-    step_size = torch.exp2((4 * level).round())
-    mean = grey.mean((1, 2, 3))[:, None, None]
-    span = (high - low) * (1 / 255)
-    stretched = torch.where(span > 0, (value - low) / span.clamp(min=1 / 255), value)
+    value = torch.arange(256.0, device=planes.device)
+    # A float32 product a hair under a whole number is that number.
+    table = (scale * value).add_(shift + 2**-10).clamp_(0, 255)
+    table = table.div_(coarseness).floor_().mul_(coarseness)
+    table = torch.where(table >= threshold, 255 - table, table)
+    return torch.where(chosen == CODE["equalize"], equalised(pixels, high.long(), value), table).to(torch.uint8)
 
-    counts = torch.zeros((len(images), 256, images.shape[3]), dtype=torch.int32, device=images.device)
-    counts.scatter_add_(1, pixels, torch.ones((), dtype=torch.int32, device=images.device).expand_as(pixels))
-    bin_size = (number - counts.gather(1, high.long())) // 255
-    below = counts.cumsum(1) - counts
-    equal = (below + bin_size // 2) // bin_size.clamp(min=1)
 
-    table = value.expand(counts.shape)
-    for name, changed in (
-        ("brightness", value * (1 + factor)),
-        ("contrast", value - factor * (mean - value)),
-        ("posterize", torch.floor(value / step_size) * step_size),
-        ("solarize", torch.where(value >= 255 * (1 - level), 255 - value, value)),
-        ("autocontrast", stretched),
-        ("equalize", torch.where(bin_size > 0, equal.float(), value)),
-    ):
-        table = torch.where(chosen == CODE[name], changed, table)
-    return table.clamp_(0, 255).to(torch.uint8)
+def equalised(pixels: Tensor, high: Tensor, value: Tensor) -> Tensor:
+    """Tables (B, C, 256) that even out each channel's histogram by Pillow's rule; `high` (B, C, 1) is its maximum."""
+    counts = pixels.new_zeros((*pixels.shape[:2], 256), dtype=torch.float32)
+    counts.scatter_add_(2, pixels, counts.new_ones(()).expand_as(pixels))
+    width = (pixels.shape[2] - counts.gather(2, high)).div_(255).floor_()
+    below = counts.cumsum(2).sub_(counts)
+    table = below.add_((width / 2).floor_()).div_(width.clamp(min=1)).floor_().clamp_(0, 255)
+    return torch.where(width > 0, table, value)

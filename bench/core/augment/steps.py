@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from bench.core.augment.geometry import rotation, warp
+from bench.core.augment.geometry import interleaved, planar, rotation, warp
 
 Draws = Mapping[str, Tensor]
 Size = tuple[int, int]
@@ -64,7 +64,12 @@ class Flip(Step):
         return {"flip": torch.rand(n, generator=generator) < 0.5}
 
     def pixels(self, images: Tensor, draws: Draws) -> Tensor:
-        return torch.where(draws["flip"][:, None, None, None], images.flip(2), images)
+        mirrored = images.flip(2)
+        if images[0].numel() % 8:
+            return torch.where(draws["flip"][:, None, None, None], mirrored, images)
+        # Eight bytes at a time: the choice is the same for all of an image.
+        words, mirrored_words = images.flatten(1).view(torch.int64), mirrored.flatten(1).view(torch.int64)
+        return torch.where(draws["flip"][:, None], mirrored_words, words).view(torch.uint8).view_as(images)
 
     def masks(self, masks: Tensor, draws: Draws) -> Tensor:
         return self.pixels(masks, draws)
@@ -85,7 +90,7 @@ class Rotate(Step):
         return {"rotate": (torch.rand(n, generator=generator) * 2 - 1) * self.degrees}
 
     def pixels(self, images: Tensor, draws: Draws) -> Tensor:
-        return warp(images, rotation(draws["rotate"]))
+        return interleaved(warp(planar(images), rotation(draws["rotate"])))
 
     def masks(self, masks: Tensor, draws: Draws) -> Tensor:
         return self.pixels(masks, draws)
