@@ -1,0 +1,94 @@
+"""`report`, and the end of `run`: records to leaderboards. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.commands.output import note, write, write_json
+from bench.errors import UsageError
+from bench.plan import Plan
+
+Record = Mapping[str, Any]
+
+
+def report_command(out: str | None, records: Sequence[str] | None, boards: str | None, select: str, form: str) -> int:
+    """Write the leaderboards of all records in a folder or in files; exit code 2 where there are none."""
+    from bench.store import Store
+
+    if out is not None and records:
+        raise UsageError("--out and --records both say where the records are: leave one out")
+    folder = Path(boards or "leaderboards")
+    Store(folder).check_writable()
+    found: list[Record]
+    failures: list[Record] = []
+    if records:
+        found = read_files(records)
+        where = ", ".join(records)
+    else:
+        store = Store(Path(out or "runs"), on_problem=lambda problem: note(f"note: {problem}"))
+        found, failures, where = list(store.records()), list(store.failures()), str(store.root)
+    if not found:
+        raise UsageError(f"there are no records in {where}: train some by python -m bench run, or give another --out")
+    publish(found, failures=failures, boards=folder, select=select, form=form)
+    return 0
+
+
+def read_files(paths: Sequence[str]) -> list[Record]:
+    """The records of files, each run once (from the first file that has it)."""
+    from bench.records import read_jsonl
+
+    found: dict[str, Record] = {}
+    for path in paths:
+        for record in read_jsonl(Path(path)):
+            found.setdefault(record["run_id"], record)
+    return list(found.values())
+
+
+def publish(
+    records: Sequence[Record],
+    *,
+    failures: Sequence[Record],
+    boards: Path,
+    select: str,
+    form: str,
+    asked: Collection[str] | None = None,
+    planned: Plan | None = None,
+    command: str | None = None,
+) -> None:
+    """Write the boards of `records`, and print the tables of the settings in `asked` (ids; None: all).
+
+    `planned` and `command` are those of the `run` that ends here: what it left out stands under its tables.
+    """
+    from bench import leaderboard
+
+    if not records:
+        note("no run has a record yet, so there is no leaderboard")
+        return
+    report = leaderboard.build(
+        records,
+        failures=failures,
+        select=select,
+        left_out=[] if planned is None else left_out(planned),
+        commands={} if command is None else dict.fromkeys(asked or (), command),
+    )
+    written: Iterable[Path] = leaderboard.write(report, boards)
+    if form == "json":
+        write_json(leaderboard.as_json(report, asked))
+    elif form == "csv":
+        write(leaderboard.as_csv(report, asked))
+    else:
+        write(leaderboard.as_markdown(report, asked))
+    for path in written:
+        note(f"wrote {path}")
+
+
+def left_out(planned: Plan) -> list[dict[str, str]]:
+    """What was left out, with the id of the setting under whose table it stands."""
+    settings = {(spec.noise, spec.rate): spec.setting_id for spec in planned.specs}
+    return [
+        {"setting_id": settings[each.noise, each.rate], "method": each.method, "reason": each.reason}
+        for each in planned.left_out
+        if each.noise is not None and (each.noise, each.rate) in settings
+    ]
