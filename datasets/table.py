@@ -61,7 +61,7 @@ class Table(ListedImages):
         )
 
 
-def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
+def read_csv(file: Path) -> tuple[list[str], list[list[str]], Sequence[int]]:
     """Header, columns and the line that each row ends on; cells without blanks around them, empty lines left out.
 
     Raises DataError for a file that can't be read, columns missing or named twice, rows too short or too long, no rows.
@@ -72,14 +72,22 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream, strict=True)
-            numbered = [(row, reader.line_num) for row in reader if row]
+            table = list(reader)
+            lines: Sequence[int] = range(1, len(table) + 1)
+            if reader.line_num != len(table):  # some cell goes over several lines
+                stream.seek(0)
+                reader = csv.reader(stream, strict=True)
+                lines = [reader.line_num for _ in reader]
     except UnicodeDecodeError as error:
         raise DataError(
             f"{file} isn't text in UTF-8 ({error.reason} at byte {error.start}). Save it as UTF-8."
         ) from error
     except (OSError, csv.Error) as error:
         raise DataError(f"{file} can't be read: {error}. Is it a CSV file with commas?") from error
-    header = [cell.strip() for cell in numbered[0][0]] if numbered else []
+    if [] in table:
+        lines = [line for row, line in zip(table, lines, strict=True) if row]
+        table = [row for row in table if row]
+    header = [cell.strip() for cell in table[0]] if table else []
     missing = [name for name in ("path", "label") if name not in header]
     if missing:
         seen = ", ".join(header[:10]) or "nothing"
@@ -87,16 +95,18 @@ def read_csv(file: Path) -> tuple[list[str], list[list[str]], list[int]]:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{file} names columns twice: {', '.join(map(repr, twice))}. Rename or remove one of each.")
-    if len(numbered) == 1:
+    table, lines = table[1:], lines[1:]
+    if not table:
         raise DataError(f"{file} has no rows below its header. Add one row per image.")
-    ragged = [f"line {line}: {len(row)} cells" for row, line in numbered[1:] if len(row) != len(header)]
-    if ragged:
+    if any(len(row) != len(header) for row in table):
+        numbered = zip(table, lines, strict=True)
+        ragged = [f"line {line}: {len(row)} cells" for row, line in numbered if len(row) != len(header)]
         raise DataError(
             f"{len(ragged)} rows of {file} don't have the header's {len(header)} cells (a comma in a cell needs quotes "
             f"around it):\n{listed(ragged)}"
         )
-    columns = [list(map(str.strip, column)) for column in zip(*(row for row, _ in numbered[1:]), strict=True)]
-    return header, columns, [line for _, line in numbered[1:]]
+    columns = [list(map(str.strip, column)) for column in zip(*table, strict=True)]
+    return header, columns, lines
 
 
 def _refuse_empty(file: Path, column: str, cells: Sequence[str], lines: Sequence[int]) -> None:

@@ -78,6 +78,15 @@ def test_byte_order_mark_blanks_and_empty_lines(photos: Path, options: Options) 
     assert np.array_equal(data_set.load(0).train.images, plain.train.images)
 
 
+@pytest.mark.parametrize("extra", ["", "\n\n"])
+def test_lines_are_counted_through_cells_of_several_lines(extra: str, photos: Path, options: Options) -> None:
+    edited(photos, "someone", '"some\none"', 1)
+    edited(photos, "\nimages/05.png", f"\n{extra}images/55.png")
+    with pytest.raises(DataError) as caught:
+        opened(photos, options).content_hash()
+    assert str(caught.value).splitlines()[1] == f"  line {8 + len(extra)}: images/55.png"
+
+
 def test_hash_follows_rows_and_files_but_not_the_place(photos: Path, options: Options) -> None:
     before = opened(photos, options).content_hash()
     moved = photos.rename(photos.with_name("moved"))
