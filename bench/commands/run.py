@@ -52,7 +52,7 @@ def run_command(options: Mapping[str, Any]) -> int:
 
 def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:
     """How each run is carried out: all alike, but for the noise's own path."""
-    typed = {noise.name: noise.typed for noise in facts.noises}
+    typed = {(noise.name, noise.sha256): noise.typed for noise in facts.noises}
     common = {
         "data_source": request.dataset,
         "labels_source": request.labels,
@@ -63,8 +63,8 @@ def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec]
         "threads": threads,
         "plugins": registry.plugins(),
     }
-    by_noise = {name: Runtime(noise_source=text, **common) for name, text in typed.items()}
-    return lambda spec: by_noise[spec.noise]
+    by_noise = {key: Runtime(noise_source=text, **common) for key, text in typed.items()}
+    return lambda spec: by_noise[spec.noise, spec.noise_sha256]
 
 
 def command_line(options: Mapping[str, Any]) -> str:

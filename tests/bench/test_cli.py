@@ -257,3 +257,21 @@ def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
     assert found["problems"] == []
     assert found["cores"] >= 1
     assert "torch" in found["versions"]
+
+
+def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
+    from bench.commands.run import runtimes
+    from bench.facts import look_up
+    from bench.plan import plan
+    from bench.request import Request
+
+    for folder, rate in (("a", 0.1), ("b", 0.2)):
+        (here / folder).mkdir()
+        rows = [[1 - rate if i == j else rate / 9 for j in range(10)] for i in range(10)]
+        (here / folder / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    request = Request.typed(methods=["ce"], noise=["matrix:a/t.csv,matrix:b/t.csv"], seeds="1")
+    facts = look_up(request)
+    specs = plan(request, facts).specs
+    assert [spec.noise for spec in specs] == ["matrix:t.csv", "matrix:t.csv"]
+    runtime = runtimes(request, facts, threads=1)
+    assert [runtime(spec).noise_source for spec in specs] == ["matrix:a/t.csv", "matrix:b/t.csv"]
