@@ -1,7 +1,7 @@
 """What is measured, each with one definition. NumPy only: this is the one place where predictions meet clean labels.
 
-Throughout: `log_probabilities` float (n, K), `predictions`, `given` and `clean` int (n,). Shares are in [0, 1], and None
-where there is nothing to take a share of.
+Throughout: `log_probabilities` float (n, K), `predictions`, `given` and `clean` int (n,). Shares are in [0, 1], and
+None where there is nothing to take a share of.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def calibration_error(log_probabilities: Array, labels: Array) -> float | None:
 
 
 def test_measures(log_probabilities: Array, labels: Array) -> dict[str, float | None]:
-    """Accuracy, balanced and worst-class accuracy, negative log-likelihood (nats) and calibration on the clean test set."""
+    """Accuracies (all, balanced, worst class), negative log-likelihood (nats) and calibration on the clean test set."""
     predictions = log_probabilities.argmax(axis=1)
     by_class = class_accuracies(predictions, labels, log_probabilities.shape[1])
     return {

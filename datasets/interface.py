@@ -65,8 +65,8 @@ class Description:
 
     `image_shape` is (height, width, channels); `mean` and `std` are per channel, of pixels scaled to [0, 1], or
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
-    knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each split
-    seed draws its own.
+    knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
+    split seed draws its own.
     """
 
     name: str

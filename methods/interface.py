@@ -198,18 +198,30 @@ class Network(Protocol):
 class BatchView(Protocol):
     """One stream's batch: `index` (B,) positions in the training part, `labels` (B,), `views` of (B, C, H, W)."""
 
-    index: Tensor
-    labels: Tensor
-    views: Sequence[Tensor]
+    @property
+    def index(self) -> Tensor: ...
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    @property
+    def views(self) -> Sequence[Tensor]: ...
 
 
 class Step(Protocol):
-    """What `loss` is handed: tensors on the device, and the networks."""
+    """What `loss` is handed: the epoch, who learns, this step's draws, the streams' batches, and the networks."""
 
-    epoch: int
-    learn: tuple[int, ...]
-    draws: Mapping[str, Tensor]
-    streams: Mapping[str, BatchView]
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def learn(self) -> tuple[int, ...]: ...
+
+    @property
+    def draws(self) -> Mapping[str, Tensor]: ...
+
+    @property
+    def streams(self) -> Mapping[str, BatchView]: ...
 
     @property
     def labels(self) -> Tensor:
@@ -227,7 +239,7 @@ class Step(Protocol):
 
 
 class Task(Protocol):
-    """What `start` is handed, and a method keeps as `self.task`. It holds no clean label unless the method declared that.
+    """What `start` is handed, and a method keeps as `self.task`. It holds no clean label unless that was declared.
 
     `samples` is the size of the training part, `labels` (samples,) its noisy labels on the device, `epochs` the
     run's length, `steps_per_epoch` the steps of a pass over everything, `privileges` what the method declared
@@ -293,9 +305,7 @@ class Method:
         known = {parameter.name: parameter for parameter in self.parameters}
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise ValueError(
-                f"{self.name} has no parameter {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"
-            )
+            raise ValueError(f"{self.name} has no parameter {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
         for name, parameter in known.items():
             setattr(self, name, parameter.check(values.get(name, parameter.default)))
 

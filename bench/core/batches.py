@@ -119,7 +119,7 @@ class Feeder:
             raise ValueError(f"the stream {name!r} has no samples")
         round_number = 0
         while True:
-            key = (name, *where, round_number)
+            key: tuple[str | int, ...] = (name, *where, round_number)
             order = self._order(stream, key)
             views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
             for start, stop in batch_bounds(size, self._batch(stream)):

@@ -33,8 +33,8 @@ class CoreNetwork:
     makes ties in every ranking by loss.
     """
 
-    def __init__(self, module: nn.Module, precision: Precision, meter: Meter) -> None:
-        self.module: Any = module
+    def __init__(self, module: Any, precision: Precision, meter: Meter) -> None:
+        self.module = module
         self.precision = precision
         self.meter = meter
         self.classifier: nn.Module = self.module.get_classifier()

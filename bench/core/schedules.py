@@ -1,17 +1,14 @@
-"""Learning-rate schedules and optimisers, by the names that a run's identity holds."""
+"""Learning-rate schedules, by the names that a run's identity holds. No torch: planning checks names with it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-
-import torch
-from torch import nn
 
 from bench.errors import UsageError, nearest
 
 SCHEDULES = ("cosine", "constant", "step:40,80@0.1", "exponential:0.97", "cosine-restarts:10")
 OPTIMIZERS = ("sgd", "adam", "adamw")
+"""What `bench.core.optimizers` makes."""
 
 
 def learning_rate(schedule: str, base: float, epoch: int, epochs: int) -> float:
@@ -42,29 +39,3 @@ def learning_rate(schedule: str, base: float, epoch: int, epochs: int) -> float:
     guess = nearest(kind, (name.partition(":")[0] for name in SCHEDULES))
     hint = f"did you mean {guess[0]}?" if guess else "schedules look like: " + ", ".join(SCHEDULES)
     raise UsageError(f"no schedule is called {schedule!r}; {hint}")
-
-
-def make_optimizer(
-    name: str,
-    parameters: Iterable[nn.Parameter],
-    learning_rate: float,
-    weight_decay: float,
-    momentum: float,
-    nesterov: bool,
-) -> torch.optim.Optimizer:
-    """An optimiser over `parameters` with its fused step, which exists for the CPU as well as for CUDA."""
-    held = list(parameters)
-    if name == "sgd":
-        return torch.optim.SGD(
-            held,
-            lr=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            nesterov=nesterov and momentum > 0,
-            fused=True,
-        )
-    if name == "adam":
-        return torch.optim.Adam(held, lr=learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
-    if name == "adamw":
-        return torch.optim.AdamW(held, lr=learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
-    raise UsageError(f"no optimizer is called {name!r}; there are: {', '.join(OPTIMIZERS)}")

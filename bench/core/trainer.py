@@ -16,8 +16,9 @@ from bench.core.augment import pipeline
 from bench.core.batches import CoreStep, Feeder
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
+from bench.core.optimizers import make_optimizer
 from bench.core.precision import Precision
-from bench.core.schedules import learning_rate, make_optimizer
+from bench.core.schedules import learning_rate
 from bench.core.task import CoreTask
 from bench.job import Diverged, Interrupted
 from bench.models import build
@@ -132,7 +133,7 @@ class Trainer:
             image_size=size,
             seed=seeds.derive(self.spec.seed, "initialisation", number),
         )
-        module.to(device=self.device, memory_format=torch.channels_last)
+        module.to(self.device).to(memory_format=torch.channels_last)
         return CoreNetwork(module, self.precision, self.meter)
 
     def _begin(self, phase: Phase) -> None:
@@ -189,13 +190,13 @@ class Trainer:
         if self._rows_optimizer is not None:
             self._rows_optimizer.zero_grad(set_to_none=True)
         if self.scaler.is_enabled():
-            self.scaler.scale(loss).backward()
+            torch.autograd.backward(self.scaler.scale(loss))
             self.scaler.unscale_(self._optimizer)
             self._clip(step.learn)
             self.scaler.step(self._optimizer)
             self.scaler.update()
         else:
-            loss.backward()
+            torch.autograd.backward(loss)
             self._clip(step.learn)
             self._optimizer.step()
         if self._rows_optimizer is not None:

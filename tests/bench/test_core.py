@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from bench.core import checkpoint, seeds
 from bench.core.batches import batch_bounds
 from bench.core.networks import Average, CoreNetwork, Meter
+from bench.core.optimizers import make_optimizer
 from bench.core.precision import Precision
-from bench.core.schedules import learning_rate, make_optimizer
+from bench.core.schedules import learning_rate
 from bench.errors import UsageError
 from bench.models import build
 
