@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,7 +16,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import normalize, to_tensor
 from torchvision.transforms.v2 import functional as reference
 
-from bench.core.augment import KINDS, Augmentation, canonical, pipeline
+from bench.augmentations import KINDS
+from bench.core.augment import Augmentation, canonical, pipeline
 from bench.core.images import ImageStore
 from bench.errors import UsageError
 
@@ -311,21 +314,30 @@ def test_a_name_does_not_depend_on_the_order_of_its_steps(steps: list[str]) -> N
         ("flop", "did you mean flip"),
         ("randaugmnt", "did you mean randaugment"),
         ("crop", "crop4"),
-        ("crop0", "1 or more"),
-        ("crop99999", "1 or more"),
+        ("crop0", "from 1 to 1024"),
+        ("crop99999", "from 1 to 1024"),
+        ("crop" + "9" * 5000, "from 1 to 1024"),
         ("rotate", "degrees"),
-        ("rotate200", "1 to 180"),
+        ("rotate200", "from 1 to 180"),
         ("flip2", "takes no number"),
         ("crop-4", "did you mean"),
         ("none+flip", "stands alone"),
         ("flip+flip", "more than once"),
-        ("cutout0", "1 or more"),
+        ("cutout0", "or nothing, for half"),
+        ("crop４", "no augmentation step"),
     ],
 )
 def test_bad_names_say_what_to_type(name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         pipeline(name)
     assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_names_need_no_torch() -> None:
+    program = (
+        "import sys; from bench.augmentations import canonical; canonical('flip'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_kinds_stand_in_the_order_in_which_they_act() -> None:

@@ -14,18 +14,18 @@ of a run's identity. An earlier step's draws don't depend on the later ones: "cr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
 
+from bench.augmentations import canonical, steps_of, text_of
 from bench.core.augment.randaugment import RandAugment
 from bench.core.augment.steps import Crop, Cutout, Draws, Flip, Rotate, Size, Step
 from bench.core.images import ImageStore
-from bench.errors import UsageError, nearest
+from bench.errors import UsageError
 
-__all__ = ["KINDS", "Augmentation", "canonical", "pipeline"]
+__all__ = ["Augmentation", "canonical", "pipeline"]
 
 
 class Augmentation:
@@ -82,56 +82,23 @@ class Augmentation:
         return store.crops(index, down + spare, right + spare) if spare else store.crops(index, down, right)
 
 
-KINDS: dict[str, tuple[str, Callable[[str, int | None], Step]]] = {
-    "crop": ("N pixels, 1 or more", lambda name, number: Crop(name, number or 0)),
-    "flip": ("", lambda name, number: Flip(name)),
-    "rotate": ("N degrees, 1 to 180", lambda name, number: Rotate(name, number or 0)),
-    "randaugment": ("", lambda name, number: RandAugment(name)),
-    "cutout": ("nothing or N pixels, 1 or more", lambda name, number: Cutout(name, number)),
-}
-"""Kinds of steps in the order in which they act: what number may follow, and how one is made."""
-
-EXAMPLES = ("none", "crop4", "flip", "rotate20", "randaugment", "cutout", "cutout16")
-
-
 def pipeline(name: str) -> Augmentation:
     """The augmentation called `name`, such as "crop4+flip". Raises UsageError on a step that doesn't exist."""
-    texts = [text.strip().lower() for text in name.split("+")]
-    if texts == ["none"]:
-        return Augmentation(())
-    if "none" in texts:
-        raise UsageError(f'augmentation "{name}": none stands alone. Leave it out, or type --augment none.')
-    steps: dict[str, Step] = {}
-    for text in texts:
-        kind, step = parse(text, name)
-        if kind in steps:
-            raise UsageError(f'augmentation "{name}" has {kind} more than once: each step acts once, leave one out.')
-        steps[kind] = step
-    return Augmentation([steps[kind] for kind in KINDS if kind in steps])
+    return Augmentation([make(step) for step in steps_of(name)])
 
 
-def canonical(name: str) -> str:
-    """The one name of an augmentation, as a run's identity holds it: "Flip + crop04" -> "crop4+flip"."""
-    return pipeline(name).name
-
-
-def parse(text: str, whole: str) -> tuple[str, Step]:
-    """One step's text -> its kind and the step."""
-    match = re.fullmatch(r"([a-z]+)(\d*)", text)
-    kind = match[1] if match else text
-    if match is None or kind not in KINDS:
-        close = nearest(text, EXAMPLES) or list(EXAMPLES)
-        raise UsageError(
-            f'no augmentation step "{text}" in "{whole}"; did you mean {" or ".join(close)}?\n'
-            f"Steps, joined with +: none, cropN, flip, rotateN, randaugment, cutout, cutoutN."
-        )
-    rule, make = KINDS[kind]
-    number = int(match[2]) if match[2] else None
-    if rule == "" and number is not None:
-        raise UsageError(f'augmentation step "{text}" takes no number: type {kind}.')
-    optional = rule.startswith("nothing")
-    if rule and not (number is None and optional):
-        most = 180 if kind == "rotate" else 1024
-        if number is None or not 1 <= number <= most:
-            raise UsageError(f'augmentation step "{text}": {kind} is followed by {rule}, such as {kind}4.')
-    return kind, make(kind if number is None else f"{kind}{number}", number)
+def make(named: tuple[str, int | None]) -> Step:
+    """A step from its kind and number."""
+    kind, number = named
+    text = text_of(named)
+    match kind:
+        case "crop":
+            return Crop(text, number or 0)
+        case "flip":
+            return Flip(text)
+        case "rotate":
+            return Rotate(text, number or 0)
+        case "randaugment":
+            return RandAugment(text)
+        case _:
+            return Cutout(text, number)
