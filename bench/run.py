@@ -151,7 +151,16 @@ def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch
     images = problem.data.train.images[problem.drawn[problem.train]]
     store = image_store(images, problem.data, device, (spec.augmentation, spec.strong_augmentation))
     classes = len(problem.data.description.classes)
-    return TrainingPart(store, torch.from_numpy(given).to(device), classes, privileges)
+    held_images = problem.data.train.images[problem.drawn[problem.hold_out]]
+    held_labels = torch.from_numpy(problem.noisy.labels[problem.hold_out]).to(device)
+    return TrainingPart(
+        images=store,
+        labels=torch.from_numpy(given).to(device),
+        classes=classes,
+        held_images=image_store(held_images, problem.data, device),
+        held_labels=held_labels,
+        privileges=privileges,
+    )
 
 
 class Observer:

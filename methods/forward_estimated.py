@@ -9,7 +9,7 @@ from torch import Tensor
 
 from methods._published import SOURCES, recipe_row
 from methods.interface import Method, Parameter, Phase, Task
-from methods.losses import forward_corrected
+from methods.losses import cross_entropy, forward_corrected
 
 
 def anchor_transition(posteriors: Tensor, percentile: float) -> Tensor:
@@ -37,14 +37,13 @@ class ForwardEstimated(Method):
     p_i T_iy.
 
     Source: Patrini et al., CVPR 2017, arXiv 1609.03683. Phase "estimate" trains with cross-entropy (the
-    correction with T = identity) for the run's epochs; then T_ij = p_j(x_i), x_i the sample that looks most
-    like class i under the 97th percentile (the highest on CIFAR-100), as the official code chooses; then the
-    network gets its first weights again and phase "train" takes the run's epochs with T. So it costs twice as
-    much as the others.
+    correction with T = identity) for the run's epochs; T_ij = p_j(x_i), x_i the sample that looks most like
+    class i under the 97th percentile (the highest on CIFAR-100), is read off at the epoch with the lowest loss
+    on the noisy hold-out, as the official code chooses both; then the network gets its first weights again and
+    phase "train" takes the run's epochs with T. So it costs twice as much as the others.
 
-    ASSUMPTION: T is read from the last epoch of "estimate"; the official code takes the epoch with the lowest
-    loss on noisy hold-out labels, which a method isn't handed here. A network that has memorised the labels
-    gives T near the identity. No published training settings fit our backbones, so the recipes hold none.
+    Without a hold-out T is read at the last epoch, where a network that has memorised the labels gives T near
+    the identity. No published training settings fit our backbones, so the recipes hold none.
     """
 
     name = "forward-estimated"
@@ -74,6 +73,8 @@ class ForwardEstimated(Method):
         """T begins as the identity, under which the correction is cross-entropy."""
         super().start(task)
         self.transition = task.state("transition", torch.eye(task.classes))
+        self.estimate = task.state("estimate", torch.eye(task.classes))
+        self.lowest = task.state("lowest held-out loss", torch.tensor(math.inf))
 
     def phases(self) -> tuple[Phase, ...]:
         """Estimation, then training from the first weights, each for the run's epochs."""
@@ -84,8 +85,14 @@ class ForwardEstimated(Method):
         return forward_corrected(logits, labels, transition=self.transition)
 
     def end_epoch(self, phase: Phase, epoch: int) -> None:
-        """After the last epoch of the estimation, put T where the identity was."""
-        if phase.name == "estimate" and epoch == phase.epochs - 1:
-            posteriors = self.task.infer(0).softmax(dim=1)
-            with torch.no_grad():
-                self.transition.copy_(anchor_transition(posteriors, self.percentile))
+        """Read T off where the hold-out's loss is the lowest so far; after the estimation put it to use."""
+        if phase.name != "estimate":
+            return
+        with torch.no_grad():
+            held = self.task.held_labels
+            loss = cross_entropy(self.task.infer_held(), held).mean() if len(held) else self.lowest
+            if loss < self.lowest or (not len(held) and epoch == phase.epochs - 1):
+                self.lowest.copy_(loss)
+                self.estimate.copy_(anchor_transition(self.task.infer().softmax(dim=1), self.percentile))
+            if epoch == phase.epochs - 1:
+                self.transition.copy_(self.estimate)

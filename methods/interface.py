@@ -242,7 +242,8 @@ class Task(Protocol):
     """What `start` is handed, and a method keeps as `self.task`. It holds no clean label unless that was declared.
 
     `samples` is the size of the training part, `labels` (samples,) its noisy labels on the device, `epochs` the
-    run's length, `steps_per_epoch` the steps of a pass over everything, `privileges` what the method declared
+    run's length, `steps_per_epoch` the steps of a pass over everything, `held_labels` (m,) the noisy labels of the
+    hold-out, which every method may choose an epoch by (none under --hold-out 0), `privileges` what the method declared
     to need ("noise_rate": float, "transition_matrix": (K, K) float32, "clean_labels": (samples,)).
     """
 
@@ -252,7 +253,11 @@ class Task(Protocol):
     epochs: int
     batch_size: int
     steps_per_epoch: int
+    held_labels: Tensor
     privileges: Mapping[str, Any]
+
+    def infer_held(self, network: int | Network = 0) -> Tensor:
+        """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
 
     def infer(
         self,

@@ -25,6 +25,8 @@ class CoreTask:
         self,
         store: ImageStore,
         labels: Tensor,
+        held_store: ImageStore,
+        held_labels: Tensor,
         classes: int,
         epochs: int,
         batch_size: int,
@@ -45,7 +47,9 @@ class CoreTask:
         self.averages: list[Average] = []
         self.inferences = 0
         self.where: tuple[int, ...] = (0, 0)
+        self.held_labels = held_labels
         self._store = store
+        self._held_store = held_store
         self._networks = networks
         self._augmentations = augmentations
         self._seed = seed
@@ -58,9 +62,6 @@ class CoreTask:
         output: Callable[[nn.Module, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32."""
-        chosen = self._networks[network] if isinstance(network, int) else network
-        if not isinstance(chosen, CoreNetwork):
-            raise TypeError("infer() takes a network's number or what average() returned")
         rows = torch.arange(self.samples, device=self.labels.device) if index is None else index
         augmentation = None if view == "none" else self._augmentations[view]
         draws: dict[str, Tensor] = {}
@@ -69,23 +70,42 @@ class CoreTask:
             drawn = augmentation.draws(len(rows), self._store.size, generator)
             draws = {name: values.to(rows.device) for name, values in drawn.items()}
         self.inferences += 1
+
+        def images(start: int, stop: int) -> Tensor:
+            if augmentation is None:
+                return self._store.plain(rows[start:stop])
+            part = {name: values[start:stop] for name, values in draws.items()}
+            return augmentation.apply(self._store, rows[start:stop], part)
+
+        return self._in_batches(network, len(rows), images, output)
+
+    def infer_held(self, network: int | Network = 0) -> Tensor:
+        """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
+        rows = torch.arange(len(self._held_store), device=self.labels.device)
+        return self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]), None)
+
+    def _in_batches(
+        self,
+        network: int | Network,
+        total: int,
+        images: Callable[[int, int], Tensor],
+        output: Callable[[nn.Module, Tensor], Tensor] | None,
+    ) -> Tensor:
+        """Eval-mode outputs for `images(start, stop)` over all of `total`, the training mode put back after it."""
+        chosen = self._networks[network] if isinstance(network, int) else network
+        if not isinstance(chosen, CoreNetwork):
+            raise TypeError("inference takes a network's number or what average() returned")
         was_training = chosen.module.training
         chosen.module.eval()
         pieces = []
         with torch.inference_mode() if output is None else torch.no_grad():
-            for start in range(0, len(rows), INFERENCE_BATCH[rows.device.type]):
-                stop = start + INFERENCE_BATCH[rows.device.type]
-                part = rows[start:stop]
-                images = (
-                    self._store.plain(part)
-                    if augmentation is None
-                    else augmentation.apply(self._store, part, {k: v[start:stop] for k, v in draws.items()})
-                )
+            for start in range(0, total, INFERENCE_BATCH[self.labels.device.type]):
+                batch = images(start, min(start + INFERENCE_BATCH[self.labels.device.type], total))
                 if output is None:
-                    pieces.append(chosen(images))
+                    pieces.append(chosen(batch))
                 else:
-                    chosen.meter.forward += len(images)
-                    pieces.append(output(chosen.module, images))
+                    chosen.meter.forward += len(batch)
+                    pieces.append(output(chosen.module, batch))
         chosen.module.train(was_training)
         # joined outside inference mode, so that a method may use the result in its loss
         return torch.cat(pieces)

@@ -28,11 +28,13 @@ from methods.interface import Method, Phase
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What training may see: images, noisy labels int64 (n,), and what the method declared to need."""
+    """What training may see: images, noisy labels int64 (n,), the hold-out's, and what the method declared to need."""
 
     images: ImageStore
     labels: Tensor
     classes: int
+    held_images: ImageStore
+    held_labels: Tensor
     privileges: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,6 +79,8 @@ class Trainer:
         self.task = CoreTask(
             part.images,
             part.labels,
+            part.held_images,
+            part.held_labels,
             part.classes,
             spec.epochs,
             spec.batch_size,

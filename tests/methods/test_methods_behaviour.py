@@ -72,6 +72,8 @@ class FakeTask:
     batch_size: int = 4
     steps_per_epoch: int = 3
     posteriors: Tensor | None = None
+    held_labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    held_posteriors: Tensor | None = None
     states: dict[str, Tensor] = field(default_factory=dict)
     decay: float | None = None
 
@@ -82,6 +84,10 @@ class FakeTask:
     def infer(self, network: int = 0, view: str = "none", index: Any = None, output: Any = None) -> Tensor:
         assert self.posteriors is not None
         return self.posteriors.log()
+
+    def infer_held(self, network: int = 0) -> Tensor:
+        assert self.held_posteriors is not None
+        return self.held_posteriors.log()
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         self.states[name] = tensor.clone()
@@ -350,6 +356,21 @@ def test_forward_estimated_trains_by_cross_entropy_then_estimates_then_starts_an
     assert torch.allclose(method.loss(step), expected)
     task.posteriors = None  # and never again
     method.end_epoch(train, 3)
+
+
+def test_forward_estimated_reads_the_matrix_where_the_noisy_hold_out_fits_best() -> None:
+    anchors = torch.arange(CLASSES).repeat(20)
+    method, task = started(ForwardEstimated(percentile=100))
+    estimate, _ = method.phases()
+    task.held_labels = torch.arange(CLASSES)
+    memorised = torch.full((CLASSES, CLASSES), 0.01) + torch.eye(CLASSES) * (1 - 0.01 * CLASSES)
+    fits = [0.3, 0.9, 0.5, 0.4]  # the posterior of the held-out label, epoch by epoch
+    for epoch, fit in enumerate(fits):
+        task.posteriors = (transition() if fit == max(fits) else memorised)[anchors]
+        rest = (1 - fit) / (CLASSES - 1)
+        task.held_posteriors = torch.full((CLASSES, CLASSES), rest) + torch.eye(CLASSES) * (fit - rest)
+        method.end_epoch(estimate, epoch)
+    assert torch.allclose(task.states["transition"], transition())
 
 
 # ---- Penalties -------------------------------------------------------------------------------------------------------
