@@ -1,7 +1,30 @@
-"""Leaderboards: records -> rows by setting -> statistics -> Markdown, JSON, CSV. Needs no torch."""
+"""Leaderboards: records -> selection -> statistics -> Markdown, JSON, CSV. Pure, and needs no torch.
 
-from bench.leaderboard.rows import SELECTIONS, Report, Row, Setting, build
-from bench.leaderboard.structured import as_csv, as_json
-from bench.leaderboard.text import as_markdown, write
+report = build(records, failures=..., left_out=..., select="last", commands={setting id: what was typed})
+write(report, Path("leaderboards"))          # one Markdown file for each data set
+as_text(report), as_markdown(report), as_json(report), as_csv(report)
+"""
 
-__all__ = ["SELECTIONS", "Report", "Row", "Setting", "as_csv", "as_json", "as_markdown", "build", "write"]
+from bench.leaderboard.choose import RULES
+from bench.leaderboard.export import as_csv, as_json
+from bench.leaderboard.files import write, write_published
+from bench.leaderboard.markdown import as_markdown
+from bench.leaderboard.model import Board, Replicate, Report, Row, Table
+from bench.leaderboard.tables import build
+from bench.leaderboard.text import as_text
+
+__all__ = [
+    "RULES",
+    "Board",
+    "Replicate",
+    "Report",
+    "Row",
+    "Table",
+    "as_csv",
+    "as_json",
+    "as_markdown",
+    "as_text",
+    "build",
+    "write",
+    "write_published",
+]

@@ -1,268 +1,162 @@
-"""From records to rows: one table per setting, one row per method as it ran, and what keeps a row from a rank."""
+"""Records -> rows: one for each method with its parameters, learning rate and weight decay in a setting."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.errors import UsageError, nearest
-from bench.leaderboard.statistics import Summary, may_be_best, mean_of, summarise
-from bench.spec import CHOSEN_BY_METHOD, SEEDS, canonical_json, digest
+from bench.leaderboard.choose import RULES, Rule, accuracy, number
+from bench.leaderboard.model import Record, Replicate, Row
+from bench.leaderboard.numbers import short
+from bench.leaderboard.stats import average, summarise
+from bench.spec import canonical_json
 
-Record = Mapping[str, Any]
-Replicate = tuple[int, ...]
+EARLY_STOPPED = "ce @ noisy hold-out epoch"
+"""The control that is read off the runs of `ce`: cross-entropy stopped where the noisy hold-out says."""
 
-SELECTIONS: dict[str, tuple[str, str]] = {
-    "last": ("test_accuracy", "the last epoch"),
-    "last10": ("last10_test_accuracy", "the mean of the last ten epochs"),
-    "holdout": ("holdout_test_accuracy", "the epoch with the best noisy hold-out accuracy"),
-    "best-test": ("best_test_accuracy", "the best epoch on the clean test set, an oracle that nobody has"),
+SHARES = {
+    "best_test": "best_test_accuracy",
+    "memorised": "memorised",
+    "learnt": "learnt",
+    "corrected": "corrected",
+    "worst_class": "worst_class_accuracy",
+    "balanced": "balanced_accuracy",
+    "negative_log_likelihood": "negative_log_likelihood",
+    "calibration_error": "expected_calibration_error",
+    "networks": "networks",
+    "views": "views",
+    "units": "units_per_sample_epoch",
 }
-"""What ranks: the measure, and its name in words."""
-
-CHOSEN_ON_HOLD_OUT = "ce at its noisy-hold-out epoch"
+SELECTOR = ("auroc", "average_precision", "precision", "recall")
 
 
 @dataclass
-class Row:
-    """One method as it ran in one setting. Accuracies and shares are fractions; `scores` are what ranks."""
+class Group:
+    """The runs of one row: its records by replicate, and its failures."""
 
-    method: str
-    parameters: Mapping[str, Any]
-    privileges: tuple[str, ...]
-    assumes: tuple[str, ...]
-    control: bool
-    scores: dict[Replicate, float]
-    summary: Summary | None
-    measures: dict[str, float | None]
     spec: Mapping[str, Any]
-    rank: int | None = None
-    may_be_best: bool = False
-    reason: str | None = None
-    same_as: list[str] = field(default_factory=list)
-    fingerprint: str = ""
+    records: dict[Replicate, Record] = field(default_factory=dict)
+    failures: dict[Replicate, Record] = field(default_factory=dict)
 
     @property
-    def informed(self) -> bool:
-        """Whether it was told more than noisy labels."""
-        return bool(self.privileges)
+    def ordered(self) -> list[Record]:
+        """The records by replicate."""
+        return [self.records[replicate] for replicate in sorted(self.records)]
 
 
-@dataclass
-class Setting:
-    """One table: rows by score, the incomplete ones, what was left out, and where its labels came from."""
-
-    id: str
-    fields: Mapping[str, Any]
-    ranked: list[Row]
-    informed: list[Row]
-    incomplete: list[Row]
-    left_out: list[tuple[str, str]]
-    labels: dict[int, str]
-    captions: list[str]
-    realised_rate: float | None
-    replicates: list[Replicate]
-    best_known: bool
-    command: str | None
-    samples: Mapping[str, int]
-
-    @property
-    def rows(self) -> list[Row]:
-        """Every row that has a mean, as it stands in the table."""
-        return [*self.ranked, *self.informed, *self.incomplete]
+def replicate_of(spec: Mapping[str, Any]) -> Replicate:
+    """The replicate that a spec belongs to."""
+    return Replicate(spec.get("noise_seed", 0), spec.get("split_seed", 0), spec.get("seed", 0))
 
 
-@dataclass(frozen=True)
-class Report:
-    """All settings, in the order in which they are printed, under one rule of selection."""
-
-    select: str
-    settings: tuple[Setting, ...]
-
-
-def build(
-    records: Iterable[Record],
-    failures: Iterable[Record] = (),
-    select: str = "last",
-    left_out: Iterable[Mapping[str, str]] = (),
-    commands: Mapping[str, str] | None = None,
-) -> Report:
-    """Settings and rows of `records`. Raises UsageError for an unknown `select`.
-
-    `left_out` are {"setting_id", "method", "reason"}; `commands` say by setting id what reproduces it.
-    """
-    if select not in SELECTIONS:
-        guess = nearest(select, SELECTIONS)
-        hint = f"did you mean {guess[0]}?" if guess else f"there are {', '.join(SELECTIONS)}"
-        raise UsageError(f"--select {select}: {hint}")
-    by_setting: dict[str, list[Record]] = defaultdict(list)
-    failed: dict[str, list[Record]] = defaultdict(list)
-    omitted: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    seen: set[str] = set()
+def group(records: Iterable[Record], failures: Iterable[Record]) -> list[Group]:
+    """The runs of one setting by row, in an order that doesn't depend on theirs."""
+    groups: dict[str, Group] = {}
     for record in records:
-        if record["run_id"] not in seen:
-            seen.add(record["run_id"])
-            by_setting[setting_id(record["spec"])].append(record)
+        _group_of(groups, record["spec"]).records.setdefault(replicate_of(record["spec"]), record)
     for failure in failures:
-        if failure["run_id"] not in seen:
-            failed[setting_id(failure["spec"])].append(failure)
-    for entry in left_out:
-        omitted[entry["setting_id"]].append((entry["method"], entry["reason"]))
-    settings = [
-        _setting(key, by_setting[key], failed[key], select, omitted[key], (commands or {}).get(key))
-        for key in by_setting
-    ]
-    return Report(select, tuple(sorted(settings, key=_place)))
+        replicate, own = replicate_of(failure["spec"]), _group_of(groups, failure["spec"])
+        if replicate not in own.records:
+            own.failures.setdefault(replicate, failure)
+    return [groups[key] for key in sorted(groups)]
 
 
-def setting_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Every field of a spec but the method, what the protocol lets it choose, and the seeds."""
-    return {name: value for name, value in spec.items() if name not in CHOSEN_BY_METHOD and name not in SEEDS}
-
-
-def setting_id(spec: Mapping[str, Any]) -> str:
-    """The id of a spec's setting, as `RunSpec.setting_id` gives it."""
-    return digest(canonical_json(setting_of(spec)))
-
-
-def _place(setting: Setting) -> tuple[str, ...]:
-    fields = setting.fields
-    rate = fields["rate"]
-    return (
-        fields["data_set"],
-        fields["protocol"],
-        fields["noise"],
-        f"{-1 if rate is None else rate:09.4f}",
-        setting.id,
+def _group_of(groups: dict[str, Group], spec: Mapping[str, Any]) -> Group:
+    key = canonical_json(
+        [
+            spec["method"],
+            spec.get("method_version", 1),
+            spec.get("parameters", {}),
+            list(spec.get("privileges", ())),
+            spec.get("learning_rate"),
+            spec.get("weight_decay"),
+        ]
     )
+    return groups.setdefault(key, Group(spec))
 
 
-def _replicate(spec: Mapping[str, Any]) -> Replicate:
-    return (spec["noise_seed"], spec["split_seed"], spec["seed"])
-
-
-def _row_key(spec: Mapping[str, Any]) -> str:
-    return canonical_json({name: spec[name] for name in sorted(CHOSEN_BY_METHOD)})
-
-
-def _setting(
-    key: str,
-    records: list[Record],
-    failures: list[Record],
-    select: str,
-    left_out: list[tuple[str, str]],
-    command: str | None,
-) -> Setting:
-    groups: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: _replicate(record["spec"])):
-        groups[_row_key(record["spec"])].append(record)
-    rows = {name: _row(group, SELECTIONS[select][0]) for name, group in groups.items()}
-    if select == "last":
-        rows |= {
-            f"{name} hold-out": _row(group, "holdout_test_accuracy", CHOSEN_ON_HOLD_OUT)
-            for name, group in groups.items()
-            if group[0]["spec"]["method"] == "ce" and not group[0]["spec"]["privileges"]
-        }
-    broken: dict[str, list[Record]] = defaultdict(list)
-    for failure in failures:
-        broken[_row_key(failure["spec"])].append(failure)
-    for name, group in broken.items():
-        if name not in rows:
-            rows[name] = _row([], select, spec=group[0]["spec"])
-    wanted = {replicate for row in rows.values() for replicate in row.scores} | {
-        _replicate(failure["spec"]) for failure in failures
-    }
-    for name, row in rows.items():
-        if len(row.scores) < len(wanted):
-            row.reason = _why_incomplete(row, len(wanted), broken.get(name, []))
-    complete = sorted((row for row in rows.values() if row.reason is None), key=_by_mean)
-    ranked = [row for row in complete if not row.informed]
-    _rank(ranked)
-    candidates = {str(number): row.scores for number, row in enumerate(ranked) if row.rank is not None}
-    best = may_be_best(candidates)
-    for number, row in enumerate(ranked):
-        row.may_be_best = best is not None and str(number) in best
-    _find_twins(list(rows.values()))
-    first = records[0]
-    return Setting(
-        id=key,
-        fields=setting_of(first["spec"]),
-        ranked=ranked,
-        informed=[row for row in complete if row.informed],
-        incomplete=sorted((row for row in rows.values() if row.reason is not None), key=_by_mean),
-        left_out=sorted(left_out),
-        labels={record["spec"]["noise_seed"]: record["measures"]["labels_sha256"] for record in records},
-        captions=sorted({record["measures"]["noise_caption"] for record in records}),
-        realised_rate=mean_of([record["measures"]["realised_rate"] for record in records]),
-        replicates=sorted(wanted),
-        best_known=best is not None,
-        command=command,
-        samples=first["measures"]["samples"],
+def labels_of(groups: Sequence[Group]) -> list[str]:
+    """A name for each row that no other row of the table has: parameters always, the rest where it tells rows apart."""
+    plain = [_name(each.spec) for each in groups]
+    names = list(plain)
+    extra = (
+        ("learning_rate", "lr"),
+        ("weight_decay", "weight decay"),
+        ("privileges", "told"),
+        ("method_version", "v"),
     )
+    for twice in [name for name, count in Counter(plain).items() if count > 1]:
+        alike = [index for index, name in enumerate(plain) if name == twice]
+        for key, word in extra:
+            values = [short(groups[index].spec.get(key)) for index in alike]
+            if len(set(values)) > 1:
+                for index, value in zip(alike, values, strict=True):
+                    names[index] += f" ({word} {value})"
+    return names
 
 
-def _row(group: Sequence[Record], measure: str, name: str | None = None, spec: Mapping[str, Any] | None = None) -> Row:
-    spec = group[0]["spec"] if spec is None else spec
-    found = [(record, record["measures"]) for record in group]
-    scores = {_replicate(record["spec"]): m[measure] for record, m in found if m.get(measure) is not None}
-    best = mean_of([m["best_test_accuracy"] for _, m in found])
-    summary = summarise(list(scores.values()))
-    derived = name is not None
-    curves = [(record["measures"]["test_accuracy"], record["curves"].get("train_loss")) for record in group]
+def _name(spec: Mapping[str, Any]) -> str:
+    values = [f"{name}={short(value)}" for name, value in sorted(spec.get("parameters", {}).items())]
+    return f"{spec['method']} [{', '.join(values)}]" if values else str(spec["method"])
 
-    def average(read: Callable[[Record], float | None]) -> float | None:
-        # at another epoch than the last these were not measured
-        return None if derived else mean_of([read(record) for record in group])
 
+def row(group: Group, label: str, rule: Rule) -> Row:
+    """A row's numbers; where it stands is decided when all rows are there."""
+    records = group.ordered
+    found = {replicate: accuracy(group.records[replicate], rule) for replicate in sorted(group.records)}
+    accuracies = {replicate: value for replicate, value in found.items() if value is not None}
+    spec = group.spec
+    means = {name: average([number(record["measures"].get(key)) for record in records]) for name, key in SHARES.items()}
+    means["seconds"] = average([_seconds(record) for record in records])
     return Row(
-        method=name or spec["method"],
-        parameters=spec["parameters"],
-        privileges=tuple(spec["privileges"]),
-        assumes=tuple(found[0][1].get("assumes", ())) if found else (),
-        control=derived or bool(found and found[0][1].get("control")),
-        scores=scores,
-        summary=summary,
-        measures={
-            "best_test": best,
-            "gap": None if best is None or summary is None else best - summary.mean,
-            "memorised": average(lambda record: record["measures"]["memorised"]),
-            "learnt": average(lambda record: record["measures"]["learnt"]),
-            "worst_class": average(lambda record: record["measures"]["worst_class_accuracy"]),
-            "selector": average(lambda record: (record["measures"].get("selector") or {}).get("auroc")),
-            "networks": average(lambda record: record["measures"]["networks"]),
-            "views": average(lambda record: record["measures"]["views"]),
-            "units": average(lambda record: record["measures"]["units_per_sample_epoch"]),
-            "seconds": average(lambda record: record["provenance"]["seconds"]["total"]),
-        },
-        spec=spec,
-        fingerprint="" if derived or not group else digest(canonical_json(curves)),
+        method=str(spec["method"]),
+        label=label,
+        parameters=dict(sorted(spec.get("parameters", {}).items())),
+        needs=tuple(sorted(spec.get("privileges", ()))),
+        assumes=tuple(sorted({name for record in records for name in record["measures"].get("assumes") or ()})),
+        control=any(record["measures"].get("control") is True for record in records),
+        version=spec.get("method_version", 1),
+        learning_rate=spec["learning_rate"],
+        weight_decay=spec.get("weight_decay", 0.0),
+        accuracies=accuracies,
+        accuracy=summarise(list(accuracies.values())) if accuracies else None,
+        means=means,
+        selector=_selector(records),
     )
 
 
-def _why_incomplete(row: Row, wanted: int, failures: Sequence[Record]) -> str:
-    text = f"{len(row.scores)} of {wanted} replicates"
-    if failures:
-        text += f"; {len(failures)} failed, the first: {failures[0]['reason']}"
-    return text
+def early_stopped(group: Group, label: str) -> Row | None:
+    """The control row that `ce`'s records hold, or None where nothing was held out."""
+    if group.spec["method"] != "ce" or group.spec.get("privileges"):
+        return None
+    base = row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
+    if not base.accuracies:
+        return None
+    # Training images were measured at the last epoch and every so many, not at the one chosen here.
+    kept = {name: base.means[name] for name in ("best_test", "networks", "views", "units", "seconds")}
+    return Row(
+        **{name: value for name, value in vars(base).items() if name not in {"method", "means", "selector"}}
+        | {"control": True, "derived": True},
+        method=EARLY_STOPPED,
+        means=dict.fromkeys(base.means) | kept,
+        selector={},
+    )
 
 
-def _by_mean(row: Row) -> tuple[float, str]:
-    return (-row.summary.mean if row.summary else 1.0, row.method)
+def _seconds(record: Record) -> float | None:
+    """Seconds of a whole run; where only parts were kept, their sum."""
+    seconds = record["provenance"].get("seconds") or {}
+    total = number(seconds.get("total"))
+    parts = [value for part in ("train", "evaluate", "measure") if (value := number(seconds.get(part))) is not None]
+    return total if total is not None else (sum(parts) if parts else None)
 
 
-def _rank(rows: Sequence[Row]) -> None:
-    """Ranks by mean, equal means sharing the better one. A row at another epoch than the rest has none."""
-    ranked = [row for row in rows if row.method != CHOSEN_ON_HOLD_OUT]
-    means = [row.summary.mean if row.summary else None for row in ranked]
-    for row, mean in zip(ranked, means, strict=True):
-        row.rank = means.index(mean) + 1
-
-
-def _find_twins(rows: Sequence[Row]) -> None:
-    """Mark rows whose runs are the same to the last digit: inherited settings can make two names one method."""
-    for row in rows:
-        if row.fingerprint:
-            twins = [other for other in rows if other is not row and other.fingerprint == row.fingerprint]
-            row.same_as = sorted(other.method for other in twins)
+def _selector(records: Sequence[Record]) -> dict[str, Any]:
+    """Means of what is known of the selector; empty if nothing is."""
+    known = [record["measures"].get("selector") or {} for record in records]
+    means: dict[str, Any] = {name: average([number(each.get(name)) for each in known]) for name in SELECTOR}
+    if all(value is None for value in means.values()):
+        return {}
+    return {"source": next((each["source"] for each in known if each.get("source")), None)} | means

@@ -1,0 +1,191 @@
+"""The command that trains a table again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any
+
+from bench.errors import UsageError
+from bench.leaderboard.model import Replicate, Row
+from bench.leaderboard.numbers import short
+from bench.names import parse_call, split_values
+
+Setting = Mapping[str, Any]
+Options = Mapping[str, Sequence[str]]
+
+ALWAYS = {
+    "model": "--model",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "schedule": "--schedule",
+    "augmentation": "--augment",
+    "precision": "--precision",
+}
+UNLESS = {
+    "protocol": ("--protocol", "shared"),
+    "optimizer": ("--optimizer", "sgd"),
+    "hold_out": ("--hold-out", 0.1),
+    "draw": ("--draw", "exact"),
+    "train_size": ("--train-size", None),
+    "imbalance": ("--imbalance", None),
+    "image_size": ("--image-size", None),
+}
+"""Options that are left out where they have the value that they have without being typed."""
+
+CARRIED = ("--data-root", "--plugin", "--download")
+"""What only the typed command knows, since records hold no paths."""
+
+
+def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replicate], typed: str | None) -> str:
+    """The command under a table: the one that was typed where it asks for every row of it, or else one made for it.
+
+    A made command names every value that an option can set, so that it holds when defaults change; one line for
+    each learning rate, weight decay and list of seeds, since one request has one of each.
+    """
+    runs = [row for row in rows if not row.derived]
+    wanted = sorted(set(replicates))
+    if not runs or not wanted:
+        return typed or ""
+    options = _options(typed)
+    if typed and _asks_for(options, runs, wanted):
+        return typed
+    lines = []
+    for group in _groups(runs):
+        for seeds in _seed_options(wanted, str(setting["noise"])):
+            words = [
+                "python",
+                "-m",
+                "bench",
+                "run",
+                "--methods",
+                *_methods(group),
+                *_about(setting, options, group[0]),
+            ]
+            lines.append(shlex.join([*words, *seeds]))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that one request can ask for: one learning rate, weight decay and kind of recipe."""
+    groups: dict[tuple[float, float, bool], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.learning_rate, row.weight_decay, _keyed(row)), []).append(row)
+    return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
+
+
+def _keyed(row: Row) -> bool:
+    """Whether the row's recipe is keyed by the noise, which `--recipes plain` would not give it."""
+    return "noise_kind" in row.needs
+
+
+def _methods(rows: Sequence[Row]) -> list[str]:
+    """One list, or the option repeated where a value has a comma in it that is no separator."""
+    if _keyed(rows[0]):
+        return [",".join(sorted({row.method for row in rows})), "--recipes", "published"]
+    return [",".join(sorted({_call(row) for row in rows}))]
+
+
+def _call(row: Row) -> str:
+    values = ",".join(f"{name}={short(value)}" for name, value in sorted(row.parameters.items()))
+    return f"{row.method}[{values}]" if values else row.method
+
+
+def _about(setting: Setting, options: Options, row: Row) -> list[str]:
+    """Data, noise and training as options."""
+    words = ["--dataset", *(options.get("--dataset") or [str(setting["data_set"])])[:1]]
+    words += _noise(setting, options)
+    for name, option in ALWAYS.items():
+        if setting.get(name) is not None:
+            words += [option, short(setting[name])]
+    words += ["--lr", short(row.learning_rate), "--weight-decay", short(row.weight_decay)]
+    for name, (option, usual) in UNLESS.items():
+        if setting.get(name, usual) != usual:
+            words += [option, short(setting[name])]
+    for option in CARRIED:
+        for value in options.get(option, ()):
+            words += [option, value] if value else [option]
+    return words
+
+
+def _noise(setting: Setting, options: Options) -> list[str]:
+    name = str(setting["noise"])
+    if name == "labels":
+        return ["--labels", *(options.get("--labels") or ["FILE"])[:1]]
+    kind, _, argument = name.partition(":")
+    for text in split_values(options.get("--noise", ())):
+        if argument and text.startswith(f"{kind}:") and PurePath(text.partition(":")[2]).name == argument:
+            name = text
+    rate = setting.get("rate")
+    return ["--noise", name, *([] if rate is None else ["--rate", short(rate)])]
+
+
+def _seed_options(replicates: Sequence[Replicate], noise: str) -> list[list[str]]:
+    """`--seeds` (and `--noise-seed` where it is fixed) for each run of consecutive seeds."""
+    fixed: dict[int | None, set[int]] = {}
+    for each in replicates:
+        own = each.noise_seed == each.seed and noise != "labels"
+        fixed.setdefault(None if own else each.noise_seed, set()).add(each.seed)
+    found = []
+    for noise_seed in sorted(fixed, key=lambda seed: (seed is not None, seed or 0)):
+        for first, last in spans(fixed[noise_seed]):
+            words = ["--seeds", str(last + 1) if first == 0 else f"{first}:{last + 1}"]
+            found.append(words if noise_seed is None else [*words, "--noise-seed", str(noise_seed)])
+    return found
+
+
+def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """0, 1, 2, 7 -> (0, 2), (7, 7)."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def _options(command: str | None) -> dict[str, list[str]]:
+    """The options of a typed command with their values; a flag's value is empty."""
+    try:
+        words = shlex.split(command or "")
+    except ValueError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for word, following in pairwise([*words, "--"]):
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            found.setdefault(name, []).append(value if equals else "" if following.startswith("--") else following)
+    return found
+
+
+def _asks_for(options: Options, rows: Sequence[Row], replicates: Sequence[Replicate]) -> bool:
+    """Whether a typed command asks for all of these rows and replicates, as far as names and seeds tell.
+
+    An item without parameters stands for one row of each method that it matches; what parameters that row has, only
+    the plan knows. In doubt the answer is no, and a command is made.
+    """
+    first, colon, last = (options.get("--seeds") or ["5"])[-1].partition(":")
+    try:
+        seeds = range(int(first), int(last)) if colon else range(int(first))
+        calls = [parse_call(text) for text in split_values(options.get("--methods") or ["all"])]
+    except (ValueError, UsageError):
+        return False
+    if not all(each.seed in seeds for each in replicates):
+        return False
+    fixed = options.get("--noise-seed")
+    if "--labels" not in options and any(
+        str(each.noise_seed) != (fixed or [str(each.seed)])[-1] for each in replicates
+    ):
+        return False
+    if len({(row.learning_rate, _keyed(row)) for row in rows}) > 1:
+        return False
+    for method in {row.method for row in rows}:
+        matching = [values for name, values in calls if name in ("all", method) or fnmatchcase(method, name)]
+        plain = any(not values for values in matching)
+        if sum(row.method == method for row in rows) > plain + sum(bool(values) for values in matching):
+            return False
+    return True

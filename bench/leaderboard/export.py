@@ -1,0 +1,130 @@
+"""Boards as JSON and CSV: fractions in [0, 1] throughout."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from bench.leaderboard.model import Report, Row, Table
+from bench.spec import canonical_json
+
+SCHEMA = 1
+
+
+def as_json(report: Report, asked: Collection[str] | None = None) -> dict[str, Any]:
+    """The tables of the settings in `asked` (ids; None: all) as JSON-able values; None for what isn't known.
+
+    {"schema", "select", "settings": [{"dataset", "noise", "rate", "model", "epochs", "protocol", "labels_sha256",
+    "command", "rows": [...], "left_out": [...], ...}]}. `rows` are all rows: `rank` is null for those that aren't
+    ranked, `complete` false with a `reason` for those that aren't compared. `labels_sha256` goes with `replicates`.
+    """
+    return {
+        "schema": SCHEMA,
+        "select": report.rule.name,
+        "settings": [_setting(data_set, table) for data_set, table in _tables(report, asked)],
+    }
+
+
+def as_csv(report: Report, asked: Collection[str] | None = None) -> str:
+    """One line a row of the tables in `asked` (ids; None: all); empty cells for what isn't known."""
+    lines: list[dict[str, Any]] = []
+    for data_set, table in _tables(report, asked):
+        setting = _setting(data_set, table)
+        about = {name: setting[name] for name in ("dataset", "noise", "rate", "model", "epochs", "protocol")}
+        for row in setting["rows"]:
+            low, high = row.pop("interval") or (None, None)
+            selector = row.pop("selector") or {}
+            behind = row.pop("behind_leader") or {}
+            row |= {"parameters": canonical_json(row["parameters"])}
+            row |= {name: ";".join(row[name]) for name in ("needs", "assumes")}
+            row |= {"low": low, "high": high, "selector_source": selector.get("source")}
+            row |= {
+                "behind_leader": behind.get("mean"),
+                "setting_id": table.setting_id,
+                "heading": table.heading,
+            }
+            lines.append(about | row)
+    if not lines:
+        return ""
+    writer = csv.DictWriter(text := io.StringIO(), list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str, Table]]:
+    for board in report.boards:
+        for table in board.tables:
+            if asked is None or table.setting_id in asked:
+                yield board.data_set, table
+
+
+def _setting(data_set: str, table: Table) -> dict[str, Any]:
+    setting = table.setting
+    hashes = table.labels_sha256
+    return {
+        "dataset": data_set,
+        "noise": setting.get("noise"),
+        "rate": setting.get("rate"),
+        "model": setting.get("model"),
+        "epochs": setting.get("epochs"),
+        "protocol": setting.get("protocol"),
+        "labels_sha256": list(hashes.values()),
+        "command": table.command,
+        "rows": [_row(row) for row in table.rows],
+        "left_out": [dict(each) for each in table.left_out],
+        "replicates": [each._asdict() for each in hashes],
+        "complete_replicates": len(table.replicates),
+        "heading": table.heading,
+        "setting_id": table.setting_id,
+        "setting": dict(setting),
+        "leader": table.leader,
+        "may_be_best": None if table.best_set is None else list(table.best_set),
+        "same": list(table.same),
+        "caveats": list(table.caveats),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    accuracy, means = row.accuracy, row.means
+    return {
+        "method": row.method,
+        "parameters": dict(row.parameters),
+        "needs": list(row.needs),
+        "assumes": list(row.assumes),
+        "n": len(row.accuracies),
+        "mean": None if accuracy is None else accuracy.mean,
+        "std": None if accuracy is None else accuracy.std,
+        "best_test": means.get("best_test"),
+        "gap": row.gap,
+        "memorised": means.get("memorised"),
+        "seconds": means.get("seconds"),
+        "selector": dict(row.selector) or None,
+        "label": row.label,
+        "interval": None if accuracy is None or accuracy.low is None else [accuracy.low, accuracy.high],
+        "rank": row.rank,
+        "may_be_best": row.may_be_best,
+        "behind_leader": None
+        if row.behind is None
+        else {"mean": row.behind.mean, "low": row.behind.low, "high": row.behind.high},
+        "informed": bool(row.needs),
+        "control": row.control,
+        "derived": row.derived,
+        "complete": row.standing != "apart",
+        "reason": row.reason or None,
+        "learnt": means.get("learnt"),
+        "corrected": means.get("corrected"),
+        "worst_class": means.get("worst_class"),
+        "balanced": means.get("balanced"),
+        "negative_log_likelihood": means.get("negative_log_likelihood"),
+        "calibration_error": means.get("calibration_error"),
+        "selector_auroc": row.selector.get("auroc"),
+        "networks": means.get("networks"),
+        "views": means.get("views"),
+        "units": means.get("units"),
+        "method_version": row.version,
+        "learning_rate": row.learning_rate,
+        "weight_decay": row.weight_decay,
+    }

@@ -1,0 +1,58 @@
+"""What a board's columns mean, in words; once at the end of each file."""
+
+from __future__ import annotations
+
+from bench.leaderboard.choose import Rule
+
+
+def introduction(rule: Rule) -> str:
+    """What ranks, in a sentence or two under the title."""
+    first = f"Ranked by accuracy on clean test images at **{rule.words}**."
+    if rule.oracle:
+        return f"{first} Nobody could have stopped there without clean test labels: read this board as an upper bound."
+    if rule.name == "holdout":
+        return f"{first} Only noisy labels were looked at to choose it, so anybody could have stopped there too."
+    shared = "Every row met the same images, noisy labels, first weights, batches and crops."
+    return f"{first} No clean label had a say in that choice. {shared}"
+
+
+def legend(rule: Rule) -> str:
+    """How to read the tables, as Markdown."""
+    return f"""## How to read this
+
+One table holds one *setting*: everything is equal in it but the method and what the protocol lets it choose.
+Means and ranks never cross settings. Everything is in percent unless it says otherwise.
+
+- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means share a
+  rank (`2=`).
+- **method** comes with its parameters as they were resolved. A *control* is there to show what a gain is made
+  of: an ensemble, a strong view, a weight average or early stopping without any care for noise. The row `ce @
+  noisy hold-out epoch` is read off the runs of `ce` at the epoch that does best on noisy held-out labels; as it
+  is chosen by a rule of its own, it has no rank.
+- **accuracy** is the mean ± the sample standard deviation over n replicates, at {rule.words}. A replicate is a
+  triple of seeds (noise, split, training), the same list for every row.
+- **95 % interval** is where Student's t places the mean. Its width is about how much *one* row would move with
+  new seeds.
+- **to leader** is the mean difference to the leader, replicate by replicate, with its 95 % interval. Replicates
+  that are hard for one method are hard for all, so this says more than two intervals side by side.
+- **Bold** rows may be the best: their difference to the leader isn't significantly below 0 (one-sided paired
+  t-tests, Holm-corrected at 5 %). A large set means that the data can't tell, not that its members are equally
+  good. With fewer than 5 replicates nothing is bold.
+- **best on test (oracle)** is the mean of each run's best epoch on the clean test set, as most papers report
+  it. Nobody without clean labels could have picked it. The **gap** is how much it flatters, in points.
+- **memorised** is the share of wrongly labelled training images that end up predicted as their wrong label;
+  **learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a high first,
+  underfitting as a low second.
+- **worst class** is the accuracy on the class that fares worst, averaged over replicates.
+- **AUROC** says how well the method tells wrong labels from right ones in its training set (50: not at all).
+  *own* marks a method's own estimate; the others are judged by their loss.
+- **nets / units**: networks that are trained, and passes per image and epoch, where a forward pass counts 1 and
+  a backward pass 2 (plain cross-entropy: 3). **s / run** is the time of one whole run on the machine that ran
+  it.
+- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of noise,
+  clean labels). Such rows stand under a heading of their own and have no rank. **assumes** names what has to
+  hold for it to be sound.
+- **shared-lr** in a heading: until the tuning grid is there, every method uses the data set's learning rate and
+  weight decay, whatever the scale of its loss. A method that trails here may only need another step size.
+  **paper** stands for each method's own published training settings.
+"""

@@ -1,0 +1,117 @@
+"""Boards as Markdown, padded so that the raw text reads as a table too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from bench.leaderboard.choose import Rule
+from bench.leaderboard.columns import Column, apart_columns, columns
+from bench.leaderboard.legend import introduction, legend
+from bench.leaderboard.model import Board, Report, Row, Table
+from bench.leaderboard.stats import LEAST_REPLICATES
+
+HASH_DIGITS = 12
+
+
+def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
+    """The tables of the settings in `asked` (ids; None: all), without the legend that each file ends with."""
+    parts = []
+    for board in report.boards:
+        tables = [table for table in board.tables if asked is None or table.setting_id in asked]
+        if tables:
+            parts.append(_board(Board(board.data_set, tuple(tables)), report.rule))
+    return "\n".join(parts)
+
+
+def board_file(board: Board, rule: Rule) -> str:
+    """The whole file of a data set."""
+    return _board(board, rule) + "\n" + legend(rule)
+
+
+def _board(board: Board, rule: Rule) -> str:
+    parts = [f"# {escape(board.data_set)}", introduction(rule)]
+    parts += [_table(table) for table in board.tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    parts = [f"## {escape(table.heading)}", "  \n".join(escape(line) for line in table.description)]
+    plain, informed, apart = (
+        table.standing("ranked", "yardstick"),
+        table.standing("informed"),
+        table.standing("apart"),
+    )
+    if plain:
+        parts += [best_set_sentence(table), _grid(columns(table), plain)]
+    else:
+        parts.append("No complete row yet.")
+    if informed:
+        parts += ["### Told more than the noisy labels", _grid(columns(table, informed=True), informed)]
+    if apart:
+        parts += ["### Not compared", _grid(apart_columns(), apart)]
+    if table.left_out:
+        parts += [
+            "### Left out",
+            "\n".join(_item(f"{each['method']}: {each['reason']}") for each in table.left_out),
+        ]
+    notes = [*table.same, *table.caveats, hashes_sentence(table)]
+    parts.append("\n".join(_item(note) for note in notes if note))
+    if table.command:
+        parts.append(f"Again, from nothing:\n\n```sh\n{table.command}\n```")
+    return "\n\n".join(part for part in parts if part)
+
+
+def best_set_sentence(table: Table) -> str:
+    """How many rows may be the best; an empty text where that can't be said."""
+    ranked = table.standing("ranked")
+    if table.best_set is None:
+        if len(ranked) < 2 or len(table.replicates) < LEAST_REPLICATES:
+            return ""
+        return "Which row may be the best can't be said."
+    size = len(table.best_set)
+    which = "1 row stands out as the best" if size == 1 else f"{size} rows may be the best"
+    return f"**{which}**, of {len(ranked)} ranked ones over {len(table.replicates)} replicates (in bold)."
+
+
+def hashes_sentence(table: Table) -> str:
+    """The noisy labels' hashes by replicate."""
+    if not table.labels_sha256:
+        return ""
+    single = all(each.noise_seed == each.split_seed == each.seed for each in table.labels_sha256)
+    said = [f"{each.noise_seed if single else each} `{sha[:HASH_DIGITS]}`" for each, sha in table.labels_sha256.items()]
+    return f"Labels (SHA-256, by {'noise seed' if single else 'replicate'}): " + (", " if single else "; ").join(said)
+
+
+def escape(text: str) -> str:
+    """Text that Markdown would take for a table's edge, a tag or emphasis, made to stand for itself; in one line."""
+    line = " ".join(str(text).split()).replace("\\", "\\\\")
+    return re.sub(r"[|<*]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", line)
+
+
+def _item(text: str) -> str:
+    return f"- {text if text.startswith('Labels (') else escape(text)}"
+
+
+def _grid(shown: Sequence[Column], rows: Sequence[Row]) -> str:
+    body = [
+        [f"**{cell}**" if column.bold and row.may_be_best else cell for column, cell in zip(shown, cells, strict=True)]
+        for row, cells in ((row, [escape(column.cell(row)) for column in shown]) for row in rows)
+    ]
+    widths = [
+        max(3, *(len(line[index]) for line in [[column.title for column in shown], *body]))
+        for index in range(len(shown))
+    ]
+    rule = [
+        "-" * width if column.left else "-" * (width - 1) + ":" for column, width in zip(shown, widths, strict=True)
+    ]
+    lines = [[column.title for column in shown], rule, *body]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if column.left else cell.rjust(width)
+            for column, cell, width in zip(shown, line, widths, strict=True)
+        )
+        + " |"
+        for line in lines
+    )

@@ -1,0 +1,110 @@
+"""What a board is made of. Accuracies and shares are fractions in [0, 1]; percent is a matter of printing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from bench.leaderboard.choose import Rule
+from bench.leaderboard.stats import Summary
+
+Record = Mapping[str, Any]
+
+Standing = Literal["ranked", "yardstick", "informed", "apart"]
+"""`ranked`: told nothing but noisy labels, all replicates there. `yardstick`: the same, chosen by another rule than
+the board's. `informed`: told more. `apart`: not comparable, for the row's `reason`."""
+
+
+class Replicate(NamedTuple):
+    """One draw of the problem: every method of a setting meets the same ones, so that differences are paired."""
+
+    noise_seed: int
+    split_seed: int
+    seed: int
+
+    def __str__(self) -> str:
+        if self.noise_seed == self.split_seed == self.seed:
+            return str(self.seed)
+        return f"noise {self.noise_seed}, split {self.split_seed}, training {self.seed}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with its parameters in one setting."""
+
+    method: str
+    label: str
+    """The name with its parameters, and whatever else tells it from the table's other rows."""
+    parameters: Mapping[str, Any]
+    needs: tuple[str, ...]
+    assumes: tuple[str, ...]
+    control: bool
+    version: int
+    learning_rate: float
+    weight_decay: float
+    accuracies: Mapping[Replicate, float]
+    """Accuracy by the board's rule, of the replicates that have one."""
+    accuracy: Summary | None
+    means: Mapping[str, float | None]
+    """Means over the replicates: best_test, memorised, learnt, corrected, worst_class, networks, units, seconds, ..."""
+    selector: Mapping[str, Any]
+    name: str = ""
+    """The method's name where the table has one row of it, or else the label."""
+    derived: bool = False
+    """Whether it is read off another row's runs instead of having runs of its own."""
+    standing: Standing = "ranked"
+    reason: str = ""
+    rank: int | None = None
+    behind: Summary | None = None
+    """Paired differences to the leader over the common replicates; None for the leader."""
+    may_be_best: bool = False
+
+    @property
+    def gap(self) -> float | None:
+        """How much higher the best test epoch lies than what the rule chose."""
+        best = self.means.get("best_test")
+        return None if best is None or self.accuracy is None else best - self.accuracy.mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """One setting: rows that may be compared, and what stands under them."""
+
+    setting_id: str
+    setting: Mapping[str, Any]
+    heading: str
+    rows: tuple[Row, ...]
+    """Ranked rows and yardsticks by accuracy, then informed ones by accuracy, then those apart by label."""
+    replicates: tuple[Replicate, ...]
+    """What a complete row has."""
+    labels_sha256: Mapping[Replicate, str]
+    description: Sequence[str]
+    """Lines that say what was trained, and on which labels."""
+    best_set: tuple[str, ...] | None
+    """Labels of the rows that may be the best; None where too little is known to say."""
+    leader: str | None
+    same: Sequence[str] = ()
+    caveats: Sequence[str] = ()
+    command: str = ""
+    left_out: Sequence[Mapping[str, str]] = ()
+
+    def standing(self, *kinds: Standing) -> list[Row]:
+        """The rows of these standings, in order."""
+        return [row for row in self.rows if row.standing in kinds]
+
+
+@dataclass(frozen=True)
+class Board:
+    """All tables of one data set."""
+
+    data_set: str
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All boards, by one selection rule."""
+
+    rule: Rule
+    boards: tuple[Board, ...] = field(default=())

@@ -1,0 +1,83 @@
+"""Numbers as boards print them: percent, and no more digits than the spread between replicates supports."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from bench.leaderboard.model import Row
+from bench.leaderboard.stats import Summary
+
+NOTHING = "–"
+MOST_DECIMALS = 2
+
+
+def decimals(std: float | None) -> int:
+    """Decimals of a percentage whose standard deviation is the fraction `std`: two significant digits of it."""
+    if std is None:
+        return 1
+    if std <= 0:
+        return MOST_DECIMALS
+    return max(0, min(MOST_DECIMALS, 1 - math.floor(math.log10(100 * std))))
+
+
+def digits(row: Row) -> int:
+    """Decimals of a row's accuracies."""
+    return decimals(None if row.accuracy is None else row.accuracy.std)
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """A fraction in percent, without the sign; a dash for None."""
+    return NOTHING if value is None else _fixed(100 * value, places)
+
+
+def mean_and_std(summary: Summary | None) -> str:
+    """Such as "86.4 ± 1.2"."""
+    if summary is None:
+        return NOTHING
+    places = decimals(summary.std)
+    mean = percent(summary.mean, places)
+    return mean if summary.std is None else f"{mean} ± {percent(summary.std, places)}"
+
+
+def interval(summary: Summary | None) -> str:
+    """Such as "[85.5, 87.3]"."""
+    if summary is None or summary.low is None:
+        return NOTHING
+    places = decimals(summary.std)
+    return f"[{percent(summary.low, places)}, {percent(summary.high, places)}]"
+
+
+def difference(summary: Summary | None) -> str:
+    """Such as "−1.2 [−1.9, −0.5]"."""
+    if summary is None:
+        return NOTHING
+    mean = percent(summary.mean, decimals(summary.std))
+    return mean if summary.low is None else f"{mean} {interval(summary)}"
+
+
+def plain(value: float | None) -> str:
+    """A count or ratio with at most three digits, such as "1" or "3.33"."""
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def seconds(value: float | None) -> str:
+    """Seconds: one decimal below ten, none above."""
+    if value is None:
+        return NOTHING
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def short(value: Any) -> str:
+    """A value as typed: 1 for 1.0, shortest digits, true and false."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e6 else str(value)
+    return ("+".join(value) or "nothing") if isinstance(value, list | tuple) else str(value)
+
+
+def _fixed(value: float, places: int) -> str:
+    text = f"{value:.{places}f}"
+    zero = float(text) == 0
+    return text.lstrip("-") if zero else text.replace("-", "−")

@@ -1,0 +1,162 @@
+"""A setting in words: what a heading must name, and what was trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.leaderboard.model import Record, Row
+from bench.spec import CHOSEN_BY_METHOD, SEEDS
+
+Setting = Mapping[str, Any]
+
+IN_EVERY_HEADING = ("noise", "rate", "protocol")
+ABSENT = {
+    "train_size": "all training images",
+    "imbalance": "classes as they come",
+    "image_size": "images as they come",
+    "gradient_clip": "no gradient clip",
+    "noise_sha256": "no noise file",
+    "weights_sha256": "fresh weights",
+}
+PRESENT = {
+    "model": "{}",
+    "epochs": "{} epochs",
+    "train_size": "{} training images",
+    "imbalance": "imbalance {}",
+    "image_size": "images of {0} x {0}",
+    "draw": "{} draw",
+    "augmentation": "augmentation {}",
+    "strong_augmentation": "strong view {}",
+    "batch_size": "batches of {}",
+    "optimizer": "{}",
+    "momentum": "momentum {}",
+    "schedule": "{} schedule",
+    "gradient_clip": "gradient clip {}",
+    "hold_out": "hold-out {}",
+    "precision": "{}",
+    "world_size": "{} processes",
+}
+HASHES = {"data_sha256": "data", "noise_sha256": "noise file", "weights_sha256": "weights"}
+DEFINED_BY_FILE = frozenset({"data_set"})
+
+
+def setting_of(record: Record) -> dict[str, Any]:
+    """A record's setting as its spec was written: every field but the method, its choices and the seeds."""
+    return {name: value for name, value in record["spec"].items() if name not in CHOSEN_BY_METHOD | SEEDS}
+
+
+def differing(settings: Sequence[Setting]) -> list[str]:
+    """The fields whose values differ among the settings of one file, in the spec's order."""
+    names = dict.fromkeys(name for setting in settings for name in setting)
+    kept = [name for name in names if name not in DEFINED_BY_FILE]
+    return [name for name in kept if len({repr(setting.get(name)) for setting in settings}) > 1]
+
+
+def heading(setting: Setting, fields: Iterable[str]) -> str:
+    """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file."""
+    parts = [
+        noise(setting),
+        "shared-lr" if setting.get("protocol") == "shared" else str(setting.get("protocol")),
+    ]
+    parts += [say(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
+    return " · ".join(parts)
+
+
+def noise(setting: Setting) -> str:
+    """Noise and rate, such as "sym 0.4"."""
+    rate = setting.get("rate")
+    return str(setting["noise"]) if rate is None else f"{setting['noise']} {rate}"
+
+
+def say(name: str, value: Any) -> str:
+    """A field and its value in a few words; different values never read alike."""
+    if value is None:
+        return ABSENT.get(name, f"no {name}")
+    if name in HASHES:
+        return f"{HASHES[name]} {str(value)[:12]}"
+    if name == "nesterov":
+        return "Nesterov" if value else "no Nesterov"
+    return PRESENT[name].format(value) if name in PRESENT else f"{name} {value}"
+
+
+def order(setting: Setting) -> tuple[Any, ...]:
+    """Key that sorts tables: by protocol (shared first), noise, rate, and then the rest as text."""
+    rate = setting.get("rate")
+    rest = [repr(setting.get(name)) for name in sorted(setting)]
+    return (setting.get("protocol") != "shared", str(setting["noise"]), -1.0 if rate is None else rate, rest)
+
+
+def describe(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    """Lines under a heading: what was trained, on what, with which noise."""
+    lines = [_training(setting, rows, records), _samples(setting, records), _noise(setting, records)]
+    return [line for line in lines if line]
+
+
+def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> str:
+    weights = {record["provenance"].get("parameters") for record in records} - {None}
+    size = f" ({next(iter(weights)):,} weights)" if len(weights) == 1 else ""
+    model = f"{setting.get('model')}{size}"
+    rates = _by_row("learning rate", [(row.name, row.learning_rate) for row in rows if not row.derived])
+    decays = _by_row("weight decay", [(row.name, row.weight_decay) for row in rows if not row.derived])
+    names = ["epochs", "batch_size", "optimizer", "momentum"]
+    parts = [say(name, setting.get(name)) for name in names]
+    parts += ["Nesterov"] if setting.get("nesterov") else []
+    parts += [
+        rates,
+        decays,
+        say("schedule", setting.get("schedule")),
+        say("gradient_clip", setting["gradient_clip"]),
+    ]
+    parts += [say(name, setting.get(name)) for name in ("augmentation", "precision")]
+    return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
+
+
+def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:
+    """Such as "weight decay 0.0001 (0 for anl-ce and anl-fl)"."""
+    if not values:
+        return ""
+    common = Counter(value for _, value in values).most_common()
+    usual = max(value for value, count in common if count == common[0][1])
+    others: dict[float, list[str]] = {}
+    for label, value in values:
+        if value != usual:
+            others.setdefault(value, []).append(label)
+    said = "; ".join(f"{value:g} for {listed(sorted(labels))}" for value, labels in sorted(others.items()))
+    return f"{name} {usual:g}" + (f" ({said})" if said else "")
+
+
+def _samples(setting: Setting, records: Sequence[Record]) -> str:
+    measures = records[0]["measures"] if records else {}
+    samples = measures.get("samples")
+    if not samples:
+        return ""
+    parts = [
+        f"{samples['train']:,} training images with noisy labels",
+        f"{samples['holdout']:,} held out with theirs",
+        f"{samples['test']:,} test images with clean ones",
+        f"{measures.get('classes')} classes",
+    ]
+    parts += [say(name, setting[name]) for name in ("imbalance", "image_size") if setting.get(name) is not None]
+    return f"Data: {', '.join(parts)}."
+
+
+def _noise(setting: Setting, records: Sequence[Record]) -> str:
+    captions = [record["measures"].get("noise_caption") for record in records]
+    rates = sorted({rate for record in records if (rate := record["measures"].get("realised_rate")) is not None})
+    said = next((str(caption) for caption in captions if caption), "no caption")
+    nominal = "no nominal rate" if setting.get("rate") is None else f"nominal rate {setting['rate']}"
+    if not rates:
+        realised = "realised rate unknown"
+    elif f"{rates[0]:.4f}" == f"{rates[-1]:.4f}":
+        realised = f"realised rate {rates[0]:.4g}"
+    else:
+        realised = f"realised rate {rates[0]:.4g} to {rates[-1]:.4g}"
+    draw = "" if setting.get("draw", "exact") == "exact" else f" ({setting['draw']} draw)"
+    return f"Noise: {setting['noise']}{draw}, {said}; {nominal}, {realised}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

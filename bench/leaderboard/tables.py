@@ -1,0 +1,126 @@
+"""Records -> boards: one for each data set, in it one table for each setting. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bench.leaderboard import choose, stats
+from bench.leaderboard.caveats import caveats
+from bench.leaderboard.choose import Rule
+from bench.leaderboard.commands import reproduce
+from bench.leaderboard.model import Board, Record, Replicate, Report, Row, Table
+from bench.leaderboard.rows import group, labels_of
+from bench.leaderboard.same import same_runs
+from bench.leaderboard.settings import describe, differing, heading, order, setting_of
+from bench.leaderboard.standing import judge, label_hashes
+from bench.spec import canonical_json, digest
+
+
+def build(
+    records: Iterable[Record],
+    *,
+    failures: Iterable[Record] = (),
+    left_out: Iterable[Mapping[str, Any]] = (),
+    select: str = "last",
+    commands: Mapping[str, str] | None = None,
+) -> Report:
+    """The boards of `records`, whatever their order; a run that is there twice counts once.
+
+    `failures` make their rows incomplete. `left_out` holds {"method", "reason", "setting_id"}: what a request left out
+    under that setting (without an id: under every one). `select` is a rule of `choose.RULES`. `commands` gives what
+    was typed, by setting id; it is shown where it asks for every row of the table. Raises UsageError for an unknown
+    rule.
+    """
+    rule = choose.rule(select)
+    finished = _by_setting(records)
+    failed = _by_setting(failures)
+    boards: dict[str, list[str]] = {}
+    for setting_id in sorted({*finished, *failed}):
+        any_record = (finished.get(setting_id) or failed[setting_id])[0]
+        boards.setdefault(str(any_record["spec"]["data_set"]), []).append(setting_id)
+    left = list(left_out)
+    made = []
+    for data_set in sorted(boards):
+        settings = {id_: setting_of((finished.get(id_) or failed[id_])[0]) for id_ in boards[data_set]}
+        fields = differing(list(settings.values()))
+        tables = [
+            _table(
+                id_,
+                settings[id_],
+                fields,
+                finished.get(id_, []),
+                failed.get(id_, []),
+                left,
+                rule,
+                commands or {},
+            )
+            for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
+        ]
+        made.append(Board(data_set, tuple(tables)))
+    return Report(rule, tuple(made))
+
+
+def _by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by setting id, each run once, ordered by run id so that nothing depends on how they came."""
+    found: dict[str, dict[str, Record]] = {}
+    for record in records:
+        setting_id = digest(canonical_json(setting_of(record)))
+        found.setdefault(setting_id, {}).setdefault(record["run_id"], record)
+    return {setting_id: [runs[key] for key in sorted(runs)] for setting_id, runs in found.items()}
+
+
+def _table(
+    setting_id: str,
+    setting: Mapping[str, Any],
+    fields: Sequence[str],
+    records: Sequence[Record],
+    failures: Sequence[Record],
+    left_out: Sequence[Mapping[str, Any]],
+    rule: Rule,
+    commands: Mapping[str, str],
+) -> Table:
+    groups = group(records, failures)
+    rows, reference = judge(groups, rule)
+    ordered = [record for each in groups for record in each.ordered]
+    ranked = {row.label: row.accuracies for row in rows if row.standing == "ranked"}
+    return Table(
+        setting_id=setting_id,
+        setting=setting,
+        heading=heading(setting, fields),
+        rows=tuple(rows),
+        replicates=reference,
+        labels_sha256=label_hashes(groups),
+        description=describe(setting, rows, ordered),
+        best_set=_best_set(rows),
+        leader=stats.leader(ranked) if ranked else None,
+        same=same_runs(groups, labels_of(groups)),
+        caveats=caveats(setting, rows, ordered, reference, rule),
+        command=reproduce(setting, _current(rows), _replicates(groups), commands.get(setting_id)),
+        left_out=_unsuitable(left_out, setting_id),
+    )
+
+
+def _best_set(rows: Iterable[Row]) -> tuple[str, ...] | None:
+    found = tuple(row.label for row in rows if row.may_be_best)
+    return found or None
+
+
+def _current(rows: Iterable[Row]) -> list[Row]:
+    """Rows that today's code can train: an older version of a method it can't."""
+    newest: dict[str, int] = {}
+    kept = list(rows)
+    for row in kept:
+        newest[row.method] = max(row.version, newest.get(row.method, row.version))
+    return [row for row in kept if row.version == newest[row.method]]
+
+
+def _replicates(groups: Iterable[Any]) -> set[Replicate]:
+    return {replicate for each in groups for replicate in (*each.records, *each.failures)}
+
+
+def _unsuitable(left_out: Iterable[Mapping[str, Any]], setting_id: str) -> tuple[Mapping[str, str], ...]:
+    found = {
+        (str(each["method"]), str(each["reason"])) for each in left_out if each.get("setting_id") in (None, setting_id)
+    }
+    return tuple({"method": method, "reason": reason} for method, reason in sorted(found))
