@@ -113,18 +113,22 @@ def run(
 def report(
     *,
     out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,
-    records: Annotated[Texts, _where("Record files (.jsonl, record.json) instead of --out. Repeatable.")] = None,
+    records: Annotated[
+        Texts, Parameter(group=WHERE, consume_multiple=True, help="Record files (.jsonl) instead of --out.")
+    ] = None,
     boards: Annotated[Text, _where("Folder to write leaderboards to. Default: leaderboards.")] = None,
     select: Annotated[
         Literal["last", "last10", "holdout", "best-test"],
         _what("Which epoch counts. best-test looks at clean test labels. Default: last."),
     ] = "last",
+    compare: Annotated[Text, _what("Print every row's paired differences to this method instead.")] = None,
+    export: Annotated[Text, _where("Folder to write the records to as well, short, a file a data set.")] = None,
     format: Format = "md",
 ) -> int:
     """Write the leaderboards of the records that are there; train nothing."""
     from bench.commands.report import report_command
 
-    return report_command(out, records, boards, select, format)
+    return report_command(out, records, boards, select, format, compare=compare, export=export)
 
 
 @app.command(name="list")

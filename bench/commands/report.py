@@ -13,14 +13,27 @@ from bench.plan import Plan
 Record = Mapping[str, Any]
 
 
-def report_command(out: str | None, records: Sequence[str] | None, boards: str | None, select: str, form: str) -> int:
-    """Write the leaderboards of all records in a folder or in files; exit code 2 where there are none."""
+def report_command(
+    out: str | None,
+    records: Sequence[str] | None,
+    boards: str | None,
+    select: str,
+    form: str,
+    compare: str | None = None,
+    export: str | None = None,
+) -> int:
+    """Write the leaderboards of all records in a folder or in files; UsageError where there are none.
+
+    `compare` prints every row's paired differences to one method in place of the tables; `export` is a folder that
+    gets the records in their short form.
+    """
     from bench.store import Store
 
     if out is not None and records:
         raise UsageError("--out and --records both say where the records are: leave one out")
     folder = Path(boards or "leaderboards")
-    Store(folder).check_writable()
+    for each in (folder, *([] if export is None else [Path(export)])):
+        Store(each).check_writable()
     found: list[Record]
     failures: list[Record] = []
     if records:
@@ -31,8 +44,33 @@ def report_command(out: str | None, records: Sequence[str] | None, boards: str |
         found, failures, where = list(store.records()), list(store.failures()), str(store.root)
     if not found:
         raise UsageError(f"there are no records in {where}: train some by python -m bench run, or give another --out")
-    publish(found, failures=failures, boards=folder, select=select, form=form)
+    if compare is not None:
+        _print_comparison(found, failures, select, compare, form)
+    else:
+        publish(found, failures=failures, boards=folder, select=select, form=form)
+    if export is not None:
+        from bench.commands.export import export as write_records
+
+        for path in write_records(found, Path(export)):
+            note(f"wrote {path}")
     return 0
+
+
+def _print_comparison(records: Sequence[Record], failures: Sequence[Record], select: str, to: str, form: str) -> None:
+    """Print the paired differences of every row to one method; writes no board."""
+    from bench import registry
+    from bench.leaderboard import build, compare
+
+    known = registry.methods()
+    to = next((name for name, entry in known.items() if to in entry["aliases"]), to)
+    report = build(records, failures=failures, select=select)
+    found = compare.compare(report, to, oracle=build(records, select="best-test"))
+    if form == "json":
+        write_json(compare.as_json(found, select))
+    elif form == "csv":
+        write(compare.as_csv(found, select))
+    else:
+        write(compare.as_markdown(found, select))
 
 
 def read_files(paths: Sequence[str]) -> list[Record]:

@@ -98,20 +98,21 @@ def _grid(shown: Sequence[Column], rows: Sequence[Row]) -> str:
         [f"**{cell}**" if column.bold and row.may_be_best else cell for column, cell in zip(shown, cells, strict=True)]
         for row, cells in ((row, [escape(column.cell(row)) for column in shown]) for row in rows)
     ]
-    widths = [
-        max(3, *(len(line[index]) for line in [[column.title for column in shown], *body]))
-        for index in range(len(shown))
-    ]
-    rule = [
-        "-" * width if column.left else "-" * (width - 1) + ":" for column, width in zip(shown, widths, strict=True)
-    ]
-    lines = [[column.title for column in shown], rule, *body]
+    left = {column.title for column in shown if column.left}
+    return grid([column.title for column in shown], body, left)
+
+
+def grid(titles: Sequence[str], body: Sequence[Sequence[str]], left: Collection[str] = ()) -> str:
+    """A Markdown table of cells that are escaped already; the titles in `left` head left-aligned columns."""
+    sides = [title in left for title in titles]
+    widths = [max(3, *(len(line[index]) for line in [titles, *body])) for index in range(len(titles))]
+    rule = ["-" * width if side else "-" * (width - 1) + ":" for side, width in zip(sides, widths, strict=True)]
     return "\n".join(
         "| "
         + " | ".join(
-            cell.ljust(width) if column.left else cell.rjust(width)
-            for column, cell, width in zip(shown, line, widths, strict=True)
+            cell.ljust(width) if side else cell.rjust(width)
+            for side, cell, width in zip(sides, line, widths, strict=True)
         )
         + " |"
-        for line in lines
+        for line in [titles, rule, *body]
     )

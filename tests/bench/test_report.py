@@ -1,0 +1,215 @@
+"""`report`: records in, boards and short records out, and every row against one method."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import leaderboard
+from bench.cli import main
+from bench.commands.export import export, file_name
+from bench.errors import UsageError
+from bench.leaderboard import compare
+from bench.records import MOST_BYTES, read_jsonl
+from bench.store import Store
+
+Record = dict[str, Any]
+
+
+def load_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fake = load_file(Path(__file__).with_name("fake_records.py"))
+
+
+def study(n: int = 5) -> list[Record]:
+    """Two data sets, two noises, four rows with unlike accuracies."""
+    rows = {"ce": 0.70, "gce": 0.80, "mae": 0.75}
+    found = [
+        fake.make(method, seed, base + 0.01 * ((7 * seed) % 5) / 3, data_set=data_set, noise=noise)
+        for data_set in ("digits", "synthetic[classes=20]")
+        for noise in ("sym", "asym")
+        for method, base in rows.items()
+        for seed in range(n)
+    ]
+    told = {"privileges": ("clean_labels",)}
+    return found + [fake.make("ce-clean", seed, 0.95 + 0.001 * seed, **told) for seed in range(n)]
+
+
+# Export ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_data_set_has_a_file_of_short_lines(tmp_path: Path) -> None:
+    records = study()
+    files = export(records, tmp_path / "records")
+    assert [path.name for path in files] == ["digits.jsonl", file_name("synthetic[classes=20]")]
+    lines = [line for path in files for line in path.read_bytes().splitlines(keepends=True)]
+    assert len(lines) == len(records)
+    assert max(map(len, lines)) <= MOST_BYTES
+    assert {json.loads(line)["run_id"] for line in lines} == {record["run_id"] for record in records}
+    assert {json.loads(line)["spec"]["data_set"] for line in files[0].read_bytes().splitlines()} == {"digits"}
+
+
+@settings(max_examples=10, deadline=None)
+@given(shuffler=st.randoms(use_true_random=False), cut=st.integers(0, 35))
+def test_neither_order_nor_parts_change_a_byte(
+    tmp_path_factory: pytest.TempPathFactory, shuffler: random.Random, cut: int
+) -> None:
+    records = study()
+    here = tmp_path_factory.mktemp("records")
+    whole = {path.name: path.read_bytes() for path in export(records, here / "whole")}
+    mixed = list(records)
+    shuffler.shuffle(mixed)
+    export(mixed[:cut], here / "parts")
+    export(mixed[cut // 2 :], here / "parts")
+    assert {path.name: path.read_bytes() for path in (here / "parts").iterdir()} == whole
+
+
+def test_a_run_that_is_exported_anew_replaces_its_line_and_no_other(tmp_path: Path) -> None:
+    first, second = fake.make("ce", 0, 0.5), fake.make("ce", 1, 0.6)
+    (file,) = export([first, second], tmp_path)
+    again = json.loads(json.dumps(first))
+    again["provenance"]["seconds"]["total"] = 99.0
+    export([again], tmp_path)
+    kept = {record["run_id"]: record for record in read_jsonl(file)}
+    assert len(kept) == 2
+    assert kept[first["run_id"]]["provenance"]["seconds"]["total"] == 99.0
+    assert kept[second["run_id"]]["provenance"]["seconds"]["total"] != 99.0
+
+
+def test_a_broken_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "digits.jsonl"
+    file.write_text("no record\n")
+    with pytest.raises(UsageError, match=r"digits\.jsonl, line 1"):
+        export([fake.make("ce", 0, 0.5)], tmp_path)
+    assert file.read_text() == "no record\n"
+
+
+def test_boards_of_short_records_say_what_those_of_whole_ones_do(tmp_path: Path) -> None:
+    records = study()
+    files = export(records, tmp_path)
+    short = [record for file in files for record in read_jsonl(file)]
+    assert any("left_out" in record for record in short), "the factory's records are too short to lose anything"
+    boards = [leaderboard.as_markdown(leaderboard.build(each)) for each in (records, short)]
+    assert boards[0] == boards[1]
+
+
+def test_a_whole_store_becomes_records_and_they_become_boards_with_identical_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "runs")
+    for record in study():
+        store.write_record(record)
+    assert main(["report", "--out", "runs", "--export", "records"]) == 0
+    files = [str(path) for path in sorted(Path("records").iterdir())]
+    assert len(files) == 2
+    seen = []
+    for folder in ("one", "two"):
+        assert main(["report", "--records", *files, "--boards", folder, "--export", "records"]) == 0
+        seen.append({path.name: path.read_bytes() for path in Path(folder).iterdir()})
+    assert seen[0] == seen[1]
+    assert set(seen[0]) == {Path(file).with_suffix(".md").name for file in files}
+    assert "wrote records/digits.jsonl" in capsys.readouterr().err
+
+
+# Comparison --------------------------------------------------------------------------------------------------------
+
+accuracies = st.lists(
+    st.tuples(st.floats(0, 1, allow_nan=False), st.floats(0, 1, allow_nan=False)), min_size=2, max_size=8
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pairs=accuracies)
+def test_differences_and_their_intervals_equal_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
+    records = [fake.make("ce", seed, pair[0]) for seed, pair in enumerate(pairs)]
+    records += [fake.make("gce", seed, pair[1]) for seed, pair in enumerate(pairs)]
+    (found,) = compare.compare(leaderboard.build(records), "ce")
+    (one,) = [each for each in found.differences if each.row.method == "gce"]
+    values = np.round([other - own for own, other in pairs], 12)
+    assert one.summary.n == len(pairs)
+    assert one.summary.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert (one.wins, one.ties, one.losses) == ((values > 0).sum(), (values == 0).sum(), (values < 0).sum())
+    if values.std() > 1e-9:
+        expected = scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), scipy.stats.sem(values))
+        assert (one.summary.low, one.summary.high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_only_common_replicates_are_compared() -> None:
+    records = [fake.make("ce", seed, 0.5) for seed in range(3)] + [fake.make("gce", seed, 0.75) for seed in (1, 2, 3)]
+    (found,) = compare.compare(leaderboard.build(records), "ce")
+    (one,) = [each for each in found.differences if each.row.method == "gce"]
+    assert (one.summary.n, one.summary.mean, one.wins) == (2, 0.25, 2)
+
+
+def test_the_own_best_epoch_is_compared_to_the_last() -> None:
+    records = [fake.make("ce", seed, 0.5 + 0.01 * seed) for seed in range(3)]
+    (found,) = compare.compare(leaderboard.build(records), "ce", oracle=leaderboard.build(records, select="best-test"))
+    assert found.own_best is not None
+    assert found.own_best.summary.mean == pytest.approx(0.1)
+    assert "best epoch on the clean test set: +10" in compare.as_markdown([found], "last")
+
+
+def test_a_method_with_several_rows_is_named_in_full() -> None:
+    records = [fake.make("gce", seed, 0.5 + q / 10, parameters={"q": q}) for q in (0.5, 0.7) for seed in range(2)]
+    report = leaderboard.build(records)
+    with pytest.raises(UsageError, match=r"(?s)has 2 rows.*--compare 'gce \[q=0\.5\]'"):
+        compare.compare(report, "gce")
+    (found,) = compare.compare(report, "gce[q=0.5]")
+    assert [each.row.label for each in found.differences] == ["gce [q=0.7]"]
+    with pytest.raises(UsageError, match=r"no record is of 'gcee'\. Type --compare gce"):
+        compare.compare(report, "gcee")
+
+
+def test_comparisons_print_as_markdown_json_and_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(study(), Path("records"))
+    line = ["report", "--records", "records/digits.jsonl", "--compare", "ce"]
+    assert main(line) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("against ce") == 2
+    assert "| gce" in shown and "+10" in shown and "5/0/0" in shown
+    assert main([*line, "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [setting["compared_to"] for setting in value["settings"]] == ["ce", "ce"]
+    first = {row["method"]: row for row in value["settings"][0]["rows"]}["gce"]
+    assert first["difference"] == pytest.approx(0.1)
+    assert first["n"] == first["wins"] == 5
+    assert main([*line, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(rows) == sum(len(setting["rows"]) for setting in value["settings"])
+    assert not Path("leaderboards").exists()
+
+
+def test_reports_import_nothing_heavy(tmp_path: Path) -> None:
+    (file, _) = export(study(), tmp_path / "records")
+    program = (
+        "import sys; from bench.cli import main\n"
+        "for more in ([], ['--compare', 'ce'], ['--export', 'more'], ['--format', 'json']):\n"
+        f"    assert main(['report', '--records', {str(file)!r}, '--boards', 'boards', *more]) == 0\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, capture_output=True, timeout=120)
