@@ -13,7 +13,14 @@ from bench.errors import UsageError, nearest
 from bench.models.backbone import Backbone, Declaration, Model
 from bench.models.cnn_small import CNN_SMALL, cnn_small
 from bench.models.plain_cnn import CNN4, CNN8, cnn4, cnn8
-from bench.models.preact_resnet import PREACT_RESNET18, preact_resnet18
+from bench.models.preact_resnet import (
+    PREACT_RESNET18,
+    PREACT_RESNET34,
+    PREACT_RESNET34_NARROW,
+    preact_resnet18,
+    preact_resnet34,
+    preact_resnet34_narrow,
+)
 from bench.models.resnet import RESNET18, RESNET34, resnet18, resnet34
 from bench.models.timm_models import TIMM, timm_model
 
@@ -28,6 +35,8 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
         (RESNET18, resnet18),
         (RESNET34, resnet34),
         (PREACT_RESNET18, preact_resnet18),
+        (PREACT_RESNET34, preact_resnet34),
+        (PREACT_RESNET34_NARROW, preact_resnet34_narrow),
     )
 }
 

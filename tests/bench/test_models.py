@@ -63,6 +63,17 @@ def residual(blocks: tuple[int, ...], channels: int, classes: int, shortcut_norm
     return total + 512 * classes + classes
 
 
+def narrow_residual(channels: int, classes: int) -> int:
+    """Parameters of the pre-activation network of JS and GJS: 3 x 5 blocks, and batch normalisation at the end."""
+    total, inputs = convolutions((channels, 32)), 32
+    for width in (32, 64, 128):
+        total += convolutions((inputs, width), *[(width, width)] * 9)
+        total += normalisations(inputs, *[width] * 9)
+        total += convolutions((inputs, width), kernel=1) if inputs != width else 0
+        inputs = width
+    return total + normalisations(128) + 128 * classes + classes
+
+
 CNN8_CONVOLUTIONS = ((3, 64), (64, 64), (64, 128), (128, 128), (128, 196), (196, 196))
 COUNTS = {
     ("cnn8", 32, 3, 10): convolutions(*CNN8_CONVOLUTIONS, bias=True)
@@ -77,6 +88,10 @@ COUNTS = {
     ("resnet34", 32, 3, 10): residual((3, 4, 6, 3), 3, 10, shortcut_norm=True, preact=False),
     ("resnet34", 32, 3, 100): residual((3, 4, 6, 3), 3, 100, shortcut_norm=True, preact=False),
     ("preact-resnet18", 32, 3, 10): residual((2, 2, 2, 2), 3, 10, shortcut_norm=False, preact=True),
+    ("preact-resnet34", 32, 3, 10): residual((3, 4, 6, 3), 3, 10, shortcut_norm=False, preact=True),
+    ("preact-resnet34", 32, 3, 100): residual((3, 4, 6, 3), 3, 100, shortcut_norm=False, preact=True),
+    ("preact-resnet34-narrow", 32, 3, 10): narrow_residual(3, 10),
+    ("preact-resnet34-narrow", 32, 3, 100): narrow_residual(3, 100),
 }
 
 
@@ -192,15 +207,31 @@ def test_initialisation_is_the_published_one(name: str) -> None:
         assert 0.98 * bound < largest <= bound
 
 
-def test_dividemix_network_is_the_one_of_its_code() -> None:
+@pytest.mark.parametrize("name", ["preact-resnet18", "preact-resnet34"])
+def test_dividemix_network_is_the_one_of_its_code(name: str) -> None:
     """Its skips start from the activated input, and no activation stands before the pooling."""
-    model = made("preact-resnet18", 32, 3).eval()
+    model = made(name, 32, 3).eval()
     block = model.layer1[0]
     features = torch.randn((2, 64, 8, 8), generator=torch.Generator().manual_seed(0))
     nn.init.zeros_(block.conv2.weight)
     assert torch.equal(block(features), torch.relu(block.bn1(features)))
     assert isinstance(model.layer2[0].shortcut, nn.Conv2d)
     assert float(model.forward_features(images_of(32, 3)).detach().min()) < 0
+
+
+def test_the_network_of_js_is_the_one_of_its_code() -> None:
+    """Its skips start from the block's input, nothing follows the stem, and the last features are normalised."""
+    model = made("preact-resnet34-narrow", 32, 3).eval()
+    block = model.layer1[0]
+    features = torch.randn((2, 32, 8, 8), generator=torch.Generator().manual_seed(0))
+    nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(block(features), features)
+    wider = model.layer2[0]
+    nn.init.zeros_(wider.conv2.weight)
+    assert torch.equal(wider(features), wider.shortcut(torch.relu(wider.bn1(features))))
+    assert isinstance(model.stem, nn.Conv2d)
+    assert float(model.forward_features(images_of(32, 3)).detach().min()) < 0
+    assert float(model.forward_head(model.forward_features(images_of(32, 3)), pre_logits=True).detach().min()) >= 0
 
 
 @pytest.mark.parametrize("name", MODELS)
