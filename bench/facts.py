@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import machine, registry
-from bench.errors import UsageError, nearest
+from bench import augmentations, machine, registry
+from bench.core import schedules
+from bench.errors import UsageError
 from bench.names import parse_call
 from bench.plan import Facts, NoiseFacts, asked_methods
 from bench.request import Request
+from bench.timm_names import PREFIX, check_timm
 
 if TYPE_CHECKING:
     from datasets.interface import Data, DataSet, Description, Options, Progress
@@ -38,7 +40,7 @@ class Sizes:
 def check_names(request: Request) -> None:
     """Every mistake that shows without data: unknown names and parameters, values out of bounds, missing devices.
 
-    Raises UsageError. Cheap: no NumPy, and no torch unless an option that only torch can judge was typed.
+    Raises UsageError. Cheap: no torch, unless a CUDA device was named and something hints at one.
     """
     registry.load_plugins(request.plugin)
     asked_methods(request, registry.methods())
@@ -51,47 +53,28 @@ def check_names(request: Request) -> None:
         raise UsageError(
             f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
         )
-    for file in (request.out, request.boards):
-        if Path(file).exists() and not Path(file).is_dir():
-            raise UsageError(f"{file} is a file, and a folder is needed: give another --out or --boards")
-    machine.resolve_precision(request.precision, "cuda" if request.device != "cpu" else "cpu", "fp32")
-    _check_training(request)
+    check_training(request)
+    device = machine.resolve_device(request.device)
+    machine.resolve_precision(request.precision, device, "fp32")
 
 
 def check_model(name: str) -> None:
     """Raise UsageError where no backbone has this name (`timm:NAME` is looked up in timm)."""
     known = registry.models()
-    family, _, wanted = name.partition(":")
-    if name in known and wanted != "NAME":
-        return
-    if family == "timm" and wanted:
-        import timm
-
-        names = timm.list_models()
-        if wanted.partition(".")[0] not in names:
-            near = " or ".join(f"timm:{each}" for each in nearest(wanted, names))
-            raise UsageError(
-                f"timm has no model {wanted!r}. " + (f"Did you mean {near}?" if near else "See timm's list.")
-            )
-        return
-    raise registry.unknown("model", name, known, "models")
+    if name.startswith(PREFIX) and name != f"{PREFIX}NAME":
+        check_timm(name)
+    elif name not in known or name == f"{PREFIX}NAME":
+        raise registry.unknown("model", name, known, "models")
 
 
-def _check_training(request: Request) -> None:
-    """Schedule, optimiser and augmentation by the rules of the core itself, which needs torch."""
+def check_training(request: Request) -> None:
+    """Raise UsageError where schedule, optimiser or augmentation are none that the core has."""
     if request.schedule is not None:
-        from bench.core.schedules import learning_rate
-
-        learning_rate(request.schedule, 0.1, 0, request.epochs or 1)
-    if request.optimizer is not None:
-        from bench.core.schedules import OPTIMIZERS
-
-        if request.optimizer not in OPTIMIZERS:
-            raise UsageError(f"--optimizer {request.optimizer}: there are {', '.join(OPTIMIZERS)}")
+        schedules.canonical(request.schedule)
+    if request.optimizer is not None and request.optimizer not in schedules.OPTIMIZERS:
+        raise registry.unknown("optimizer", request.optimizer, schedules.OPTIMIZERS)
     if request.augment is not None:
-        from bench.core.augment import pipeline
-
-        pipeline(request.augment)
+        augmentations.canonical(request.augment)
 
 
 def look_up(request: Request, progress: Progress | None = None) -> Facts:

@@ -28,10 +28,12 @@ def share(cores_here: int, runs: int, device: str, jobs: int | None) -> tuple[in
 def resolve_device(name: str) -> str:
     """ "auto" -> "cuda" or "cpu"; any other name stays. Raises UsageError for a CUDA device that isn't there.
 
-    torch is only imported where something hints at a CUDA device, or one is named.
+    torch is only imported where something hints at a card that it could use.
     """
     if name == "cpu" or (name == "auto" and not _cuda_hinted()):
         return "cpu"
+    if not _cuda_hinted():
+        raise UsageError(f"--device {name}: this machine has no CUDA device. Type --device cpu or --device auto")
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -56,7 +58,9 @@ def resolve_precision(name: str, device: str, declared: str) -> str:
 
 
 def _cuda_hinted() -> bool:
-    return any(Path("/dev").glob("nvidia[0-9]*")) or shutil.which("nvidia-smi") is not None
+    """Whether something tells of a card: NVIDIA's device files or tool, those of WSL, or ROCm's (CUDA to torch)."""
+    files = any(Path("/dev").glob("nvidia[0-9]*")) or any(Path(file).exists() for file in ("/dev/dxg", "/dev/kfd"))
+    return files or shutil.which("nvidia-smi") is not None
 
 
 def _fast_bf16(device: str) -> bool:

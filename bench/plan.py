@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import recipes
+from bench import augmentations, recipes
+from bench.core import schedules
 from bench.errors import UsageError, offenders
 from bench.names import Selected, select
 from bench.parameters import check_parameters
@@ -247,7 +248,10 @@ def recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float
 
 
 def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str, Any]:
-    """The spec's training fields: the data set's, under `--protocol paper` the recipe's, and what was typed."""
+    """The spec's training fields: the data set's, under `--protocol paper` the recipe's, and what was typed.
+
+    A schedule that wasn't typed keeps its shape where other epochs were: its milestones move with the total.
+    """
     fields: dict[str, Any] = {name: getattr(facts.protocol, name) for name in PROTOCOL_FIELDS}
     fields |= {"optimizer": "sgd", "hold_out": 0.1}
     if request.protocol == "paper":
@@ -257,10 +261,17 @@ def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str
         own_model = {"model": chosen.recipe["model"]} if chosen.recipe["model"] else {}
         fields |= own_model | {name: value for name, value in published.items() if name in TRAINING_FIELDS}
         fields["hold_out"] = 0.0
+    published_epochs, published_schedule = fields["epochs"], fields["schedule"]
     for option, name in OVERRIDES.items():
         value = getattr(request, option)
         if value is not None:
             fields[name] = value
+    if request.schedule is None:
+        fields["schedule"] = schedules.scaled(published_schedule, published_epochs, fields["epochs"])
+    else:
+        fields["schedule"] = schedules.canonical(request.schedule)
+    for name in ("augmentation", "strong_augmentation"):
+        fields[name] = augmentations.canonical(fields[name])
     return fields
 
 

@@ -6,8 +6,12 @@ import io
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,6 +45,26 @@ def write_page(page: RenderableType) -> None:
     with plain.capture() as captured:
         plain.print(page)
     write("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Raise UsageError where `folder`, typed with `option`, can't be made or written. Leaves nothing behind.
+
+    Tried by making a folder where the first missing one would be: permissions alone tell little of a read-only file
+    system, and nothing to the superuser.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    what = f"{option} {folder}"
+    if not place.is_dir():
+        raise UsageError(f"{what}: {place} is a file, and a folder is needed. Give another {option}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".probe-", dir=place)).rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"{what} can't be written: {error.strerror} in {place}. Give another {option}, or mend that"
+        ) from None
 
 
 def _finite(value: Any) -> Any:

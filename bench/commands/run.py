@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import facts as lookup
 from bench import machine, registry
-from bench.commands.output import note, write, write_json, write_page
+from bench.commands.output import check_folder, note, write, write_json, write_page
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
@@ -32,7 +32,8 @@ def run_command(options: Mapping[str, Any]) -> int:
     lookup.check_names(request)
     store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"))
     if not request.dry_run:
-        _check_writable(request, store)
+        check_folder("--out", Path(request.out))
+        check_folder("--boards", Path(request.boards))
     display = open_display()
     try:
         facts = lookup.look_up(request, display.decoding)
@@ -77,13 +78,6 @@ def command_line(options: Mapping[str, Any]) -> str:
         for each in value if isinstance(value, list | tuple) else [value]:
             words += [option] if each is True else [option, shlex.quote(str(each))]
     return " ".join(words)
-
-
-def _check_writable(request: Request, store: Any) -> None:
-    from bench.store import Store
-
-    store.check_writable()
-    Store(Path(request.boards)).check_writable()
 
 
 def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store: Any, outcome: Outcome) -> int:

@@ -11,6 +11,57 @@ OPTIMIZERS = ("sgd", "adam", "adamw")
 """What `bench.core.optimizers` makes."""
 
 
+def canonical(schedule: str) -> str:
+    """The one name of a schedule, as a run's identity holds it: "step: 80,40" -> "step:40,80@0.1".
+
+    Raises UsageError for a name that no schedule has, and for numbers that make none: epochs are whole and 1 or more,
+    factors above 0 and at most 1.
+    """
+    return scaled(schedule, 1, 1)
+
+
+def scaled(schedule: str, published: int, epochs: int) -> str:
+    """A schedule that was written for `published` epochs, brought to `epochs` with its shape kept; canonical.
+
+    Milestones and periods move with the total, to at least 1 epoch; an exponential reaches the same rate at the end.
+    Raises UsageError as `canonical` does.
+    """
+    kind, _, argument = "".join(schedule.split()).partition(":")
+    learning_rate(f"{kind}:{argument}" if argument else kind, 0.1, 0, 1)  # a name that no schedule has
+    share = epochs / published
+    try:
+        if kind == "step":
+            milestones, _, factor = argument.partition("@")
+            moved = sorted(_moved(text, share) for text in milestones.split(","))
+            return f"step:{','.join(map(str, moved))}@{_factor(factor or '0.1')!r}"
+        if kind == "exponential":
+            rate = _factor(argument)
+            return f"exponential:{rate if share == 1 else round(rate ** (1 / share), 9)!r}"
+        if kind == "cosine-restarts":
+            return f"cosine-restarts:{_moved(argument, share)}"
+    except ValueError:
+        raise UsageError(
+            f"schedule {schedule!r}: epochs are whole numbers from 1, factors above 0 and at most 1; "
+            f"write it like one of: {', '.join(SCHEDULES)}"
+        ) from None
+    return kind
+
+
+def _moved(text: str, share: float) -> int:
+    """The epoch in `text` times `share`, halves upwards, at least 1."""
+    epoch = int(text)
+    if epoch < 1:
+        raise ValueError(text)
+    return max(1, math.floor(epoch * share + 0.5))
+
+
+def _factor(text: str) -> float:
+    factor = float(text)
+    if not 0 < factor <= 1:
+        raise ValueError(text)
+    return factor
+
+
 def learning_rate(schedule: str, base: float, epoch: int, epochs: int) -> float:
     """The learning rate of `epoch` (from 0) out of `epochs`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,6 +171,35 @@ def test_the_paper_protocol_takes_the_recipe_in_full() -> None:
     assert len(planned.left_out) == len(METHODS) - 1
     with pytest.raises(UsageError, match="no training settings are published"):
         runs(methods=["gce"], protocol="paper")
+
+
+@pytest.mark.parametrize(
+    ("published", "epochs", "expected"),
+    [
+        ("step:40,80@0.01", 12, "step:4,8@0.01"),
+        ("step:40,80@0.01", 2, "step:1,1@0.01"),
+        ("step:40,80@0.01", 120, "step:40,80@0.01"),
+        ("cosine-restarts:10", 60, "cosine-restarts:5"),
+        ("exponential:0.97", 60, "exponential:0.9409"),
+        ("cosine", 3, "cosine"),
+    ],
+)
+def test_the_schedule_of_a_paper_moves_with_its_epochs(published: str, epochs: int, expected: str) -> None:
+    training = {"epochs": 120, "model": "cnn4", "schedule": published}
+    drops = METHODS | {"ce": method("ce", recipes=[recipe({}, training=training)])}
+    request = Request.typed(protocol="paper", methods=["ce"], seeds="1", epochs=str(epochs))
+    (spec,) = plan(request, replace(facts(), methods=drops)).specs
+    assert (spec.epochs, spec.schedule) == (epochs, expected)
+    typed = request.model_copy(update={"schedule": "step: 80,40"})
+    (spec,) = plan(typed, replace(facts(), methods=drops)).specs
+    assert spec.schedule == "step:40,80@0.1"
+
+
+def test_augmentations_have_one_name() -> None:
+    names = ("Flip+crop04", "crop4+flip", "crop4 + flip")
+    specs = [runs(methods=["ce"], seeds="1", augment=name)[0] for name in names]
+    assert {spec.augmentation for spec in specs} == {"crop4+flip"}
+    assert len({spec.run_id for spec in specs}) == 1
 
 
 def test_options_replace_what_the_protocol_says() -> None:
