@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands.aside import what_is_known
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 from bench.plan import Plan
@@ -104,12 +105,15 @@ def publish(
     if not records:
         note("no run has a record yet, so there is no leaderboard")
         return
+    aside = what_is_known(records, failures, planned, command)
     report = leaderboard.build(
         records,
         failures=failures,
         select=select,
-        left_out=[] if planned is None else left_out(planned),
+        left_out=aside.left_out,
         commands={} if command is None else dict.fromkeys(asked or (), command),
+        checked=aside.checked,
+        notes=aside.notes,
     )
     written: Iterable[Path] = leaderboard.write(report, boards)
     if form == "json":
@@ -120,13 +124,3 @@ def publish(
         write(leaderboard.as_markdown(report, asked))
     for path in written:
         note(f"wrote {path}")
-
-
-def left_out(planned: Plan) -> list[dict[str, str]]:
-    """What was left out, with the id of the setting under whose table it stands."""
-    settings = {(spec.noise, spec.rate): spec.setting_id for spec in planned.specs}
-    return [
-        {"setting_id": settings[each.noise, each.rate], "method": each.method, "reason": each.reason}
-        for each in planned.left_out
-        if each.noise is not None and (each.noise, each.rate) in settings
-    ]

@@ -50,12 +50,12 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
     wanted = sorted(set(replicates))
     if not runs or not wanted:
         return typed or ""
-    options = _options(typed)
+    options = options_in(typed)
     if typed and _asks_for(options, runs, wanted):
         return typed
     lines = []
     for group in _groups(runs):
-        for seeds in _seed_options(wanted, str(setting["noise"])):
+        for seeds in _seedoptions_in(wanted, str(setting["noise"])):
             words = [
                 "python",
                 "-m",
@@ -123,7 +123,7 @@ def _noise(setting: Setting, options: Options) -> list[str]:
     return ["--noise", name, *([] if rate is None else ["--rate", short(rate)])]
 
 
-def _seed_options(replicates: Sequence[Replicate], noise: str) -> list[list[str]]:
+def _seedoptions_in(replicates: Sequence[Replicate], noise: str) -> list[list[str]]:
     """`--seeds` (and `--noise-seed` where it is fixed) for each run of consecutive seeds."""
     fixed: dict[int | None, set[int]] = {}
     for each in replicates:
@@ -148,7 +148,7 @@ def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _options(command: str | None) -> dict[str, list[str]]:
+def options_in(command: str | None) -> dict[str, list[str]]:
     """The options of a typed command with their values; a flag's value is empty."""
     try:
         words = shlex.split(command or "")

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.leaderboard.model import Replicate
+from bench.leaderboard.choose import number
+from bench.leaderboard.model import Record, Replicate
 from bench.leaderboard.rows import Group
 from bench.leaderboard.settings import listed
 from bench.spec import canonical_json
+
+TELLING = (
+    "test_accuracy",
+    "best_test_accuracy",
+    "worst_class_accuracy",
+    "negative_log_likelihood",
+    "expected_calibration_error",
+    "memorised",
+    "learnt",
+)
+DIGITS = 6
+"""Significant digits, as many as committed records keep."""
 
 
 def same_runs(groups: Sequence[Group], labels: Sequence[str]) -> list[str]:
     """Sentences about rows that are the same method by their parameters, or whose runs were identical.
 
     An inherited setting can make two methods one (a weight of 0), which no reader should take for two results that
-    agree. Runs are identical where test accuracies and training losses agree at every epoch of every replicate.
+    agree. Runs are identical where all of `TELLING` agree to six digits in every replicate.
     """
     found = []
     for group, label in zip(groups, labels, strict=True):
@@ -30,13 +43,20 @@ def same_runs(groups: Sequence[Group], labels: Sequence[str]) -> list[str]:
     return sorted([*found, *(f"{names} gave identical runs: here they are one method." for names in twins)])
 
 
-def _trace(records: Mapping[Replicate, Mapping[str, object]]) -> str | None:
-    """What a row's runs did, as text; None where the records hold no curves to tell by."""
+def _trace(records: Mapping[Replicate, Record]) -> str | None:
+    """What a row's runs came to, as text; None where a record holds too little to tell by.
+
+    Not the curves: committed records have lost some of theirs, and of each other ones.
+    """
     traces = []
     for replicate in sorted(records):
-        curves = records[replicate].get("curves")
-        if not isinstance(curves, Mapping) or not (curves.get("train_loss") and curves.get("test_accuracy")):
+        measures = records[replicate]["measures"]
+        if number(measures.get("negative_log_likelihood")) is None:
             return None
-        # repr, since a loss may be NaN, which canonical JSON refuses
-        traces.append([list(replicate), repr(curves["test_accuracy"]), repr(curves["train_loss"])])
+        traces.append([list(replicate), *(_digits(measures.get(name)) for name in TELLING)])
     return canonical_json(traces) if traces else None
+
+
+def _digits(value: object) -> str:
+    known = number(value)
+    return "" if known is None else f"{known:.{DIGITS}g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.leaderboard import choose, stats
@@ -17,6 +18,16 @@ from bench.leaderboard.standing import judge, label_hashes
 from bench.spec import canonical_json, digest
 
 
+@dataclass(frozen=True)
+class Aside:
+    """What records don't hold and only the caller of `build` knows, by setting id."""
+
+    left_out: tuple[Mapping[str, Any], ...]
+    commands: Mapping[str, str]
+    checked: Mapping[str, str]
+    notes: Mapping[str, Sequence[str]]
+
+
 def build(
     records: Iterable[Record],
     *,
@@ -24,37 +35,31 @@ def build(
     left_out: Iterable[Mapping[str, Any]] = (),
     select: str = "last",
     commands: Mapping[str, str] | None = None,
+    checked: Mapping[str, str] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
     """The boards of `records`, whatever their order; a run that is there twice counts once.
 
     `failures` make their rows incomplete. `left_out` holds {"method", "reason", "setting_id"}: what a request left out
     under that setting (without an id: under every one). `select` is a rule of `choose.RULES`. `commands` gives what
-    was typed, by setting id; it is shown where it asks for every row of the table. Raises UsageError for an unknown
-    rule.
+    was typed, by setting id; it is shown where it seems to ask for every row of the table. `checked` gives commands
+    that are known to, which are shown as they are; `notes` sentences for under the table. Raises UsageError for an
+    unknown rule.
     """
     rule = choose.rule(select)
+    aside = Aside(tuple(left_out), commands or {}, checked or {}, notes or {})
     finished = _by_setting(records)
     failed = _by_setting(failures)
     boards: dict[str, list[str]] = {}
     for setting_id in sorted({*finished, *failed}):
         any_record = (finished.get(setting_id) or failed[setting_id])[0]
         boards.setdefault(str(any_record["spec"]["data_set"]), []).append(setting_id)
-    left = list(left_out)
     made = []
     for data_set in sorted(boards):
         settings = {id_: setting_of((finished.get(id_) or failed[id_])[0]) for id_ in boards[data_set]}
         fields = differing(list(settings.values()))
         tables = [
-            _table(
-                id_,
-                settings[id_],
-                fields,
-                finished.get(id_, []),
-                failed.get(id_, []),
-                left,
-                rule,
-                commands or {},
-            )
+            _table(id_, settings[id_], fields, finished.get(id_, []), failed.get(id_, []), aside, rule)
             for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
         ]
         made.append(Board(data_set, tuple(tables)))
@@ -76,9 +81,8 @@ def _table(
     fields: Sequence[str],
     records: Sequence[Record],
     failures: Sequence[Record],
-    left_out: Sequence[Mapping[str, Any]],
+    aside: Aside,
     rule: Rule,
-    commands: Mapping[str, str],
 ) -> Table:
     groups = group(records, failures)
     rows, reference = judge(groups, rule)
@@ -95,9 +99,10 @@ def _table(
         best_set=_best_set(rows),
         leader=stats.leader(ranked) if ranked else None,
         same=same_runs(groups, labels_of(groups)),
-        caveats=caveats(setting, rows, ordered, reference, rule),
-        command=reproduce(setting, _current(rows), _replicates(groups), commands.get(setting_id)),
-        left_out=_unsuitable(left_out, setting_id),
+        caveats=[*aside.notes.get(setting_id, ()), *caveats(setting, rows, ordered, reference, rule)],
+        command=aside.checked.get(setting_id)
+        or reproduce(setting, _current(rows), _replicates(groups), aside.commands.get(setting_id)),
+        left_out=_unsuitable(aside.left_out, setting_id),
     )
 
 

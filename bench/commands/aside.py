@@ -1,0 +1,86 @@
+"""What stands under a table and no record holds: its command, what can't run there, which terms are off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.commands.output import note
+from bench.errors import UsageError
+from bench.plan import Plan
+
+Record = Mapping[str, Any]
+
+
+@dataclass
+class Aside:
+    """What stands under tables and no record holds: by setting id, but for `left_out`, whose items hold theirs."""
+
+    left_out: list[dict[str, str]]
+    checked: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+
+def what_is_known(
+    records: Sequence[Record], failures: Sequence[Record], planned: Plan | None, command: str | None
+) -> Aside:
+    """The command under each table, what it leaves out, and which terms are off.
+
+    What was typed stays where it asks for every run of a table; elsewhere it is the shortest command that does.
+    """
+    from bench import registry
+    from bench.commands.again import again
+    from bench.commands.terms import switched_off
+    from bench.leaderboard.settings import setting_of
+    from bench.spec import canonical_json, digest
+
+    aside = Aside([] if planned is None else left_out(planned))
+    asked = set() if planned is None else {spec.run_id for spec in planned.specs}
+    carried = _carried(command)
+    settings: dict[str, list[Record]] = {}
+    for record in [*records, *failures]:
+        settings.setdefault(digest(canonical_json(setting_of(record))), []).append(record)
+    try:
+        methods = registry.methods()
+    except UsageError as error:  # boards need no catalogue
+        note(f"note: {error}")
+        return aside
+    for setting_id, runs in settings.items():
+        specs = [run["spec"] for run in runs]
+        aside.notes[setting_id] = switched_off(specs, methods)
+        if command is not None and asked.issuperset(run["run_id"] for run in runs):
+            aside.checked[setting_id] = command
+            continue
+        found = again(specs, carried)
+        if found is not None:
+            aside.checked[setting_id] = found.command
+            aside.left_out += [
+                {"setting_id": setting_id, "method": each.method, "reason": each.reason} for each in found.left_out
+            ]
+    return aside
+
+
+def left_out(planned: Plan) -> list[dict[str, str]]:
+    """What was left out, with the ids of the settings under whose tables it stands."""
+    settings: dict[tuple[str, float | None], dict[str, None]] = {}
+    for spec in planned.specs:
+        settings.setdefault((spec.noise, spec.rate), {})[spec.setting_id] = None
+    return [
+        {"setting_id": setting_id, "method": each.method, "reason": each.reason}
+        for each in planned.left_out
+        if each.noise is not None
+        for setting_id in settings.get((each.noise, each.rate), ())
+    ]
+
+
+def _carried(command: str | None) -> dict[str, Any]:
+    """What a typed command says about this machine's files, for the commands that are made."""
+    from bench.leaderboard.commands import options_in
+
+    typed = options_in(command)
+    return {
+        **({"data_root": typed["--data-root"][-1]} if "--data-root" in typed else {}),
+        **({"download": True} if "--download" in typed else {}),
+        **({"plugin": typed["--plugin"]} if "--plugin" in typed else {}),
+    }
