@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -367,22 +366,6 @@ def test_whatever_is_measured_can_be_written_and_read(measures: dict[str, Any]) 
     back = records_module.decode(records_module.encode(record))
     assert set(back["measures"]) == set(measures)
     assert records_module.encode(back) == records_module.encode(record)
-
-
-@pytest.mark.slow
-def test_large_stores_are_read_and_compared_fast(tmp_path: Path) -> None:
-    """Bounds are several times what a two-core machine needs, so that only another order of growth fails."""
-    store, specs = Store(tmp_path), [fake.spec_for(seed) for seed in range(1200)]
-    for spec in specs:
-        store.folder(spec.run_id).mkdir()
-        (store.folder(spec.run_id) / "record.json").write_text(json.dumps(fake.record_of(spec)))
-    began = time.perf_counter()
-    assert sum(1 for _ in store.records()) == 1200
-    assert time.perf_counter() - began < 1.0
-    wanted = [spec.run_id for spec in specs] + [f"{number:016x}" for number in range(8800)]
-    began = time.perf_counter()
-    assert len(store.finished(wanted)) == 1200
-    assert time.perf_counter() - began < 2.0
 
 
 def test_the_store_needs_no_torch() -> None:
