@@ -65,7 +65,7 @@ def _again(runs: Sequence[RunSpec], facts: Facts, carried: Options) -> Again:
     values = {item for key in groups for item in key}
     together: list[list[tuple[Options, list[RunSpec]]]] = []
     if len({name for name, _ in values}) == len(values):  # an option may pass by methods that replace what it sets
-        together.append([(dict(values), every)])
+        together.append([(dict(sorted(values)), every)])
     together.append([(dict(key), groups[key]) for key in sorted(groups, key=lambda key: (-len(groups[key]), key))])
     replicates = [(run.noise_seed, run.split_seed, run.seed) for run in runs]
     for parts in together:

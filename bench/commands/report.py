@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.commands.aside import what_is_known
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 from bench.plan import Plan
+
+if TYPE_CHECKING:
+    from bench import leaderboard
 
 Record = Mapping[str, Any]
 
@@ -70,8 +76,24 @@ def _print_comparison(records: Sequence[Record], failures: Sequence[Record], sel
         write_json(compare.as_json(found, select))
     elif form == "csv":
         write(compare.as_csv(found, select))
+    elif sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        for line in compare.as_markdown(found, select, short_names=True).splitlines():
+            write(line if line.startswith("|") else textwrap.fill(line, width))
     else:
         write(compare.as_markdown(found, select))
+
+
+def _print_tables(report: leaderboard.Report, asked: Collection[str] | None) -> None:
+    """Print the tables as compactly as the terminal's width wants them; the files hold them in full."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from bench import leaderboard
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in leaderboard.as_lines(report, asked, console.width):
+        console.print(Text(line.text, style="bold" if line.strong else ""))
 
 
 def read_files(paths: Sequence[str]) -> list[Record]:
@@ -102,7 +124,7 @@ def publish(
     """
     from bench import leaderboard
 
-    if not records:
+    if not records and not failures:
         note("no run has a record yet, so there is no leaderboard")
         return
     aside = what_is_known(records, failures, planned, command)
@@ -120,6 +142,8 @@ def publish(
         write_json(leaderboard.as_json(report, asked))
     elif form == "csv":
         write(leaderboard.as_csv(report, asked))
+    elif sys.stdout.isatty():
+        _print_tables(report, asked)
     else:
         write(leaderboard.as_markdown(report, asked))
     for path in written:

@@ -11,7 +11,7 @@ from bench.leaderboard.files import write, write_published
 from bench.leaderboard.markdown import as_markdown
 from bench.leaderboard.model import Board, Replicate, Report, Row, Table
 from bench.leaderboard.tables import build
-from bench.leaderboard.text import as_text
+from bench.leaderboard.text import as_lines, as_text
 
 __all__ = [
     "RULES",
@@ -22,6 +22,7 @@ __all__ = [
     "Table",
     "as_csv",
     "as_json",
+    "as_lines",
     "as_markdown",
     "as_text",
     "build",

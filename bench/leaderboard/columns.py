@@ -22,11 +22,8 @@ class Column:
     bold: bool = False
 
 
-def columns(table: Table, informed: bool = False, short_names: bool = False) -> list[Column]:
-    """The columns of a table's ranked part, or of its informed part, which has no ranks.
-
-    `short_names` leaves parameters out where a method has one row.
-    """
+def columns(table: Table, informed: bool = False) -> list[Column]:
+    """The columns of a table's ranked part, or of its informed part, which has no ranks."""
     ranks = {row.rank for row in table.rows}
     tied = {rank for rank in ranks if rank and sum(row.rank == rank for row in table.rows) > 1}
 
@@ -39,13 +36,10 @@ def columns(table: Table, informed: bool = False, short_names: bool = False) -> 
     def share(name: str) -> Cell:
         return lambda row: numbers.percent(row.means.get(name))
 
-    def method(row: Row) -> str:
-        return named(row.name if short_names else row.label, row)
-
     first = [] if informed else [Column("#", rank)]
     return [
         *first,
-        Column("method", method, left=True, bold=True),
+        Column("method", lambda row: named(row.label, row), left=True, bold=True),
         Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
         Column("95 % interval", lambda row: numbers.interval(row.accuracy), goes=5),
         Column("n", lambda row: str(len(row.accuracies)), goes=1),

@@ -175,8 +175,11 @@ def as_csv(found: Sequence[Comparison], select: str) -> str:
     return text.getvalue()
 
 
-def as_markdown(found: Sequence[Comparison], select: str) -> str:
-    """The comparisons as Markdown, in points of accuracy."""
+def as_markdown(found: Sequence[Comparison], select: str, short_names: bool = False) -> str:
+    """The comparisons as Markdown, in points of accuracy.
+
+    `short_names` leaves parameters out where a method has one row.
+    """
     parts = [
         f"Accuracy at {RULES[select].words}, minus that of the method named, replicate by replicate: mean, 95 % "
         "t-interval, and the replicates won, tied and lost. Each interval holds for itself: of twenty, one misses."
@@ -189,7 +192,7 @@ def as_markdown(found: Sequence[Comparison], select: str) -> str:
         parts.append(accuracy)
         lines = [
             [
-                escape(one.row.label),
+                escape(one.row.name if short_names else one.row.label),
                 _signed(one.summary),
                 str(one.summary.n),
                 f"{one.wins}/{one.ties}/{one.losses}",

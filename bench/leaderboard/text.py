@@ -5,81 +5,131 @@ from __future__ import annotations
 import shutil
 import textwrap
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from bench.leaderboard.columns import Column, apart_columns, columns
+from bench.leaderboard import numbers
+from bench.leaderboard.columns import Column, words
 from bench.leaderboard.markdown import best_set_sentence
 from bench.leaderboard.model import Report, Row, Table
 
 GAP = "  "
 NARROWEST = 40
+CONTROL = "†"
+STAR = "*"
+
+
+class Line(NamedTuple):
+    """A line of text, and whether it should stand out where the terminal can do that."""
+
+    text: str
+    strong: bool = False
 
 
 def as_text(report: Report, asked: Collection[str] | None = None, width: int | None = None) -> str:
-    """The tables of the settings in `asked` (ids; None: all) in at most `width` columns (None: the terminal's).
+    """The lines of `as_lines` as one text; `width` None stands for the terminal's."""
+    width = shutil.get_terminal_size().columns if width is None else width
+    return "\n".join(line.text for line in as_lines(report, asked, width)) + "\n"
 
-    A star stands before rows that may be the best. Cells are never cut: a table whose columns that may go have all
-    gone, and that still doesn't fit, is wider.
+
+def as_lines(report: Report, asked: Collection[str] | None, width: int) -> list[Line]:
+    """The tables of the settings in `asked` (ids; None: all) in at most `width` columns.
+
+    A star stands before rows that may be the best. Parameters are left out where a method has one row. Cells are never
+    cut: a table whose columns that may go have all gone, and that still doesn't fit, is wider.
     """
-    width = max(NARROWEST, shutil.get_terminal_size().columns if width is None else width)
-    parts = [f"Ranked by {report.rule.words}."]
-    parts += [
-        _table(board.data_set, table, width)
-        for board in report.boards
-        for table in board.tables
-        if asked is None or table.setting_id in asked
-    ]
-    return "\n\n".join(parts) + "\n"
+    width = max(NARROWEST, width)
+    lines = _wrapped(
+        f"Accuracy in percent at {report.rule.words} ± standard deviation. best: the best epoch on the test set (an "
+        "oracle); mem.: wrong labels memorised; s: seconds a run.",
+        width,
+        "",
+    )
+    for board in report.boards:
+        for table in board.tables:
+            if asked is None or table.setting_id in asked:
+                lines += [Line(""), *_table(board.data_set, table, width)]
+    return lines
 
 
-def _table(data_set: str, table: Table, width: int) -> str:
-    lines = [f"{data_set} · {table.heading}"]
-    sentence = best_set_sentence(table).replace("**", "").replace("(in bold)", "(*)")
-    lines += [*textwrap.wrap(sentence, width), ""]
-    plain = table.standing("ranked", "yardstick")
-    lines += _grid(columns(table, short_names=True), plain, width) if plain else ["No complete row yet."]
-    informed, apart = table.standing("informed"), table.standing("apart")
+def _table(data_set: str, table: Table, width: int) -> list[Line]:
+    lines = [Line(line.text, True) for line in _wrapped(f"{data_set} · {table.heading}", width, "")]
+    plain, informed = table.standing("ranked", "yardstick"), table.standing("informed")
+    sentence = best_set_sentence(table).replace("**", "").replace("(in bold)", f"({STAR})")
+    legend = f"{CONTROL}: a control." if any(row.control for row in plain + informed) else ""
+    lines += [*_wrapped(f"{sentence} {legend}".strip(), width, ""), Line("")]
+    if plain:
+        lines += _grid(_columns(table), plain, width)
+    else:
+        lines.append(Line("No complete row yet."))
     if informed:
-        lines += ["", "Told more than the noisy labels, not ranked:"]
-        lines += _grid(columns(table, informed=True, short_names=True), informed, width)
-    if apart:
-        lines += ["", "Not compared:"]
-        shown = [column for column in apart_columns() if column.title != "why it stands here"]
-        for line, row in zip(_grid(shown, apart, width)[1:], apart, strict=True):
-            lines += [line, *_wrapped(row.reason, width)]
-    if table.left_out:
-        lines += ["", "Left out:"]
-        for each in table.left_out:
-            lines += _wrapped(f"{each['method']}: {each['reason']}", width)
+        lines += [Line(""), Line("Told more than the noisy labels, not ranked:")]
+        lines += _grid(_columns(table, informed=True), informed, width)
+    for title, items in (
+        ("Not compared:", [_apart(row) for row in table.standing("apart")]),
+        ("Left out:", [f"{each['method']}: {each['reason']}" for each in table.left_out]),
+    ):
+        if items:
+            lines += [Line(""), Line(title), *(line for item in items for line in _wrapped(item, width))]
     notes = [*table.same, *table.caveats]
-    if notes:
-        lines.append("")
-        for note in notes:
-            lines += _wrapped(note, width)
-    return "\n".join(line.rstrip() for line in lines)
+    return lines + [Line("")] * bool(notes) + [line for note in notes for line in _wrapped(note, width)]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=GAP, subsequent_indent=GAP * 2)
+def _apart(row: Row) -> str:
+    known = "" if row.accuracy is None else f" ({numbers.mean_and_std(row.accuracy)}, n = {row.accuracy.n})"
+    return f"{row.label}{known}: {row.reason}"
 
 
-def _grid(shown: Sequence[Column], rows: Sequence[Row], width: int) -> list[str]:
+def _columns(table: Table, informed: bool = False) -> list[Column]:
+    """The columns of a board that a terminal has room for, under short titles."""
+    tied = {row.rank for row in table.rows if row.rank and sum(row.rank == each.rank for each in table.rows) > 1}
+
+    def rank(row: Row) -> str:
+        return numbers.NOTHING if row.rank is None else f"{row.rank}{'=' if row.rank in tied else ''}"
+
+    def method(row: Row) -> str:
+        return f"{STAR if row.may_be_best else ' '} {row.name}{f' {CONTROL}' * row.control}"
+
+    def to_leader(row: Row) -> str:
+        return "leader" if row.label == table.leader else numbers.difference(row.behind)
+
+    return [
+        *([] if informed else [Column("#", rank)]),
+        Column("  method", method, left=True),
+        Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy)),
+        Column("95 %", lambda row: numbers.interval(row.accuracy), goes=2),
+        Column("n", lambda row: str(len(row.accuracies)), goes=1),
+        Column("to leader", to_leader, goes=6),
+        Column("best", lambda row: numbers.percent(row.means.get("best_test")), goes=4),
+        Column("mem.", lambda row: numbers.percent(row.means.get("memorised")), goes=3),
+        Column("worst", lambda row: numbers.percent(row.means.get("worst_class")), goes=7),
+        Column("s", lambda row: numbers.seconds(row.means.get("seconds")), goes=5),
+        Column("told", lambda row: words(row.needs), left=True),
+    ]
+
+
+def _wrapped(text: str, width: int, indent: str = GAP) -> list[Line]:
+    further = indent * 2
+    found = textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+    )
+    return [Line(each) for each in found]
+
+
+def _grid(shown: Sequence[Column], rows: Sequence[Row], width: int) -> list[Line]:
     """Header and rows, after the columns that go first have gone until the rest fits."""
-    kept = [column for column in shown if any(column.cell(row) not in ("–", "") for row in rows)]
+    kept = [column for column in shown if any(column.cell(row) not in (numbers.NOTHING, "") for row in rows)]
     while True:
-        cells = [[column.title for column in kept]]
-        for row in rows:
-            star = "* " if row.may_be_best else "  "
-            cells.append([(star if column.title == "method" else "") + column.cell(row) for column in kept])
-        cells[0] = [("  " if column.title == "method" else "") + column.title for column in kept]
+        cells = [[column.title for column in kept], *([column.cell(row) for column in kept] for row in rows)]
         widths = [max(len(line[index]) for line in cells) for index in range(len(kept))]
         going = max(kept, key=lambda column: column.goes)
         if sum(widths) + len(GAP) * (len(kept) - 1) <= width or not going.goes:
             break
         kept.remove(going)
-    return [
+    texts = [
         GAP.join(
             cell.ljust(size) if column.left else cell.rjust(size)
             for column, cell, size in zip(kept, line, widths, strict=True)
-        )
+        ).rstrip()
         for line in cells
     ]
+    return [Line(texts[0]), *(Line(text, row.may_be_best) for text, row in zip(texts[1:], rows, strict=True))]

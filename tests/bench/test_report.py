@@ -6,7 +6,9 @@ import csv
 import importlib.util
 import io
 import json
+import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -201,6 +203,60 @@ def test_comparisons_print_as_markdown_json_and_csv(
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == sum(len(setting["rows"]) for setting in value["settings"])
     assert not Path("leaderboards").exists()
+
+
+# Terminals ---------------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(words: list[str], width: int, folder: Path) -> str:
+    """What a command prints on a terminal of so many columns, without its escape codes."""
+    pty = pytest.importorskip("pty", reason="pseudo-terminals are a matter of POSIX")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "bench", *words]
+    environment = os.environ | {"COLUMNS": str(width), "TERM": "xterm"}
+    child = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, cwd=folder, env=environment)
+    os.close(theirs)
+    parts = []
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # Linux's way of saying that nobody is at the other end any more
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(ours)
+    assert child.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(parts).decode()).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_terminal_gets_tables_that_fit_and_a_pipe_the_whole_markdown(width: int, tmp_path: Path) -> None:
+    (file, _) = export(study(), tmp_path / "records")
+    line = ["report", "--records", str(file)]
+    shown = on_a_terminal(line, width, tmp_path)
+    assert max(map(len, shown.splitlines())) <= width
+    heading, *_ = [text for text in shown.splitlines() if text.lstrip().startswith("#")]
+    assert ("s" in heading.split()) or width == 80
+    assert {"#", "method", "accuracy", "95", "n", "mem."} <= set(heading.split())
+    assert re.search(r"^ *1  \* gce  .*\[", shown, re.MULTILINE)
+    assert "|" not in shown
+    piped = subprocess.run(
+        [sys.executable, "-m", "bench", *line], check=True, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    ).stdout
+    written = (tmp_path / "leaderboards" / "digits.md").read_text()
+    assert piped.strip() and written.startswith(piped.strip())
+    assert "| **gce**" in piped
+
+
+@pytest.mark.parametrize("width", [100])
+def test_comparisons_fit_a_terminal(width: int, tmp_path: Path) -> None:
+    records = [fake.make("gce", seed, 0.8 + 0.01 * seed, parameters={"q": 0.7}) for seed in range(3)]
+    records += [fake.make("ce", seed, 0.7) for seed in range(3)]
+    (file,) = export(records, tmp_path / "records")
+    shown = on_a_terminal(["report", "--records", str(file), "--compare", "ce"], width, tmp_path)
+    assert max(map(len, shown.splitlines())) <= width
+    assert re.search(r"^\| gce +\|", shown, re.MULTILINE)
 
 
 def test_reports_import_nothing_heavy(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from bench import facts as lookup
 from bench import registry
 from bench.cli import main
 from bench.commands.again import again
+from bench.commands.export import export
 from bench.commands.report import publish
 from bench.commands.terms import switched_off
 from bench.leaderboard.commands import options_in
@@ -213,6 +215,20 @@ def test_what_was_typed_stays_where_it_asks_for_the_whole_table(
     short = "python -m bench run --methods ce,gce,mae --dataset digits --noise sym --rate 0.4 --seeds 1"
     for text in (capsys.readouterr().out, (tmp_path / "digits.md").read_text()):
         assert f"```sh\n{typed if typed_stays else short}\n```" in text
+
+
+def test_boards_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    (made,) = planned({"methods": "ce,gce,mae", "seeds": "1", "epochs": "3", "hold_out": "0.2", "batch_size": "32"})
+    records = [fake.of(spec, 0.5) for spec in made.specs]
+    (file,) = export(records, tmp_path / "records")
+    boards = set()
+    for hashes in ("1", "2", "3"):
+        command = [sys.executable, "-m", "bench", "report", "--records", str(file), "--boards", hashes]
+        environment = os.environ | {"PYTHONHASHSEED": hashes}
+        subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
+        boards.add((tmp_path / hashes / "digits.md").read_bytes())
+    assert len(boards) == 1
+    assert b"--batch-size 32 --epochs 3 --hold-out 0.2" in boards.pop()
 
 
 # Terms that are off ------------------------------------------------------------------------------------------------
