@@ -6,9 +6,11 @@ has a result; 1 some run failed; 2 the request was wrong, and nothing was run or
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
@@ -17,8 +19,11 @@ from cyclopts.exceptions import CycloptsError
 from bench import __version__
 from bench.errors import UsageError
 
+EXIT_SOME_FAILED = 1
 EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 130
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+"""What keeps a file from being written through no fault of ours."""
 
 WHAT = Group("What is compared", sort_key=1)
 PROTOCOL = Group("What the protocol sets, for all methods alike", sort_key=2)
@@ -192,12 +197,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has seen enough; keep the interpreter from flushing into the closed pipe again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
     except Exception as error:
         if _is_data_error(error):
             return _wrong(str(error))
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            _forget_output()
+            where = error.filename or "standard output"
+            sys.stderr.write(f"error: {where}: {error.strerror}. What was finished before is safe\n")
+            return EXIT_SOME_FAILED
         raise
+
+
+def _forget_output() -> None:
+    """Keep the interpreter from flushing, at its end, what standard output couldn't take."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wrong(message: str) -> int:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +87,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
     description, sha256 = data_set.describe(), data_set.content_hash()
     sizes = sizes_of(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
+    check_fit(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
     return Facts(
         methods=registry.methods(),
         data_set=recorded_name(request.dataset),
@@ -100,6 +103,27 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},
         unsuitable=ask,
     )
+
+
+def check_fit(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Raise UsageError where a model of timm's can't take these images; ours declare their smallest.
+
+    Only timm can tell (which takes seconds), so it is asked once: on shapes alone, with no memory for weights.
+    """
+    if not model.startswith(PREFIX):
+        return
+    asked = f"{SIDECAR_VERSION} {version('timm')} {model} {classes} {image_shape}"
+    sidecar = registry.cache_folder() / "fits" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    if sidecar.is_file():
+        return
+    import torch
+
+    from bench.models import build
+
+    height, width, channels = image_shape
+    with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule says nothing of sizes
+        build(model, classes, channels, (height, width))
+    registry.keep(sidecar, {"asked": asked}, most=256)
 
 
 def options(request: Request, progress: Progress | None = None) -> Options:

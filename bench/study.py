@@ -92,7 +92,7 @@ def run_study(
     specs = list(specs)
     display = Silent() if display is None else display
     # Read what would be skipped: a corrupt record is set aside by that, and its run is missing again.
-    if when in ("missing", "never"):
+    if when != "always":
         for run_id in left_to_run(specs, store, when)[1]:
             store.read(run_id)
     todo, skipped = left_to_run(specs, store, when)

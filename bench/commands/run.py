@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from bench import facts as lookup
 from bench import machine, registry
 from bench.commands.output import check_folder, note, write, write_json, write_page
+from bench.errors import UsageError
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
 
 if TYPE_CHECKING:
+    from bench.store import Store
     from bench.study import Outcome
 
 NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device"})
@@ -44,6 +46,7 @@ def run_command(options: Mapping[str, Any]) -> int:
     if request.dry_run:
         _print_plan(planned, request.format)
         return 0
+    _refuse_an_empty_report(planned, store, request)
     from bench.study import run_study
 
     runtime = runtimes(request, facts, threads)
@@ -80,27 +83,46 @@ def command_line(options: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store: Any, outcome: Outcome) -> int:
+def _refuse_an_empty_report(planned: Plan, store: Store, request: Request) -> None:
+    """Raise UsageError where `--when` leaves nothing to run and there is no result to show either."""
+    from bench.study import left_to_run
+
+    if request.when in ("missing", "always"):
+        return
+    todo, have = left_to_run(planned.specs, store, request.when)
+    if not todo and not have:
+        none = f"none of the {len(planned.specs)} runs asked for has a record in {request.out}"
+        failed = ", and none has failed" if request.when == "failed" else ""
+        raise UsageError(f"--when {request.when}: {none}{failed}, so there is nothing to report. Leave --when out")
+
+
+def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store: Store, outcome: Outcome) -> int:
     """Write the boards, print the tables of what was asked for, and say what is missing."""
     from bench.commands.report import publish
 
-    publish(
-        list(store.records()),
-        failures=list(store.failures()),
-        asked={spec.setting_id for spec in planned.specs},
-        planned=planned,
-        command=command_line(options),
-        boards=Path(request.boards),
-        select="last",
-        form=request.format,
-    )
+    unwritten = 0
+    try:
+        publish(
+            list(store.records()),
+            failures=list(store.failures()),
+            asked={spec.setting_id for spec in planned.specs},
+            planned=planned,
+            command=command_line(options),
+            boards=Path(request.boards),
+            select="last",
+            form=request.format,
+        )
+    except UsageError as error:  # too late for a wrong request: the runs are done
+        unwritten = 1
+        note(str(error))
     for run_id, reason in list(outcome.failed.items())[:10]:
         note(f"failed: {run_id}: {reason}")
     if len(outcome.failed) > 10:
         note(f"  ... and {len(outcome.failed) - 10} more")
     if outcome.left:
-        note(f"{len(outcome.left)} of {len(planned.specs)} runs are left; the same command goes on with them")
-    return outcome.exit_code
+        ever = "the same command goes on with them" if request.when == "missing" else "leave --when out to train them"
+        note(f"{len(outcome.left)} of {len(planned.specs)} runs are left; {ever}")
+    return outcome.exit_code or unwritten
 
 
 def _print_plan(planned: Plan, form: str) -> None:
