@@ -88,6 +88,26 @@ def test_the_leader_is_always_in_its_set(rows: list[list[float]]) -> None:
     assert found is not None and stats.leader(accuracies) in found <= set(accuracies)
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 64), min_size=5, max_size=5), min_size=2, max_size=6),
+    st.integers(0, 64),
+    st.integers(0, 64),
+)
+def test_the_set_of_the_best_shrinks_as_gaps_grow(rows: list[list[int]], gap: int, more: int) -> None:
+    best = stats.leader({str(number): dict(enumerate(row)) for number, row in enumerate(rows)})
+
+    def candidates(behind: int) -> frozenset[str]:
+        shifted = [[value - behind * (str(number) != best) for value in row] for number, row in enumerate(rows)]
+        found = stats.may_be_best(
+            {str(each): {k: v / 64 for k, v in enumerate(row)} for each, row in enumerate(shifted)}
+        )
+        assert found is not None
+        return found
+
+    assert candidates(gap + more) <= candidates(gap)
+    assert candidates(100_000) == {best}
+
+
 def test_the_true_best_is_kept_about_as_often_as_promised() -> None:
     """Of 4 equal rows, one leaves the set in 5 % of boards; 9 % of 400 is more than chance explains."""
     generator = np.random.default_rng(0)

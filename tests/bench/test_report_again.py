@@ -22,7 +22,7 @@ from bench.commands.export import export
 from bench.commands.report import publish
 from bench.commands.terms import switched_off
 from bench.leaderboard.commands import options_in
-from bench.plan import Plan, plan
+from bench.plan import NoiseFacts, Plan, plan
 from bench.request import Request
 
 Record = dict[str, Any]
@@ -155,15 +155,26 @@ def test_a_row_that_lacks_replicates_is_asked_for_with_all() -> None:
     assert found == whole
 
 
-def test_what_all_leaves_out_is_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_all_is_not_trusted_where_only_a_method_knows_why_it_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     (made,) = planned({"noise": "sym", "rate": "1", "seeds": "1"})
     assert [each.method for each in made.left_out] == ["ce-oracle"]
     named = [spec.model_dump(mode="json") for spec in made.specs]
     found = again(named)
     assert found is not None
-    # only its own code knows why ce-oracle is not there, so `all` can't be trusted to leave it out
     assert "ce-oracle" not in found.command and "--methods all" not in found.command
     assert ids_of_command(found.command, capsys) == ids(named)
+
+
+def test_what_all_leaves_out_stands_under_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (made,) = planned({"seeds": "1"})
+    records = [fake.of(spec, 0.5) for spec in made.specs if spec.method != "forward"]
+    monkeypatch.setattr("bench.commands.again._noise", lambda *_: NoiseFacts("sym", "sym", True, gives_matrix=False))
+    publish(records, failures=[], boards=tmp_path, select="last", form="md")
+    shown = capsys.readouterr().out
+    assert "--methods all " in shown
+    assert "- forward: it needs transition_matrix, which the noise sym can't give" in shown
 
 
 @pytest.mark.parametrize(
