@@ -7,7 +7,7 @@ as_text(report), as_markdown(report), as_json(report), as_csv(report)
 
 from bench.leaderboard.choose import RULES
 from bench.leaderboard.export import as_csv, as_json
-from bench.leaderboard.files import write, write_published
+from bench.leaderboard.files import write
 from bench.leaderboard.markdown import as_markdown
 from bench.leaderboard.model import Board, Replicate, Report, Row, Table
 from bench.leaderboard.tables import build
@@ -27,5 +27,4 @@ __all__ = [
     "as_text",
     "build",
     "write",
-    "write_published",
 ]

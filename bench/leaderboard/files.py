@@ -10,8 +10,6 @@ from bench.atomic import write_atomically
 from bench.errors import UsageError
 from bench.leaderboard.markdown import board_file
 from bench.leaderboard.model import Report
-from bench.leaderboard.tables import build
-from bench.records import read_jsonl
 from bench.spec import digest
 
 MOST_LETTERS = 100
@@ -32,17 +30,6 @@ def write(report: Report, folder: Path) -> list[Path]:
             ) from None
         written.append(path)
     return written
-
-
-def write_published(folder: Path) -> list[Path]:
-    """Write the boards of `folder`/records/*.jsonl to `folder`, as `report --records` does.
-
-    Raises UsageError where a line is no record, or where there are no records at all.
-    """
-    files = sorted((Path(folder) / "records").glob("*.jsonl"))
-    if not files:
-        raise UsageError(f"there are no records in {Path(folder) / 'records'}: no file there ends in .jsonl")
-    return write(build([record for file in files for record in read_jsonl(file)]), folder)
 
 
 def file_names(data_sets: Iterable[str]) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
+from bench.leaderboard import Report, Row, Table
 from bench.spec import RunSpec
 
 Record = dict[str, Any]
@@ -20,10 +22,14 @@ SETTING: dict[str, Any] = {
 }
 
 
-def make(method: str, seed: int, accuracy: float | None, **fields: Any) -> Record:
-    """The record of one replicate; `fields` replace those of its spec."""
+def make(
+    method: str, seed: int, accuracy: float | None, measures: dict[str, Any] | None = None, **fields: Any
+) -> Record:
+    """The record of one replicate; `measures` replaces what it measured, `fields` those of its spec."""
     seeds = {"seed": seed, "noise_seed": seed, "split_seed": seed}
-    return of(RunSpec(method=method, **(SETTING | seeds | fields)), accuracy)
+    record = of(RunSpec(method=method, **(SETTING | seeds | fields)), accuracy)
+    record["measures"] |= measures or {}
+    return record
 
 
 def of(spec: RunSpec, accuracy: float | None) -> Record:
@@ -52,16 +58,18 @@ def of(spec: RunSpec, accuracy: float | None) -> Record:
             "best_test_accuracy": None if accuracy is None else min(1.0, accuracy + 0.1),
             "holdout_test_accuracy": None if accuracy is None else min(1.0, accuracy + 0.05),
             "last10_test_accuracy": accuracy,
-            **{name: chance.random() for name in ("worst_class_accuracy", "balanced_accuracy", "memorised", "learnt")},
             **{name: chance.random() for name in ("negative_log_likelihood", "expected_calibration_error")},
+            "worst_class_accuracy": 0.25,
+            "memorised": 0.125,
+            "learnt": 0.75,
             "corrected": None,
-            "selector": {"source": "loss", "auroc": chance.random(), "average_precision": None},
+            "selector": {"source": "loss", "auroc": 0.875, "average_precision": 0.5, "precision": None, "recall": None},
             "networks": 1,
             "views": 1,
             "units_per_sample_epoch": 3.0,
             "labels_sha256": f"{spec.noise_seed:064x}",
             "realised_rate": 0.4,
-            "noise_caption": "0.4 in all 10 classes (the true class excluded), 0.40 overall",
+            "noise_caption": "0.4 in all 10 classes, 0.40 overall",
             "samples": {"train": 1260, "holdout": 140, "test": 397},
             "classes": 10,
             "assumes": [],
@@ -69,7 +77,7 @@ def of(spec: RunSpec, accuracy: float | None) -> Record:
             "test_predictions": "A" * 600,
         },
         "provenance": {
-            "seconds": {name: chance.uniform(1, 2) for name in ("train", "evaluate", "measure", "total")},
+            "seconds": {"train": 1.5, "evaluate": 0.25, "measure": 0.25, "total": 2.0},
             "peak_memory_bytes": chance.randrange(10**9),
             "parameters": 72_058,
             "device": "cpu",
@@ -80,3 +88,36 @@ def of(spec: RunSpec, accuracy: float | None) -> Record:
             "versions": {"torch": "2.11.0", "python": "3.11.2"},
         },
     }
+
+
+def several(method: str, accuracies: Sequence[float | None], **spec: Any) -> list[Record]:
+    return [make(method, seed, accuracy, **spec) for seed, accuracy in enumerate(accuracies)]
+
+
+def only_table(report: Report) -> Table:
+    (board,) = report.boards
+    (table,) = board.tables
+    return table
+
+
+def by_label(table: Table) -> dict[str, Row]:
+    return {row.label: row for row in table.rows}
+
+
+def failure(record: Record, reason: str = "the loss isn't finite", epoch: int | None = 2) -> Record:
+    return {"schema": 1, "run_id": record["run_id"], "spec": record["spec"], "reason": reason, "epoch": epoch}
+
+
+FIVE = (0.80, 0.82, 0.84, 0.86, 0.88)
+LOWER = tuple(value - 0.1 - 0.001 * place for place, value in enumerate(FIVE))
+
+
+def small_board() -> list[Record]:
+    """A leader, a row that can't be told from it, a clearly worse one, a control, and one that was told more."""
+    return [
+        *several("gce", FIVE, parameters={"q": 0.7}),
+        *several("sce", [value + (0.01 if n % 2 else -0.011) for n, value in enumerate(FIVE)]),
+        *several("ce", LOWER),
+        *several("ce-ema", [value - 0.02 for value in LOWER], measures={"control": True}),
+        *several("forward", [value + 0.05 for value in FIVE], privileges=("transition_matrix",)),
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from bench import leaderboard
 from bench.cli import main
 from bench.commands.export import export, file_name
 from bench.errors import UsageError
+from bench.executors.worker import load_file
 from bench.leaderboard import compare
 from bench.records import MOST_BYTES, read_jsonl
 from bench.store import Store
@@ -32,15 +32,7 @@ from bench.store import Store
 Record = dict[str, Any]
 
 
-def load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = load_file(Path(__file__).with_name("fake_records.py"))
+fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
 
 
 def study(n: int = 5) -> list[Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shlex
@@ -21,6 +20,7 @@ from bench.commands.again import again
 from bench.commands.export import export
 from bench.commands.report import publish
 from bench.commands.terms import switched_off
+from bench.executors.worker import load_file
 from bench.leaderboard.commands import options_in
 from bench.plan import NoiseFacts, Plan, plan
 from bench.request import Request
@@ -28,15 +28,7 @@ from bench.request import Request
 Record = dict[str, Any]
 
 
-def load_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake = load_file(Path(__file__).with_name("fake_records.py"))
+fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
 
 
 def planned(*requests: dict[str, Any]) -> list[Plan]:
