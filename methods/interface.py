@@ -278,7 +278,10 @@ class Task(Protocol):
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
 
     def average(self, network: int, decay: float) -> Network:
-        """An exponential moving average of a network, updated by the core after every step and checkpointed."""
+        """An exponential moving average of a network, updated after each step in which that network learns.
+
+        Checkpointed; where a phase gives the network fresh weights, it begins again with them.
+        """
 
 
 class Method:

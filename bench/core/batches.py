@@ -62,6 +62,13 @@ class CoreStep:
         return self._networks[number]
 
 
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on `device`; from the CPU without waiting for the work that the device has in hand."""
+    if device.type != "cuda" or values.device.type == "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
 def batch_bounds(samples: int, batch: int) -> list[tuple[int, int]]:
     """Where each batch begins and ends. Nothing is dropped; a last batch of one joins the batch before it.
 
@@ -91,36 +98,60 @@ class Feeder:
         self.augmentations = augmentations
         self.batch_size = batch_size
         self.seed = seed
+        self._labels_on_host = labels.cpu()
 
     def steps(
         self, work: Pass, networks: Sequence[CoreNetwork], epoch: int, where: tuple[int, ...]
     ) -> Iterator[CoreStep]:
-        """The steps of one pass. `where` (phase, epoch, number of the pass) keys its random streams."""
-        names = list(work.streams)
-        bounds = batch_bounds(self._size(work.streams[names[0]]), self._batch(work.streams[names[0]]))
+        """The steps of one pass. `where` (phase, epoch, number of the pass) keys its random streams.
+
+        Whatever waits for the device waits in this call; going through the steps doesn't. Raises ValueError where
+        the pass has no stream, a stream no samples, or a view that doesn't exist.
+        """
+        among = {name: self._among(name, stream) for name, stream in work.streams.items()}
+        if not among:
+            raise ValueError("a pass needs one stream at least")
+        first = next(iter(among))
+        bounds = batch_bounds(len(among[first]), self._batch(work.streams[first]))
         largest = max(stop - start for start, stop in bounds)
         drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
-        draws = {name: values.to(self.labels.device) for name, values in drawn.items()}
-        batches = {name: self._batches(name, stream, where) for name, stream in work.streams.items()}
-        for number in range(len(bounds)):
-            streams = {name: next(batches[name]) for name in names}
-            yield CoreStep(epoch, work.learn, {key: value[number] for key, value in draws.items()}, streams, networks)
+        draws = {name: on_device(values, self.labels.device) for name, values in drawn.items()}
+        batches = {name: self._batches(name, stream, among[name], where) for name, stream in work.streams.items()}
+        return self._assembled(len(bounds), epoch, work.learn, draws, batches, networks)
 
-    def _size(self, stream: Stream) -> int:
-        return len(self.labels) if stream.index is None else len(stream.index)
+    def _assembled(
+        self,
+        count: int,
+        epoch: int,
+        learn: tuple[int, ...],
+        draws: Mapping[str, Tensor],
+        batches: Mapping[str, Iterator[Batch]],
+        networks: Sequence[CoreNetwork],
+    ) -> Iterator[CoreStep]:
+        for number in range(count):
+            streams = {name: next(stream) for name, stream in batches.items()}
+            yield CoreStep(epoch, learn, {key: value[number] for key, value in draws.items()}, streams, networks)
 
     def _batch(self, stream: Stream) -> int:
         return self.batch_size if stream.batch is None else stream.batch
 
-    def _batches(self, name: str, stream: Stream, where: tuple[int, ...]) -> Iterator[Batch]:
-        """Batches of one stream, for ever: each round has an order and draws of its own."""
-        size = self._size(stream)
-        if size == 0:
+    def _among(self, name: str, stream: Stream) -> Tensor:
+        """The positions that a stream goes through, on the CPU, where its orders are drawn."""
+        among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
+        if len(among) == 0:
             raise ValueError(f"the stream {name!r} has no samples")
+        for kind in stream.views:
+            if kind != "none" and kind not in self.augmentations:
+                raise ValueError(f"the stream {name!r} asks for a view {kind!r}; views are weak, strong and none")
+        return among
+
+    def _batches(self, name: str, stream: Stream, among: Tensor, where: tuple[int, ...]) -> Iterator[Batch]:
+        """Batches of one stream, for ever: each round has an order and draws of its own."""
+        size = len(among)
         round_number = 0
         while True:
             key: tuple[str | int, ...] = (name, *where, round_number)
-            order = self._order(stream, key)
+            order = self._order(stream, among, key)
             views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
             for start, stop in batch_bounds(size, self._batch(stream)):
                 index = order[start:stop]
@@ -133,19 +164,18 @@ class Feeder:
                 yield Batch(index, self.labels[index], images)
             round_number += 1
 
-    def _order(self, stream: Stream, key: tuple[str | int, ...]) -> Tensor:
-        device = self.labels.device
-        among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
+    def _order(self, stream: Stream, among: Tensor, key: tuple[str | int, ...]) -> Tensor:
+        """One round's order over the positions `among`, on the device."""
         if stream.order == "shuffled":
             among = among[torch.randperm(len(among), generator=seeds.generator(self.seed, "order", *key))]
         elif stream.order == "class-balanced":
-            labels = self.labels.cpu()[among]
+            labels = self._labels_on_host[among]
             counts = torch.bincount(labels, minlength=self.classes).double()
             chosen = torch.multinomial(
                 1 / counts[labels], len(among), replacement=True, generator=seeds.generator(self.seed, "order", *key)
             )
             among = among[chosen]
-        return among.to(device)
+        return on_device(among, self.labels.device)
 
     def _view_draws(
         self, kind: str, number: int, size: int, key: tuple[str | int, ...]
@@ -156,4 +186,4 @@ class Feeder:
         drawn = augmentation.draws(
             size, self.store.size, seeds.generator(self.seed, "augmentation", kind, number, *key)
         )
-        return augmentation, {name: values.to(self.labels.device) for name, values in drawn.items()}
+        return augmentation, {name: on_device(values, self.labels.device) for name, values in drawn.items()}

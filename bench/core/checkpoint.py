@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+FORMAT = 1
+"""Raised whenever what is saved changes; a checkpoint of another format is as good as none."""
+
 
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write `state` so that `path` holds either the old checkpoint or the whole new one.
@@ -17,7 +20,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        torch.save(state, temporary)
+        torch.save({"format": FORMAT, **state}, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -31,4 +34,4 @@ def load(path: Path) -> dict[str, Any] | None:
         return None
     except Exception:  # torn by a crash of the machine, say: the run begins anew
         return None
-    return state if isinstance(state, dict) else None
+    return state if isinstance(state, dict) and state.get("format") == FORMAT else None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork
-from bench.core.task import INFERENCE_BATCH
+from bench.core.task import inference_batch
 from methods.interface import Method
 
 CACHE_BYTES = 64 << 20
@@ -38,8 +38,9 @@ class EvaluationSet:
 
     def _cut(self) -> Iterator[Tensor]:
         device = self.store.device
-        for start in range(0, len(self.store), INFERENCE_BATCH[device.type]):
-            stop = min(start + INFERENCE_BATCH[device.type], len(self.store))
+        size = inference_batch(device, self.store.size)
+        for start in range(0, len(self.store), size):
+            stop = min(start + size, len(self.store))
             yield self.store.plain(torch.arange(start, stop, device=device))
 
 

@@ -38,15 +38,25 @@ class CoreNetwork:
         self.precision = precision
         self.meter = meter
         self.classifier: nn.Module = self.module.get_classifier()
+        self._learned = [weight for weight in self.parameters() if weight.requires_grad]
 
     def __call__(self, images: Tensor) -> Tensor:
-        self.meter.forward += len(images)
-        if torch.is_grad_enabled():
-            self.meter.backward += len(images)
         with self.precision.autocast():
             pooled = self.module.forward_head(self.module.forward_features(images), pre_logits=True)
         logits: Tensor = self.classifier(pooled.float())
+        self.meter.forward += len(images)
+        if logits.requires_grad:
+            self.meter.backward += len(images)
         return logits
+
+    def learn(self, learns: bool) -> None:
+        """Training mode with gradients, or eval mode without, so that no loss can move a network that isn't learning.
+
+        Weights that came frozen stay so.
+        """
+        self.module.train(learns)
+        for weight in self._learned:
+            weight.requires_grad_(learns)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The module's parameters, for a penalty on all of them."""
@@ -67,6 +77,11 @@ class Average(CoreNetwork):
         self._moving = [mine[name] for name in moving]
         self._sources = [theirs[name] for name in moving]
         self._copied = [(mine[name], theirs[name]) for name in mine if name not in moving]
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begin again at the network's present weights."""
+        self.module.load_state_dict(self.of.module.state_dict())
 
     @torch.no_grad()
     def update(self) -> None:

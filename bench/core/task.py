@@ -16,6 +16,12 @@ from bench.core.networks import Average, CoreNetwork
 from methods.interface import Network
 
 INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
+"""Images a batch, of up to 64 x 64 pixels."""
+
+
+def inference_batch(device: torch.device, size: tuple[int, int]) -> int:
+    """How many images of `size` (height, width) go through a network at once; fewer of large ones, for the memory."""
+    return max(1, INFERENCE_BATCH[device.type] * 4096 // max(4096, size[0] * size[1]))
 
 
 class CoreTask:
@@ -46,7 +52,9 @@ class CoreTask:
         self.learned: dict[str, tuple[nn.Parameter, float]] = {}
         self.averages: list[Average] = []
         self.inferences = 0
-        self.where: tuple[int, ...] = (0, 0)
+        # before the first epoch, so that what start() infers has draws of its own
+        self.where: tuple[int, ...] = (-1, -1)
+        self._closed = False
         self.held_labels = held_labels
         self._store = store
         self._held_store = held_store
@@ -62,7 +70,10 @@ class CoreTask:
         output: Callable[[nn.Module, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32."""
-        rows = torch.arange(self.samples, device=self.labels.device) if index is None else index
+        device = self.labels.device
+        rows = torch.arange(self.samples, device=device) if index is None else index.to(device)
+        if view != "none" and view not in self._augmentations:
+            raise ValueError(f"there is no view {view!r} to infer with; views are weak, strong and none")
         augmentation = None if view == "none" else self._augmentations[view]
         draws: dict[str, Tensor] = {}
         if augmentation is not None:
@@ -95,12 +106,15 @@ class CoreTask:
         chosen = self._networks[network] if isinstance(network, int) else network
         if not isinstance(chosen, CoreNetwork):
             raise TypeError("inference takes a network's number or what average() returned")
+        if total == 0:
+            return torch.zeros((0, self.classes), device=self.labels.device)
         was_training = chosen.module.training
         chosen.module.eval()
         pieces = []
+        size = inference_batch(self.labels.device, self._store.size)
         with torch.inference_mode() if output is None else torch.no_grad():
-            for start in range(0, total, INFERENCE_BATCH[self.labels.device.type]):
-                batch = images(start, min(start + INFERENCE_BATCH[self.labels.device.type], total))
+            for start in range(0, total, size):
+                batch = images(start, min(start + size, total))
                 if output is None:
                     pieces.append(chosen(batch))
                 else:
@@ -112,6 +126,7 @@ class CoreTask:
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """Memory that the core checkpoints; returned on the device, to be written in place under no_grad."""
+        self._check_open("state")
         if name in self.states:
             raise ValueError(f"the state {name!r} exists already")
         self.states[name] = tensor.to(self.labels.device, copy=True)
@@ -119,6 +134,7 @@ class CoreTask:
 
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
+        self._check_open("rows")
         if name in self.learned:
             raise ValueError(f"the rows {name!r} exist already")
         if len(tensor) != self.samples:
@@ -128,6 +144,18 @@ class CoreTask:
         return rows
 
     def average(self, network: int, decay: float) -> Average:
-        """An exponential moving average of a network, updated by the core after every step and checkpointed."""
+        """An exponential moving average of a network, updated after each step in which that network learns.
+
+        Checkpointed; where a phase gives the network fresh weights, it begins again with them.
+        """
+        self._check_open("average")
         self.averages.append(Average(self._networks[network], decay))
         return self.averages[-1]
+
+    def close(self) -> None:
+        """No more states, rows or averages: one that is made later couldn't be restored from a checkpoint."""
+        self._closed = True
+
+    def _check_open(self, kind: str) -> None:
+        if self._closed:
+            raise ValueError(f"task.{kind}() belongs in start(), where a resumed run makes it again")

@@ -53,6 +53,11 @@ def never() -> bool:
     return False
 
 
+def has_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether any of an optimiser's parameters has a gradient."""
+    return any(weight.grad is not None for group in optimizer.param_groups for weight in group["params"])
+
+
 class Trainer:
     """One method on one training part; iterate over `epochs()` to train."""
 
@@ -91,13 +96,14 @@ class Trainer:
         )
         method.start(self.task)
         self.phases = method.phases()
+        self.task.close()
         self.scaler = self.precision.scaler()
         self._phase, self._epoch = 0, 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._rows_optimizer: torch.optim.Optimizer | None = None
         if self.task.learned:
             groups = [{"params": [rows], "lr": rate} for rows, rate in self.task.learned.values()]
-            self._rows_optimizer = torch.optim.SGD(groups)
+            self._rows_optimizer = torch.optim.SGD(groups, fused=True)
 
     @property
     def total_epochs(self) -> int:
@@ -112,7 +118,8 @@ class Trainer:
     def epochs(self) -> Iterator[EpochDone]:
         """Train, from wherever `load_state` left off; yields after every epoch.
 
-        Raises Diverged when an epoch's loss isn't finite, Interrupted when `should_stop()` comes true.
+        Raises Diverged when an epoch's loss or the weights after it aren't finite, Interrupted when `should_stop()`
+        comes true.
         """
         while self._phase < len(self.phases):
             phase = self.phases[self._phase]
@@ -122,8 +129,6 @@ class Trainer:
                 loss = self._train_epoch(phase)
                 self._epoch += 1
                 done = self.epochs_done
-                if not math.isfinite(loss):
-                    raise Diverged(done, f"the training loss is {loss}")
                 yield EpochDone(done, phase.name, done == self.total_epochs, loss)
             self._phase, self._epoch, self._optimizer = self._phase + 1, 0, None
 
@@ -143,6 +148,9 @@ class Trainer:
     def _begin(self, phase: Phase) -> None:
         for number in phase.initialise:
             self.networks[number].module.load_state_dict(self._network(number).module.state_dict())
+        for average in self.task.averages:
+            if any(average.of is self.networks[number] for number in phase.initialise):
+                average.restart()
         self._optimizer = self._make_optimizer(phase)
 
     def _make_optimizer(self, phase: Phase) -> torch.optim.Optimizer:
@@ -160,10 +168,12 @@ class Trainer:
     def _settings(self, phase: Phase) -> dict[str, Any]:
         """The optimiser's settings in one phase: the run's, unless the phase names its own."""
         names = ("optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "schedule")
+        if unknown := sorted(set(phase.optimizer) - set(names)):
+            raise ValueError(f"phase {phase.name!r} sets {', '.join(unknown)}; a phase may set: {', '.join(names)}")
         return {name: getattr(self.spec, name) for name in names} | dict(phase.optimizer)
 
     def _train_epoch(self, phase: Phase) -> float:
-        """One epoch; the mean of its steps' losses."""
+        """One epoch; the mean of its steps' losses, a last smaller batch counting as much as the others."""
         began = time.perf_counter()
         assert self._optimizer is not None
         settings = self._settings(phase)
@@ -174,39 +184,56 @@ class Trainer:
         total, steps = torch.zeros((), device=self.device), 0
         for number, work in enumerate(self.method.passes(phase, self._epoch)):
             for index, network in enumerate(self.networks):
-                network.module.train(index in work.learn)
+                network.learn(index in work.learn)
             for step in self.feeder.steps(work, self.networks, self._epoch, (self._phase, self._epoch, number)):
                 if self.should_stop():
                     raise Interrupted
                 total += self.train_step(step)
                 steps += 1
-        self.method.end_epoch(phase, self._epoch)
-        # the epoch's only wait for the device
+            for network in self.networks:
+                network.learn(True)
+        # the epoch's only wait for the device, before end_epoch() meets numbers that it can't work with
         mean = float(total) / max(steps, 1)
+        if not math.isfinite(mean):
+            raise Diverged(self.epochs_done + 1, f"the training loss is {mean}")
+        if not self._weights_finite():
+            raise Diverged(self.epochs_done + 1, "the weights are no longer finite numbers")
+        self.method.end_epoch(phase, self._epoch)
         self.seconds += time.perf_counter() - began
         return mean
+
+    @torch.no_grad()
+    def _weights_finite(self) -> bool:
+        """Whether every weight and learned row is a finite number."""
+        weights = [weight for network in self.networks for weight in network.parameters()]
+        rows = [values for values, _ in self.task.learned.values()]
+        return bool(torch.stack([values.sum() for values in (*weights, *rows)]).isfinite().all())
 
     def train_step(self, step: CoreStep) -> Tensor:
         """One forward, backward and update; returns the loss, detached, still on the device."""
         assert self._optimizer is not None
         loss = self.method.loss(step)
-        self._optimizer.zero_grad(set_to_none=True)
-        if self._rows_optimizer is not None:
-            self._rows_optimizer.zero_grad(set_to_none=True)
+        optimizers = [self._optimizer] if self._rows_optimizer is None else [self._optimizer, self._rows_optimizer]
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         if self.scaler.is_enabled():
             torch.autograd.backward(self.scaler.scale(loss))
-            self.scaler.unscale_(self._optimizer)
+            # the scaler refuses an optimiser without a single gradient, such as that of rows the loss didn't use
+            moving = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
+            for optimizer in moving:
+                self.scaler.unscale_(optimizer)
             self._clip(step.learn)
-            self.scaler.step(self._optimizer)
+            for optimizer in moving:
+                self.scaler.step(optimizer)
             self.scaler.update()
         else:
             torch.autograd.backward(loss)
             self._clip(step.learn)
-            self._optimizer.step()
-        if self._rows_optimizer is not None:
-            self._rows_optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
         for average in self.task.averages:
-            average.update()
+            if any(average.of is self.networks[number] for number in step.learn):
+                average.update()
         return loss.detach()
 
     def _clip(self, learn: tuple[int, ...]) -> None:
