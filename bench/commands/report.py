@@ -39,8 +39,12 @@ def report_command(
     if out is not None and records:
         raise UsageError("--out and --records both say where the records are: leave one out")
     folder = Path(boards or "leaderboards")
-    for each in (folder, *([] if export is None else [Path(export)])):
-        Store(each).check_writable()
+    for option, place in (("--boards", folder), ("--export", None if export is None else Path(export))):
+        try:
+            if place is not None:
+                Store(place).check_writable()
+        except UsageError as error:
+            raise UsageError(str(error).replace("--out", option)) from None
     found: list[Record]
     failures: list[Record] = []
     if records:

@@ -98,6 +98,19 @@ def test_a_broken_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert file.read_text() == "no record\n"
 
 
+@pytest.mark.parametrize("option", ["--boards", "--export"])
+def test_a_file_in_a_folder_s_place_is_refused_before_anything_is_written(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export([fake.make("ce", 0, 0.5)], Path("records"))
+    Path("taken").touch()
+    assert main(["report", "--records", "records/digits.jsonl", option, "taken"]) == 2
+    said = capsys.readouterr().err
+    assert "taken is a file" in said and f"another {option}" in said and "--out" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "taken"]
+
+
 def test_boards_of_short_records_say_what_those_of_whole_ones_do(tmp_path: Path) -> None:
     records = study()
     files = export(records, tmp_path)
