@@ -49,9 +49,18 @@ def show_command(
         value = show.public(entry) | {"description": description}
         page = show.data_set
     elif what == "noise":
-        request = Request.typed(
-            noise=[name], dataset=dataset, data_root=data_root, download=download, draw=draw, noise_seed=seed, rate=rate
-        )
+        try:
+            request = Request.typed(
+                noise=[name],
+                dataset=dataset,
+                data_root=data_root,
+                download=download,
+                draw=draw,
+                noise_seed=seed,
+                rate=rate,
+            )
+        except UsageError as error:  # `run` has another seed beside this one
+            raise UsageError(str(error).replace("--noise-seed", "--seed")) from None
         value, page = _noise(request, name, save_labels, rate is not None), show.noise
     else:
         value, page = _run(Path(out), name), show.run

@@ -27,14 +27,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def malformed(here: Path) -> Path:
-    """A matrix whose rows don't sum to 1."""
-    file = here / "bad.csv"
-    file.write_text("\n".join(",".join(["0.2"] * 10) for _ in range(10)))
-    return file
-
-
 def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     home = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])
@@ -47,96 +39,6 @@ def typed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
-
-
-MISTAKES = [
-    ("run --methods=", "--methods is empty"),
-    ("run --methods gec", "Did you mean gce"),
-    ("run --methods gce[p=1]", "no parameter 'p'"),
-    ("run --methods gce[q=2]", "must be in (0, 1]"),
-    ("run --methods gce[q", "can't be read"),
-    ("run --dataset digit", "Did you mean digits"),
-    ("run --dataset digits:x", "takes nothing after a colon"),
-    ("run --dataset synthetic[clases=3]", "Did you mean classes"),
-    ("run --noise asm", "Did you mean asym"),
-    ("run --noise matrix", "matrix:FILE"),
-    ("run --noise matrix:nowhere.csv", "nowhere.csv"),
-    ("run --noise column:worse", "no column 'worse'"),
-    ("run --noise asym --dataset synthetic", "pairflip"),
-    ("run --model resnet19", "Did you mean resnet18"),
-    ("run --model timm:resnet_18", "Did you mean timm:resnet18"),
-    ("run --rate 1.5", "--rate 1.5"),
-    ("run --rate nan", "finite number"),
-    ("run --rate some", "finite number"),
-    ("run --epochs 0", "--epochs 0"),
-    ("run --batch-size -3", "--batch-size -3"),
-    ("run --lr inf", "--lr inf"),
-    ("run --seeds 0", "--seeds 0"),
-    ("run --jobs 1.5", "whole number"),
-    ("run --imbalance 0", "--imbalance 0"),
-    ("run --train-size 100000", "1400"),
-    ("run --hold-out 1", "--hold-out 1"),
-    ("run --device cuda:99", "cuda:99"),
-    ("run --device gpu", "must be auto, cpu, cuda"),
-    ("run --precision fp16 --device cpu", "CUDA"),
-    ("run --precision fp8", "--precision fp8"),
-    ("run --when sometimes", "--when sometimes"),
-    ("run --schedule cosin", "cosine"),
-    ("run --optimizer sdg", "sgd"),
-    ("run --augment crop4+flop", "flop"),
-    ("run --labels nowhere.json", "no such file"),
-    ("run --labels x.json --noise sym", "leave --noise and --rate out"),
-    ("run --plugin nowhere.py", "no such file"),
-    ("run --protocol mine", "--protocol mine"),
-    ("run --format xml", "--format xml"),
-    ("run --method ce", "Did you mean --methods"),
-    ("run ce", "Unused"),
-    ("runn", 'Did you mean "run"'),
-    ("list method", 'Did you mean "methods"'),
-    ("list", "requires an argument"),
-    ("show method gec", "Did you mean gce"),
-    ("show method gce --save-labels x", "show noise"),
-    ("show noise sym --rate 2", "--rate 2"),
-    ("show noise none --rate 0.2", "has no rate"),
-    ("show noise sym --rate 0.2,0.4", "one --rate"),
-    ("show noise sym --seed -1", "-1"),
-    ("show run 0123", "no run"),
-]
-
-
-@pytest.mark.parametrize(("line", "said"), MISTAKES)
-def test_every_mistake_is_a_line_and_nothing_is_written(here: Path, capsys: Captured, line: str, said: str) -> None:
-    assert main(line.split()) == 2
-    out, err = capsys.readouterr()
-    assert said in err
-    assert out == ""
-    lines = [each for each in err.splitlines() if not each.startswith("Reading")]
-    assert lines[0].startswith("error: ")
-    assert len(lines) <= 2
-    assert list(here.iterdir()) == []
-
-
-def test_a_malformed_matrix_is_refused(here: Path, malformed: Path, capsys: Captured) -> None:
-    assert main(["run", "--noise", "matrix:bad.csv"]) == 2
-    assert "sum" in capsys.readouterr().err
-    assert list(here.iterdir()) == [malformed]
-
-
-def test_an_output_folder_that_is_a_file_is_refused(here: Path, capsys: Captured) -> None:
-    (here / "runs").write_text("")
-    assert main(["run"]) == 2
-    assert "runs" in capsys.readouterr().err
-    assert [path.name for path in here.iterdir()] == ["runs"]
-
-
-@pytest.mark.parametrize("line", ["run --epochs 0", "run --methods gec", "runn", "show run 12"])
-def test_mistakes_end_a_process_with_2_and_no_traceback(here: Path, line: str) -> None:
-    done = typed(here, *line.split())
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert "error: " in done.stderr
-    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("line", ["--help", "run --help", "list --help", "--version"])
