@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from bench.core.augment import pipeline
 from bench.core.images import ImageStore
 from bench.core.precision import Precision, prepare_process
-from bench.core.schedules import make_optimizer
+from bench.core.optimizers import make_optimizer
 from bench.core.trainer import Trainer, TrainingPart
 from bench.models import build
 from bench.registry import load_method
@@ -141,7 +141,7 @@ def measure(model: str, case: Case, precision: str, pairs: int, device: torch.de
         {name: BareStep(spec, case, device, clip) for name, clip in (("bare", False), ("bare with clip", True))},
         torch.cuda.synchronize if device.type == "cuda" else lambda: None,
     )
-    trainer = Trainer(load_method("ce")(), spec, TrainingPart(store, labels, CLASSES), device, turns)
+    trainer = Trainer(load_method("ce")(), spec, TrainingPart(store, labels, CLASSES, store, labels), device, turns)
     for done in trainer.epochs():
         assert done.train_loss > 0
     # What ends with a call is the step before it, so the bare steps of that call are its pair.

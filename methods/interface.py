@@ -340,7 +340,7 @@ class Method:
     def loss(self, step: Step) -> Tensor:
         """The scalar to descend, summed over the learning networks; by default the batch mean of `losses`."""
         total = [self.losses(step.logits(network=number), step.labels).mean() for number in step.learn]
-        return stack(total).sum()
+        return total[0] if len(total) == 1 else stack(total).sum()
 
     def end_epoch(self, phase: Phase, epoch: int) -> None:
         """Refit what is refitted per epoch; called before the epoch is measured."""

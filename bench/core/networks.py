@@ -38,7 +38,8 @@ class CoreNetwork:
         self.precision = precision
         self.meter = meter
         self.classifier: nn.Module = self.module.get_classifier()
-        self._learned = [weight for weight in self.parameters() if weight.requires_grad]
+        self.weights: list[nn.Parameter] = list(self.module.parameters())
+        self._learned = [weight for weight in self.weights if weight.requires_grad]
 
     def __call__(self, images: Tensor) -> Tensor:
         with self.precision.autocast():
@@ -60,7 +61,7 @@ class CoreNetwork:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """The module's parameters, for a penalty on all of them."""
-        return iter(self.module.parameters())
+        return iter(self.weights)
 
 
 class Average(CoreNetwork):

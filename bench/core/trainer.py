@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.core import seeds
 from bench.core.augment import pipeline
 from bench.core.batches import CoreStep, Feeder
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
-from bench.core.optimizers import make_optimizer
+from bench.core.optimizers import clip_gradient, make_optimizer
 from bench.core.precision import Precision
 from bench.core.schedules import learning_rate
 from bench.core.task import CoreTask
@@ -241,7 +241,7 @@ class Trainer:
         if self.spec.gradient_clip is None:
             return
         for number in learn:
-            nn.utils.clip_grad_norm_(self.networks[number].parameters(), self.spec.gradient_clip)
+            clip_gradient(self.networks[number].weights, self.spec.gradient_clip)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on: tensors, numbers and text only."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.core import checkpoint, seeds
 from bench.core.batches import batch_bounds
 from bench.core.networks import Average, CoreNetwork, Meter
-from bench.core.optimizers import make_optimizer
+from bench.core.optimizers import clip_gradient, make_optimizer
 from bench.core.precision import Precision
 from bench.core.schedules import learning_rate
 from bench.errors import UsageError
@@ -139,6 +139,27 @@ def test_optimizers_descend(name: str) -> None:
         (weight**2).sum().backward()
         optimizer.step()
     assert abs(weight.item()) < 0.5
+
+
+@given(st.integers(0, 2**31), st.sampled_from([1e-3, 0.5, 5.0, 1e4]), st.sampled_from([1e-20, 1.0, 1e3, math.inf]))
+def test_the_gradient_clip_is_pytorchs_bit_for_bit(seed: int, largest: float, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(16, 1, 3, 3), (16,), (128, 70), (), (3,)]
+    ours, theirs = ([torch.nn.Parameter(torch.zeros(shape)) for shape in shapes] for _ in range(2))
+    for mine, other in zip(ours[:-1], theirs[:-1], strict=True):
+        mine.grad = scale * torch.randn(mine.shape, generator=generator)
+        other.grad = mine.grad.clone()
+    clip_gradient(ours, largest)
+    torch.nn.utils.clip_grad_norm_(theirs, largest)
+    assert ours[-1].grad is None
+    for mine, other in zip(ours[:-1], theirs[:-1], strict=True):
+        assert mine.grad is not None and other.grad is not None
+        assert torch.equal(mine.grad.view(torch.int32), other.grad.view(torch.int32))
+
+
+def test_clipping_nothing_does_nothing() -> None:
+    clip_gradient([], 1.0)
+    clip_gradient([torch.nn.Parameter(torch.zeros(3))], 1.0)
 
 
 def test_an_unknown_optimizer_is_named() -> None:
