@@ -222,12 +222,13 @@ def label_facts(request: Request, data_set: DataSet, description: Description, s
     from bench.plan import split_seed
     from datasets.draw import draw_indices
     from datasets.noise.labels import load_labels
+    from datasets.splits import split_name
 
     path = Path(str(request.labels))
     seed = split_seed(request, request.seeds[0])
     classes, clean = len(description.classes), data_set.load(seed).train.labels
     drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
-    split = f"seed {seed}" if description.seeded_split else None
+    split = split_name(description.seeded_split, seed)
     load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split)
     return NoiseFacts("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())
 

@@ -28,6 +28,7 @@ from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Labels, Options
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
+from datasets.splits import split_name
 from methods.interface import Method
 
 __all__ = ["Diverged", "Interrupted", "run"]
@@ -91,7 +92,7 @@ def pose(spec: RunSpec, runtime: Runtime) -> Problem:
     clean = data.train.labels[drawn]
     columns = {name: values[drawn] for name, values in data.columns.items()}
     if runtime.labels_source is not None:
-        split = f"seed {spec.split_seed}" if data.description.seeded_split else None
+        split = split_name(data.description.seeded_split, spec.split_seed)
         noisy = load_labels(
             Path(runtime.labels_source), classes, spec.data_sha256, clean, drawn, len(data.train), split
         )

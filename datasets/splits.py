@@ -27,3 +27,8 @@ def stratified(labels: Labels, classes: int, test_size: int, seed: int) -> tuple
     shares = np.minimum(shares, np.maximum(sizes - 1, 0))
     test = ranks(labels, uniforms(seed, "split/images", len(labels))) < shares[labels]
     return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def split_name(seeded: bool, seed: int) -> str | None:
+    """What label files call the training part that a split seed draws; None where the data set has one split only."""
+    return f"seed {seed}" if seeded else None

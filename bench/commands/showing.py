@@ -129,6 +129,7 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
 
     from datasets.noise import NoiseFacts, corrupt
     from datasets.noise.labels import save_labels as save
+    from datasets.splits import split_name
 
     seed = request.noise_seed or 0
     data = data_set.load(seed)
@@ -142,7 +143,7 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
             classes=len(declared.classes),
             data_set=facts.recorded_name(request.dataset),
             data_sha256=data_set.content_hash(),
-            split=f"seed {seed}" if data.description.seeded_split else None,
+            split=split_name(data.description.seeded_split, seed),
             draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},
         )
         note(f"saved {len(clean)} labels to {save_labels}; use them by run --labels {save_labels} --noise-seed {seed}")
