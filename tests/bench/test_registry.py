@@ -195,3 +195,52 @@ def test_nothing_that_lists_imports_torch() -> None:
     registry.methods()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_timms_names_are_read_as_timm_has_them() -> None:
+    import timm
+
+    from bench.timm_names import timm_names
+
+    assert timm_names() == set(timm.list_models())
+
+
+def test_timm_is_asked_where_its_files_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import re
+
+    from bench import timm_names as reader
+
+    expected = reader.timm_names()
+    reader.timm_names.cache_clear()
+    monkeypatch.setattr(reader, "_REGISTERED", re.compile(rb"^never (\w+)", re.MULTILINE))
+    assert reader.timm_names() == expected
+    reader.timm_names.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("cosine", "cosine"),
+        ("step: 80,40", "step:40,80@0.1"),
+        ("step:40@0.10", "step:40@0.1"),
+        ("exponential:0.970", "exponential:0.97"),
+        ("cosine-restarts:10", "cosine-restarts:10"),
+    ],
+)
+def test_a_schedule_has_one_name(name: str, canonical: str) -> None:
+    from bench.core import schedules
+
+    assert schedules.canonical(name) == canonical
+
+
+def test_every_declared_schedule_and_augmentation_is_canonical() -> None:
+    """Else naming them canonically in the plan would rename runs that are published."""
+    from bench import augmentations
+    from bench.core import schedules
+
+    trainings = [each["training"] for entry in registry.methods().values() for each in entry["recipes"]]
+    trainings += [entry["description"]["protocol"] for entry in registry.data_sets().values() if entry["description"]]
+    named = [each["schedule"] for each in trainings if "schedule" in each]
+    assert named == [schedules.canonical(name) for name in named]
+    steps = [each[key] for each in trainings for key in ("augmentation", "strong_augmentation") if key in each]
+    assert steps == [augmentations.canonical(name) for name in steps]
