@@ -132,7 +132,7 @@ class Plain(Silent):
         """Say how many runs there are, if any is left."""
         self.tally.begin(total, done)
         if total > done:
-            self.note(f"{total} runs" + (f", {done} of them done already" if done else ""))
+            self.note(f"{total} run{'s' * (total != 1)}" + (f", {done} of them done already" if done else ""))
 
     def epoch(self, run_id: str, done: int, total: int) -> None:
         """Counted for the time left."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench import facts as lookup
 from bench import registry
-from bench.commands.run import command_line
+from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.leaderboard.commands import spans
 from bench.names import Selected

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import facts as lookup
 from bench import machine, registry
 from bench.commands.output import check_folder, note, write, write_json, write_page
+from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
@@ -20,9 +20,6 @@ from bench.spec import RunSpec, Runtime
 if TYPE_CHECKING:
     from bench.store import Store
     from bench.study import Outcome
-
-NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device"})
-"""Options that the command under a board leaves out: they don't change what it shows."""
 
 
 def run_command(options: Mapping[str, Any]) -> int:
@@ -69,18 +66,6 @@ def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec]
     }
     by_noise = {key: Runtime(noise_source=text, **common) for key, text in typed.items()}
     return lambda spec: by_noise[spec.noise, spec.noise_sha256]
-
-
-def command_line(options: Mapping[str, Any]) -> str:
-    """The command that asks for the same table again, with what changes a result only."""
-    words = ["python", "-m", "bench", "run"]
-    for name, value in options.items():
-        if name in NOT_TYPED or value is False:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        for each in value if isinstance(value, list | tuple) else [value]:
-            words += [option] if each is True else [option, shlex.quote(str(each))]
-    return " ".join(words)
 
 
 def _refuse_an_empty_report(planned: Plan, store: Store, request: Request) -> None:

@@ -81,7 +81,9 @@ def _reference(rows: Iterable[Row]) -> tuple[Replicate, ...]:
 def _missing(own: Row, group: Group, reference: Sequence[Replicate]) -> str:
     """Why a row is incomplete, or an empty text."""
     failed = [
-        f"{each} failed" + (f" at epoch {failure['epoch']}" if failure.get("epoch") else "") + f" ({failure['reason']})"
+        f"replicate {each} failed"
+        + (f" at epoch {failure['epoch']}" if failure.get("epoch") else "")
+        + f" ({failure['reason']})"
         for each, failure in sorted(group.failures.items())
     ]
     lacking = [each for each in reference if each not in own.accuracies and each not in group.failures]

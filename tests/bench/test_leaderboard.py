@@ -146,7 +146,7 @@ def test_as_many_replicates_of_other_seeds_are_not_the_same_ones() -> None:
 def test_a_failed_replicate_makes_a_row_incomplete() -> None:
     b = several("b", FIVE)
     table = only_table(leaderboard.build([*several("a", LOWER), *b[:4]], failures=[failure(b[4])]))
-    assert by_label(table)["b"].reason == "4 of 5 replicates: 4 failed at epoch 2 (the loss isn't finite)"
+    assert by_label(table)["b"].reason == "4 of 5 replicates: replicate 4 failed at epoch 2 (the loss isn't finite)"
 
 
 def test_a_method_that_always_failed_is_on_the_board_and_a_finished_run_outweighs_its_failure() -> None:
