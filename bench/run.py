@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench import measures, provenance
 from bench.core import checkpoint
 from bench.core.augment import pipeline
-from bench.core.evaluate import EvaluationSet, log_probabilities, single_predictions
+from bench.core.evaluate import EvaluationSet, log_probabilities, single_predictions, uncounted
 from bench.core.images import ImageStore
 from bench.core.precision import prepare_process
 from bench.core.trainer import EpochDone, Trainer, TrainingPart, never
@@ -207,7 +207,8 @@ class Observer:
         method = self.trainer.method
         scores = log_probabilities(method, self.trainer.networks, self.train)
         fit = measures.training_fit(scores.argmax(axis=1), self.given, self.clean)
-        believed, kept = method.clean_probability(), method.selected()
+        with uncounted(self.trainer.networks):
+            believed, kept = method.clean_probability(), method.selected()
         suspicion = (
             -scores[np.arange(len(self.given)), self.given] if believed is None else 1 - believed.float().cpu().numpy()
         )

@@ -43,7 +43,7 @@ def cifar(
 ) -> Recipe:
     """One CIFAR configuration of the official code. Every view is its strong one, which stands as `augmentation`."""
     training: Mapping[str, Any] = {
-        "model": "preact-resnet34",
+        "model": "preact-resnet34-narrow",
         "epochs": 400,
         "batch_size": 128,
         "optimizer": "sgd",

@@ -21,7 +21,7 @@ class GeneralizedJensenShannon(Method):
     Source: Englesson and Azizpour, NeurIPS 2021, arXiv 2105.04522, and the configurations of the official code
     1a3c9e0, keyed by noise and rate (its symmetric noise includes the true class, its asymmetric CIFAR-100
     noise stays in the superclass); the plain setting is that of symmetric noise, rate 0.4. There both views are
-    strongly augmented (RandAugment N = 1, M = 3, and cutout 16) and the network is a PreActResNet-34; under the
+    strongly augmented (RandAugment N = 1, M = 3, and cutout 16) and the network is a narrow PreActResNet-34; under the
     shared protocol both are drawn from what all methods see. On data without augmentation the views are equal,
     and it is `js`.
     """

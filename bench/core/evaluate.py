@@ -45,15 +45,21 @@ class EvaluationSet:
 
 
 @contextmanager
-def evaluation_mode(networks: Sequence[CoreNetwork]) -> Iterator[None]:
-    """Eval mode without gradients, and without counting the passes as the method's cost."""
+def uncounted(networks: Sequence[CoreNetwork]) -> Iterator[None]:
+    """Passes in here are the harness's measuring, not the method's cost."""
     meter = networks[0].meter
     before = replace(meter)
+    yield
+    meter.forward, meter.backward = before.forward, before.backward
+
+
+@contextmanager
+def evaluation_mode(networks: Sequence[CoreNetwork]) -> Iterator[None]:
+    """Eval mode without gradients, uncounted."""
     for network in networks:
         network.module.eval()
-    with torch.inference_mode():
+    with uncounted(networks), torch.inference_mode():
         yield
-    meter.forward, meter.backward = before.forward, before.backward
 
 
 def log_probabilities(method: Method, networks: Sequence[CoreNetwork], images: EvaluationSet) -> NDArray[np.float32]:

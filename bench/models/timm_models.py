@@ -203,6 +203,15 @@ def create(wanted: str, num_classes: int, in_chans: int, height: int, width: int
         return timm.create_model(wanted, **options)
 
 
+def create_shapes(wanted: str, num_classes: int, in_chans: int, side: int) -> nn.Module:
+    """timm's model without memory for its weights, or with it where its constructor reads what it computes."""
+    try:
+        with torch.device("meta"):
+            return create(wanted, num_classes, in_chans, side, side)
+    except RuntimeError:  # what older versions say of a value that has no memory
+        return create(wanted, num_classes, in_chans, side, side)
+
+
 def fault(model: nn.Module, channels: int, height: int, width: int) -> Exception | None:
     """What goes wrong with images of this size, tried on shapes alone, or None."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -225,9 +234,8 @@ def too_small(name: str, num_classes: int, in_chans: int, size: tuple[int, int],
         if larger <= min(size):
             continue
         try:
-            with torch.device("meta"):
-                model = create(name.removeprefix("timm:"), num_classes, in_chans, larger, larger)
-        except (*SIZE_ERRORS, NotImplementedError):
+            model = create_shapes(name.removeprefix("timm:"), num_classes, in_chans, larger)
+        except SIZE_ERRORS:
             continue
         if fault(model, in_chans, larger, larger) is None:
             return UsageError(

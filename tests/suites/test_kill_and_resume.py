@@ -26,7 +26,7 @@ COMMAND = [
     "--seeds",
     "2",
     "--epochs",
-    "6",
+    "20",
     "--train-size",
     "400",
     "--jobs",
@@ -53,7 +53,9 @@ def results(out: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "parent alone"])
 def test_killed_and_restarted_until_done(whole_group: bool, tmp_path: Path) -> None:
+    began = time.monotonic()
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    duration = time.monotonic() - began
     expected = results(tmp_path / "whole")
     assert len(expected) == RUNS
     moments = random.Random(0)
@@ -63,8 +65,8 @@ def test_killed_and_restarted_until_done(whole_group: bool, tmp_path: Path) -> N
             command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            # later each time, so that every attempt may get a little further and the last ones end by themselves
-            process.wait(timeout=moments.uniform(4, 8) + 1.5 * kills)
+            # a share of what the whole study took, later each time, so that the last attempt ends by itself
+            process.wait(timeout=duration * moments.uniform(0.5, 0.8) * 1.2**kills)
             break
         except subprocess.TimeoutExpired:
             kills += 1
