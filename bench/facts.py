@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import augmentations, machine, registry
+from bench.catalogue import key
 from bench.core import schedules
 from bench.errors import UsageError
 from bench.names import parse_call
@@ -234,14 +235,26 @@ def label_facts(request: Request, data_set: DataSet, description: Description, s
 
 
 def ask(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
-    """Ask a method whether it can run in a setting (imports torch): None, or why not."""
+    """Ask a method whether it can run in a setting: None, or why not.
+
+    The answer is a function of the code and the question, so it is kept beside the catalogue: torch is imported for the
+    first asking only.
+    """
+    question = [key(registry.plugins()), method, dict(parameters), {**setting, "given": sorted(setting["given"])}]
+    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+    sidecar = registry.cache_folder() / "answers" / f"{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        answer = json.loads(sidecar.read_text(encoding="utf-8"))["answer"]
+        return None if answer is None else str(answer)
     cls = registry.load_method(method)
     from methods.interface import Setting
 
     try:
-        return cls(**parameters).unsuitable(Setting(**setting))
+        answer = cls(**parameters).unsuitable(Setting(**setting))
     except ValueError as error:
         raise UsageError(str(error)) from error
+    registry.keep(sidecar, {"answer": answer}, most=1024)
+    return answer
 
 
 def method_name(text: str) -> str:

@@ -71,6 +71,18 @@ def test_these_import_neither_torch_nor_scikit_learn(here: Path, line: str) -> N
     assert done.returncode == 0, done.stderr
 
 
+def test_only_the_first_plan_asks_torch(here: Path, capsys: Captured) -> None:
+    line = ["run", "--methods", "all", "--noise", "asym", "--dry-run"]
+    assert main(line) == 0
+    program = (
+        "import sys; from bench.cli import main; code = main(sys.argv[1:]);"
+        "sys.exit('imported torch' if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *line], cwd=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == capsys.readouterr().out
+
+
 def result(capsys: Captured, line: str) -> Any:
     assert main(line.split()) == 0
     return json.loads(capsys.readouterr().out)
