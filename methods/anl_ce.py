@@ -8,6 +8,7 @@ from torch import Tensor
 
 from methods._penalties import weight_magnitude
 from methods._published import SOURCES, recipe_row
+from methods._weights import term_weight
 from methods.interface import Method, Parameter, Search, Step
 from methods.losses import normalized_cross_entropy, normalized_negative_cross_entropy
 
@@ -34,30 +35,9 @@ class ActiveNegativeCrossEntropy(Method):
     source = "Ye et al., NeurIPS 2023; extended arXiv 2412.02373"
     weight_decay = 0.0
     parameters: ClassVar[tuple[Parameter, ...]] = (
-        Parameter(
-            "alpha",
-            5.0,
-            "weight of the active term",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.1, 50.0),
-        ),
-        Parameter(
-            "beta",
-            5.0,
-            "weight of the negative term",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.1, 10.0),
-        ),
-        Parameter(
-            "delta",
-            5e-5,
-            "weight of the L1 penalty on all parameters",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 1e-7, 1e-3),
-        ),
+        term_weight("alpha", 5.0, "the active term", 0.1, 50.0),
+        term_weight("beta", 5.0, "the negative term", 0.1, 10.0),
+        term_weight("delta", 5e-5, "the L1 penalty on all parameters", 1e-7, 1e-3),
         Parameter(
             "min_prob",
             1e-7,

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from methods._penalties import weight_magnitude
 from methods._published import SOURCES, recipe_row
+from methods._weights import term_weight
 from methods.anl_ce import ActiveNegativeCrossEntropy
-from methods.interface import Parameter, Search, Step
+from methods.interface import Step
 from methods.losses import entropy_regularizer
 
 
@@ -30,14 +31,7 @@ class ActiveNegativeEntropyRegularized(ActiveNegativeCrossEntropy):
     assumes = ("balanced_classes",)
     parameters = (
         *ActiveNegativeCrossEntropy.parameters,
-        Parameter(
-            "lam",
-            2.0,
-            "weight of the entropy regulariser",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 1e-3, 10.0),
-        ),
+        term_weight("lam", 2.0, "the entropy regulariser", 1e-3, 10.0),
     )
     recipes = recipe_row(
         SOURCES["anl"],

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from methods._penalties import weight_magnitude
 from methods._published import SOURCES, recipe_row
+from methods._weights import term_weight
 from methods.interface import Method, Parameter, Search, Step
 from methods.losses import asymmetric_squared, normalized_cross_entropy
 
@@ -27,22 +28,8 @@ class JointAsymmetric(Method):
     source = "arXiv 2507.17692 (2025)"
     weight_decay = 0.0
     parameters = (
-        Parameter(
-            "alpha",
-            1.0,
-            "weight of normalised cross-entropy",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.1, 50.0),
-        ),
-        Parameter(
-            "beta",
-            1.0,
-            "weight of the asymmetric squared error",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.01, 10.0),
-        ),
+        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
+        term_weight("beta", 1.0, "the asymmetric squared error", 0.01, 10.0),
         Parameter(
             "a",
             30.0,
@@ -51,14 +38,7 @@ class JointAsymmetric(Method):
             low=1.0,
             search=Search("log-uniform", 1.0, 100.0),
         ),
-        Parameter(
-            "delta",
-            5e-5,
-            "weight of the L1 penalty on all parameters",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 1e-7, 1e-3),
-        ),
+        term_weight("delta", 5e-5, "the L1 penalty on all parameters", 1e-7, 1e-3),
     )
     recipes = recipe_row(
         SOURCES["jal"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods._published import SOURCES, recipe_row
+from methods._weights import term_weight
 from methods.interface import Method, Parameter, Search
 from methods.losses import asymmetric_exponential, normalized_cross_entropy
 
@@ -20,22 +21,8 @@ class NormalizedAndAsymmetricExponential(Method):
     summary = "normalised cross-entropy plus asymmetric exponential loss"
     source = "Zhou et al., ICML 2021, arXiv 2106.03110"
     parameters = (
-        Parameter(
-            "alpha",
-            1.0,
-            "weight of normalised cross-entropy",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.1, 50.0),
-        ),
-        Parameter(
-            "beta",
-            4.0,
-            "weight of the asymmetric loss",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.01, 10.0),
-        ),
+        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
+        term_weight("beta", 4.0, "the asymmetric loss", 0.01, 10.0),
         Parameter(
             "a",
             5.0,

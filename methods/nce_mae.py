@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
-from methods.interface import Method, Parameter, Search
+from methods._weights import term_weight
+from methods.interface import Method
 from methods.losses import mean_absolute_error, normalized_cross_entropy
 
 
@@ -22,22 +23,8 @@ class NormalizedAndAbsolute(Method):
     summary = "active passive loss: normalised cross-entropy plus mean absolute error"
     source = "Ma et al., ICML 2020, arXiv 2006.13554"
     parameters = (
-        Parameter(
-            "alpha",
-            1.0,
-            "weight of normalised cross-entropy",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.1, 50.0),
-        ),
-        Parameter(
-            "beta",
-            1.0,
-            "weight of mean absolute error",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            search=Search("log-uniform", 0.01, 10.0),
-        ),
+        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
+        term_weight("beta", 1.0, "mean absolute error", 0.01, 10.0),
     )
     recipes = (
         *recipe_row(

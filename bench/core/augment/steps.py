@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -13,7 +14,7 @@ Draws = Mapping[str, Tensor]
 Size = tuple[int, int]
 
 
-class Step:
+class Step(ABC):
     """One named step. `name` is its canonical text; keys of its draws begin with its kind.
 
     `pixels` acts on uint8 (B, H, W, C), `normalised` on float (B, C, H, W), `masks` on uint8 (B, H, W, C) whose
@@ -23,9 +24,9 @@ class Step:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @abstractmethod
     def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
         """Random numbers for n images of `size` (height, width): CPU tensors, first axis n."""
-        raise NotImplementedError
 
     def pixels(self, images: Tensor, draws: Draws) -> Tensor:
         """Images uint8 (B, H, W, C) -> the same, before normalisation."""
