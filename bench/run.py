@@ -23,7 +23,7 @@ from bench.core.trainer import EpochDone, Trainer, TrainingPart, never
 from bench.job import Diverged, Interrupted, Report
 from bench.registry import load_method, load_plugins, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
-from bench.store import Store
+from bench.store import SCHEMA, Store
 from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Labels, Options
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
@@ -73,7 +73,7 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
             saved = time.monotonic()
     store.write_record(
         {
-            "schema": 1,
+            "schema": SCHEMA,
             "run_id": spec.run_id,
             "spec": spec.model_dump(mode="json"),
             "curves": observer.curves,
@@ -172,10 +172,9 @@ class Observer:
         self.trainer = trainer
         self.given = problem.noisy.labels[problem.train]
         self.clean = problem.clean[problem.train]
-        device, data = trainer.device, problem.data
-        self.train = EvaluationSet(image_store(data.train.images[problem.drawn[problem.train]], data, device))
-        self.held = EvaluationSet(image_store(data.train.images[problem.drawn[problem.hold_out]], data, device))
-        self.test = EvaluationSet(image_store(data.test.images, data, device))
+        self.train = EvaluationSet(trainer.part.images)
+        self.held = EvaluationSet(trainer.part.held_images)
+        self.test = EvaluationSet(image_store(problem.data.test.images, problem.data, trainer.device))
         names = ("epoch", "phase", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy")
         further = ("measured_epoch", "memorised", "corrected", "learnt", "selector_auroc")
         self.curves: dict[str, list[Any]] = {name: [] for name in (*names, *further)}

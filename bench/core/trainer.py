@@ -71,6 +71,7 @@ class Trainer:
     ) -> None:
         self.method = method
         self.spec = spec
+        self.part = part
         self.device = device
         self.should_stop = should_stop
         self.precision = Precision(spec.precision, device)
@@ -192,7 +193,7 @@ class Trainer:
                 steps += 1
             for network in self.networks:
                 network.learn(True)
-        # the epoch's only wait for the device, before end_epoch() meets numbers that it can't work with
+        # the epoch's first wait for the device, before end_epoch() meets numbers that it can't work with
         mean = float(total) / max(steps, 1)
         if not math.isfinite(mean):
             raise Diverged(self.epochs_done + 1, f"the training loss is {mean}")

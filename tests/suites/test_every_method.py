@@ -127,10 +127,16 @@ def test_autocast_computes_losses_in_float32(method: str, make: Any, problem_of:
 
 
 def test_clean_labels_reach_only_methods_that_declare_them(
-    method: str, make: Any, problem_of: Any, weights: Callable[..., Any], equal: Callable[..., bool]
+    method: str, make: Any, problem_of: Any, weights: Callable[..., Any], equal: Callable[..., bool], tmp_path: Path
 ) -> None:
+    """The same noisy labels as `--labels` hands them over, the clean ones permuted, give identical weights."""
     spec, runtime = make(method)
-    problem = problem_of(spec, runtime)
+    drawn = problem_of(spec, runtime)
+    np.save(tmp_path / "labels.npy", drawn.noisy.labels)
+    problem = problem_of(spec, runtime.model_copy(update={"labels_source": str(tmp_path / "labels.npy")}))
+    assert (problem.noisy.labels == drawn.noisy.labels).all()
+    # a label file has no matrix; a method that needs one keeps that of the draw
+    problem = dataclasses.replace(problem, noisy=dataclasses.replace(problem.noisy, matrix=drawn.noisy.matrix))
     shuffled = dataclasses.replace(problem, clean=np.random.default_rng(0).permutation(problem.clean))
     told = bool({"clean_labels", "noise_rate"} & set(methods()[method]["needs"]))
     assert equal(weights(problem, spec), weights(shuffled, spec)) != told
