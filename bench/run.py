@@ -251,7 +251,7 @@ class Observer:
             "classes": len(problem.data.description.classes),
             "assumes": list(method.assumes),
             "control": method.control,
-            "effective": dict(getattr(method, "effective", {})),
+            "effective": dict(method.effective),
             "test_predictions": measures.pack_predictions(self._log_probabilities.argmax(axis=1)),
         }
 

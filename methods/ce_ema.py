@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, log_softmax
 
@@ -39,7 +39,6 @@ class CrossEntropyAverage(CrossEntropy):
         ),
     )
     decay: float
-    effective: Mapping[str, float]
 
     def start(self, task: Task) -> None:
         """Scale the decay to this run's steps and begin the average at the first weights."""

@@ -192,6 +192,9 @@ class Network(Protocol):
 
     def __call__(self, images: Tensor) -> Tensor: ...
 
+    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K) and the features that the classifier was given, (B, D), both float32, of one pass."""
+
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
@@ -209,10 +212,15 @@ class BatchView(Protocol):
 
 
 class Step(Protocol):
-    """What `loss` is handed: the epoch, who learns, this step's draws, the streams' batches, and the networks."""
+    """What `loss` is handed: phase and epoch, who learns, this step's draws, the streams' batches, and the networks."""
 
     @property
-    def epoch(self) -> int: ...
+    def phase(self) -> str:
+        """The phase's name."""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs of this phase that are finished."""
 
     @property
     def learn(self) -> tuple[int, ...]: ...
@@ -277,10 +285,14 @@ class Task(Protocol):
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
 
-    def average(self, network: int, decay: float) -> Network:
+    def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
+        """A learned tensor of any shape beside the networks (a transition matrix), stepped by SGD with them."""
+
+    def average(self, network: int, decay: float | Callable[[int], float]) -> Network:
         """An exponential moving average of a network, updated after each step in which that network learns.
 
-        Checkpointed; where a phase gives the network fresh weights, it begins again with them.
+        `decay` in [0, 1), or a function of the updates made so far that gives it. Checkpointed; where a phase gives the
+        network fresh weights, it begins again with them, and the count of updates with it.
         """
 
 
@@ -292,6 +304,8 @@ class Method:
     `assumes`: such as "balanced_classes". `networks`: how many. `weight_decay`: a number where the method's own
     penalty replaces weight decay under every protocol. `static_shapes`: False where a step's shapes depend on data.
     `version`: raise it whenever a change makes the method compute something else.
+
+    `start` may put into `effective` what it made of lengths that scale with the training; the record holds them.
     """
 
     name: ClassVar[str]
@@ -307,6 +321,7 @@ class Method:
     networks: int = 1
     weight_decay: ClassVar[float | None] = None
     static_shapes: ClassVar[bool] = True
+    effective: Mapping[str, float]
     task: Task
 
     def __init__(self, **values: Any) -> None:
@@ -316,6 +331,7 @@ class Method:
             raise ValueError(f"{self.name} has no parameter {', '.join(unknown)}; it has: {', '.join(known) or 'none'}")
         for name, parameter in known.items():
             setattr(self, name, parameter.check(values.get(name, parameter.default)))
+        self.effective = {}
 
     def unsuitable(self, setting: Setting) -> str | None:
         """Why this method can't run in `setting`, or None."""

@@ -29,12 +29,14 @@ class CoreStep:
 
     def __init__(
         self,
+        phase: str,
         epoch: int,
         learn: tuple[int, ...],
         draws: Mapping[str, Tensor],
         streams: Mapping[str, Batch],
         networks: Sequence[CoreNetwork],
     ) -> None:
+        self.phase = phase
         self.epoch = epoch
         self.learn = learn
         self.draws = draws
@@ -101,9 +103,9 @@ class Feeder:
         self._labels_on_host = labels.cpu()
 
     def steps(
-        self, work: Pass, networks: Sequence[CoreNetwork], epoch: int, where: tuple[int, ...]
+        self, work: Pass, networks: Sequence[CoreNetwork], phase: str, where: tuple[int, ...]
     ) -> Iterator[CoreStep]:
-        """The steps of one pass. `where` (phase, epoch, number of the pass) keys its random streams.
+        """The steps of one pass. `where` (numbers of phase, epoch and pass) keys its random streams.
 
         Whatever waits for the device waits in this call; going through the steps doesn't. Raises ValueError where
         the pass has no stream, a stream no samples, or a view that doesn't exist.
@@ -117,12 +119,12 @@ class Feeder:
         drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
         draws = {name: on_device(values, self.labels.device) for name, values in drawn.items()}
         batches = {name: self._batches(name, stream, among[name], where) for name, stream in work.streams.items()}
-        return self._assembled(len(bounds), epoch, work.learn, draws, batches, networks)
+        return self._assembled(len(bounds), (phase, where[1]), work.learn, draws, batches, networks)
 
     def _assembled(
         self,
         count: int,
-        epoch: int,
+        when: tuple[str, int],
         learn: tuple[int, ...],
         draws: Mapping[str, Tensor],
         batches: Mapping[str, Iterator[Batch]],
@@ -130,7 +132,7 @@ class Feeder:
     ) -> Iterator[CoreStep]:
         for number in range(count):
             streams = {name: next(stream) for name, stream in batches.items()}
-            yield CoreStep(epoch, learn, {key: value[number] for key, value in draws.items()}, streams, networks)
+            yield CoreStep(*when, learn, {key: value[number] for key, value in draws.items()}, streams, networks)
 
     def _batch(self, stream: Stream) -> int:
         return self.batch_size if stream.batch is None else stream.batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,18 @@ class CoreNetwork:
         self._learned = [weight for weight in self.weights if weight.requires_grad]
 
     def __call__(self, images: Tensor) -> Tensor:
+        return self.with_features(images)[0]
+
+    def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K) and what the classifier was given, (B, D), both float32, of one pass."""
         with self.precision.autocast():
             pooled = self.module.forward_head(self.module.forward_features(images), pre_logits=True)
-        logits: Tensor = self.classifier(pooled.float())
+        features: Tensor = pooled.float()
+        logits: Tensor = self.classifier(features)
         self.meter.forward += len(images)
         if logits.requires_grad:
             self.meter.backward += len(images)
-        return logits
+        return logits, features
 
     def learn(self, learns: bool) -> None:
         """Training mode with gradients, or eval mode without, so that no loss can move a network that isn't learning.
@@ -67,12 +72,13 @@ class CoreNetwork:
 class Average(CoreNetwork):
     """An exponential moving average of a network's weights and batch statistics: a <- decay a + (1 - decay) w."""
 
-    def __init__(self, of: CoreNetwork, decay: float) -> None:
-        if not 0 <= decay < 1:
+    def __init__(self, of: CoreNetwork, decay: float | Callable[[int], float]) -> None:
+        if not callable(decay) and not 0 <= decay < 1:
             raise ValueError(f"decay={decay} must be in [0, 1)")
         super().__init__(copy.deepcopy(of.module).requires_grad_(False).eval(), of.precision, of.meter)
         self.of = of
         self.decay = decay
+        self.updates = 0
         mine, theirs = self.module.state_dict(), of.module.state_dict()
         moving = [name for name, value in mine.items() if value.is_floating_point()]
         self._moving = [mine[name] for name in moving]
@@ -83,10 +89,22 @@ class Average(CoreNetwork):
     def restart(self) -> None:
         """Begin again at the network's present weights."""
         self.module.load_state_dict(self.of.module.state_dict())
+        self.updates = 0
 
     @torch.no_grad()
     def update(self) -> None:
         """Take one step towards the network; counters are copied."""
-        torch._foreach_lerp_(self._moving, self._sources, 1 - self.decay)
+        decay = self.decay(self.updates) if callable(self.decay) else self.decay
+        torch._foreach_lerp_(self._moving, self._sources, 1 - decay)
         for mine, theirs in self._copied:
             mine.copy_(theirs)
+        self.updates += 1
+
+    def state(self) -> dict[str, Any]:
+        """Weights, statistics and the count of updates."""
+        return {"weights": self.module.state_dict(), "updates": self.updates}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.module.load_state_dict(state["weights"])
+        self.updates = state["updates"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +23,15 @@ INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
 def inference_batch(device: torch.device, size: tuple[int, int]) -> int:
     """How many images of `size` (height, width) go through a network at once; fewer of large ones, for the memory."""
     return max(1, INFERENCE_BATCH[device.type] * 4096 // max(4096, size[0] * size[1]))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Values beside the networks that a run learns by SGD of their own."""
+
+    values: nn.Parameter
+    learning_rate: float
+    momentum: float = 0.0
 
 
 class CoreTask:
@@ -49,7 +59,7 @@ class CoreTask:
         self.steps_per_epoch = len(batch_bounds(len(labels), batch_size))
         self.privileges = privileges
         self.states: dict[str, Tensor] = {}
-        self.learned: dict[str, tuple[nn.Parameter, float]] = {}
+        self.learned: dict[str, Learned] = {}
         self.averages: list[Average] = []
         self.inferences = 0
         # before the first epoch, so that what start() infers has draws of its own
@@ -134,19 +144,27 @@ class CoreTask:
 
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
-        self._check_open("rows")
-        if name in self.learned:
-            raise ValueError(f"the rows {name!r} exist already")
         if len(tensor) != self.samples:
             raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
-        rows = nn.Parameter(tensor.to(self.labels.device, copy=True))
-        self.learned[name] = (rows, learning_rate)
-        return rows
+        return self._learn("rows", name, tensor, learning_rate)
 
-    def average(self, network: int, decay: float) -> Average:
+    def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
+        """A learned tensor of any shape beside the networks (a transition matrix), stepped by SGD with them."""
+        return self._learn("parameter", name, tensor, learning_rate, momentum)
+
+    def _learn(self, kind: str, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
+        self._check_open(kind)
+        if name in self.learned:
+            raise ValueError(f"the learned values {name!r} exist already")
+        values = nn.Parameter(tensor.to(self.labels.device, copy=True))
+        self.learned[name] = Learned(values, learning_rate, momentum)
+        return values
+
+    def average(self, network: int, decay: float | Callable[[int], float]) -> Average:
         """An exponential moving average of a network, updated after each step in which that network learns.
 
-        Checkpointed; where a phase gives the network fresh weights, it begins again with them.
+        `decay` in [0, 1), or a function of the updates made so far that gives it. Checkpointed; where a phase gives the
+        network fresh weights, it begins again with them, and the count of updates with it.
         """
         self._check_open("average")
         self.averages.append(Average(self._networks[network], decay))

@@ -101,10 +101,13 @@ class Trainer:
         self.scaler = self.precision.scaler()
         self._phase, self._epoch = 0, 0
         self._optimizer: torch.optim.Optimizer | None = None
-        self._rows_optimizer: torch.optim.Optimizer | None = None
+        self._learned_optimizer: torch.optim.Optimizer | None = None
         if self.task.learned:
-            groups = [{"params": [rows], "lr": rate} for rows, rate in self.task.learned.values()]
-            self._rows_optimizer = torch.optim.SGD(groups, fused=True)
+            groups = [
+                {"params": [learned.values], "lr": learned.learning_rate, "momentum": learned.momentum}
+                for learned in self.task.learned.values()
+            ]
+            self._learned_optimizer = torch.optim.SGD(groups, fused=True)
 
     @property
     def total_epochs(self) -> int:
@@ -186,7 +189,7 @@ class Trainer:
         for number, work in enumerate(self.method.passes(phase, self._epoch)):
             for index, network in enumerate(self.networks):
                 network.learn(index in work.learn)
-            for step in self.feeder.steps(work, self.networks, self._epoch, (self._phase, self._epoch, number)):
+            for step in self.feeder.steps(work, self.networks, phase.name, (self._phase, self._epoch, number)):
                 if self.should_stop():
                     raise Interrupted
                 total += self.train_step(step)
@@ -205,21 +208,23 @@ class Trainer:
 
     @torch.no_grad()
     def _weights_finite(self) -> bool:
-        """Whether every weight and learned row is a finite number."""
+        """Whether every weight and learned value is a finite number."""
         weights = [weight for network in self.networks for weight in network.parameters()]
-        rows = [values for values, _ in self.task.learned.values()]
-        return bool(torch.stack([values.sum() for values in (*weights, *rows)]).isfinite().all())
+        learned = [learned.values for learned in self.task.learned.values()]
+        return bool(torch.stack([values.sum() for values in (*weights, *learned)]).isfinite().all())
 
     def train_step(self, step: CoreStep) -> Tensor:
         """One forward, backward and update; returns the loss, detached, still on the device."""
         assert self._optimizer is not None
         loss = self.method.loss(step)
-        optimizers = [self._optimizer] if self._rows_optimizer is None else [self._optimizer, self._rows_optimizer]
+        optimizers = [self._optimizer]
+        if self._learned_optimizer is not None:
+            optimizers.append(self._learned_optimizer)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         if self.scaler.is_enabled():
             torch.autograd.backward(self.scaler.scale(loss))
-            # the scaler refuses an optimiser without a single gradient, such as that of rows the loss didn't use
+            # the scaler refuses an optimiser without a single gradient, such as that of values the loss didn't use
             moving = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
             for optimizer in moving:
                 self.scaler.unscale_(optimizer)
@@ -251,9 +256,10 @@ class Trainer:
             "epoch": self._epoch,
             "networks": [network.module.state_dict() for network in self.networks],
             "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
-            "averages": [average.module.state_dict() for average in self.task.averages],
+            "averages": [average.state() for average in self.task.averages],
             "states": dict(self.task.states),
-            "rows": {name: rows.data for name, (rows, _) in self.task.learned.items()},
+            "learned": {name: learned.values.data for name, learned in self.task.learned.items()},
+            "learned_optimizer": None if self._learned_optimizer is None else self._learned_optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "meter": [self.meter.forward, self.meter.backward],
             "seconds": self.seconds,
@@ -264,13 +270,15 @@ class Trainer:
         self._phase, self._epoch = state["phase"], state["epoch"]
         for network, weights in zip(self.networks, state["networks"], strict=True):
             network.module.load_state_dict(weights)
-        for average, weights in zip(self.task.averages, state["averages"], strict=True):
-            average.module.load_state_dict(weights)
+        for average, saved in zip(self.task.averages, state["averages"], strict=True):
+            average.load_state(saved)
         with torch.no_grad():
             for name, values in state["states"].items():
                 self.task.states[name].copy_(values)
-            for name, values in state["rows"].items():
-                self.task.learned[name][0].copy_(values)
+            for name, values in state["learned"].items():
+                self.task.learned[name].values.copy_(values)
+        if self._learned_optimizer is not None:
+            self._learned_optimizer.load_state_dict(state["learned_optimizer"])
         if state["optimizer"] is not None:
             self._optimizer = self._make_optimizer(self.phases[self._phase])
             self._optimizer.load_state_dict(state["optimizer"])

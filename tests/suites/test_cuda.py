@@ -91,7 +91,7 @@ def first_loss(problem: Any, spec: Any, device: torch.device) -> float:
     """The loss of a run's first step."""
     trainer = make_trainer(problem, spec, device)
     work = trainer.method.passes(trainer.phases[0], 0)[0]
-    step = next(iter(trainer.feeder.steps(work, trainer.networks, 0, (0, 0, 0))))
+    step = next(iter(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0))))
     return float(trainer.method.loss(step).detach())
 
 
@@ -154,7 +154,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
         rows = torch.zeros(spec.batch_size, dtype=torch.int64, device="cuda")
         images = torch.zeros(spec.batch_size, 3, 8, 8, device="cuda")
         batches = {name: Batch(rows, rows, [images for _ in stream.views]) for name, stream in work.streams.items()}
-        loss = subject.loss(CoreStep(0, work.learn, draws, batches, networks))
+        loss = subject.loss(CoreStep("train", 0, work.learn, draws, batches, networks))
         assert loss.device.type == "cuda" and loss.shape == ()
 
 

@@ -179,7 +179,7 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
                 setattr(trainer.method, name, fakes[id(value)])
         trainer.task.privileges = {name: fakes.get(id(value), value) for name, value in trainer.task.privileges.items()}
         draws = {name: mode.from_tensor(value) for name, value in first_draws.items()}
-        loss = trainer.method.loss(CoreStep(0, work.learn, draws, batches, networks))
+        loss = trainer.method.loss(CoreStep("train", 0, work.learn, draws, batches, networks))
         loss.backward()
     assert loss.shape == () and loss.dtype == torch.float32
     assert part.classes == 4
