@@ -10,6 +10,7 @@ KINDS: dict[str, tuple[int, int] | None] = {
     "crop": (1, 1024),
     "flip": None,
     "rotate": (1, 180),
+    "autoaugment": None,
     "randaugment": None,
     "cutout": (1, 1024),
 }
@@ -17,7 +18,7 @@ KINDS: dict[str, tuple[int, int] | None] = {
 UNITS = {"crop": "pixels", "rotate": "degrees", "cutout": "pixels"}
 OPTIONAL = frozenset({"cutout"})
 """Kinds whose number may be left out."""
-EXAMPLES = ("none", "crop4", "flip", "rotate20", "randaugment", "cutout", "cutout16")
+EXAMPLES = ("none", "crop4", "flip", "rotate20", "autoaugment", "randaugment", "cutout", "cutout16")
 
 Step = tuple[str, int | None]
 
@@ -59,7 +60,7 @@ def step_of(text: str, whole: str) -> Step:
         close = nearest(text, EXAMPLES) or list(EXAMPLES)
         raise UsageError(
             f'no augmentation step "{text}" in "{whole}"; did you mean {" or ".join(close)}?\n'
-            "Steps, joined with +: none, cropN, flip, rotateN, randaugment, cutout, cutoutN."
+            "Steps, joined with +: none, cropN, flip, rotateN, autoaugment, randaugment, cutout, cutoutN."
         )
     kind, bounds = match[1], KINDS[match[1]]
     if bounds is None:

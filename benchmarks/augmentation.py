@@ -25,6 +25,7 @@ NAMES = (
     "crop4+flip",
     "crop4+flip+rotate20",
     "crop4+flip+cutout",
+    "crop4+flip+autoaugment",
     "crop4+flip+randaugment",
     "crop4+flip+randaugment+cutout",
 )

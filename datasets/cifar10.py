@@ -45,7 +45,7 @@ class Cifar10(CifarDataSet):
                 learning_rate=0.01,
                 weight_decay=1e-4,
                 augmentation="crop4+flip",
-                strong_augmentation="crop4+flip+randaugment+cutout",
+                strong_augmentation="crop4+flip+autoaugment",
                 source="Ma et al. 2020 (APL, arXiv 2006.13554); the same in ANL (Ye et al. 2023)",
             ),
             mean=(0.49139968, 0.48215827, 0.44653124),

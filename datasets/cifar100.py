@@ -65,7 +65,7 @@ class Cifar100(CifarDataSet):
                 learning_rate=0.1,
                 weight_decay=1e-5,
                 augmentation="crop4+flip+rotate20",
-                strong_augmentation="crop4+flip+randaugment+cutout",
+                strong_augmentation="crop4+flip+autoaugment",
                 source="Ma et al. 2020 (APL, arXiv 2006.13554); the same in ANL (Ye et al. 2023)",
             ),
             mean=(0.5071, 0.4865, 0.4409),

@@ -54,7 +54,7 @@ class Protocol:
     schedule: str = "cosine"
     gradient_clip: float = 5.0
     augmentation: str = "crop4+flip"
-    strong_augmentation: str = "crop4+flip+randaugment+cutout"
+    strong_augmentation: str = "crop4+flip+autoaugment"
     precision: str = "auto"
     source: str = ""
 

@@ -176,7 +176,7 @@ def protocol(shape: tuple[int, int, int], classes: int) -> Protocol:
         name, epochs, rate, decay, weak = "mnist", 50, 0.01, 1e-3, "none"
     else:
         name, epochs, rate, decay, weak = "cifar10", 120, 0.01, 1e-4, f"{crop}+flip"
-    strong = f"{crop}+randaugment+cutout" if channels == 1 else f"{crop}+flip+randaugment+cutout"
+    strong = f"{crop}+randaugment+cutout" if channels == 1 else f"{crop}+flip+autoaugment"
     return Protocol(
         recipes_from=name,
         model=model,

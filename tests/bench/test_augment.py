@@ -18,11 +18,12 @@ from torchvision.transforms.v2 import functional as reference
 
 from bench.augmentations import KINDS
 from bench.core.augment import Augmentation, canonical, pipeline
+from bench.core.augment.policies import CIFAR_POLICY, entry
 from bench.core.images import ImageStore
 from bench.errors import UsageError
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-EVERYTHING = "crop2+flip+rotate20+randaugment+cutout"
+EVERYTHING = "crop2+flip+rotate20+autoaugment+randaugment+cutout"
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -247,6 +248,8 @@ def test_shapes_do_not_depend_on_data(name: str) -> None:
                 ("crop.right", (), torch.long),
                 ("flip", (), torch.bool),
                 ("rotate", (), torch.float32),
+                ("autoaugment.operation", (2,), torch.long),
+                ("autoaugment.strength", (2,), torch.float32),
                 ("randaugment.operation", (2,), torch.long),
                 ("randaugment.strength", (2,), torch.float32),
                 ("cutout.row", (), torch.long),
@@ -267,7 +270,7 @@ def test_masks_follow_the_images() -> None:
     draws = augmentation.draws(12, images.size, generator())
     out = augmentation.apply(images, index, draws)
     assert torch.equal(out[:, 0], augmentation.apply_mask(followed, index, draws)[..., 0].float())
-    strong = pipeline("randaugment+cutout")
+    strong = pipeline("autoaugment+randaugment+cutout")
     draws = strong.draws(12, images.size, generator())
     assert set(strong.apply_mask(followed, index, draws).unique().tolist()) == {0, 1}
 
@@ -295,7 +298,11 @@ def test_names_are_normalised(typed: str, name: str) -> None:
     assert canonical(name) == name
 
 
-@given(st.lists(st.sampled_from(["crop4", "flip", "rotate15", "randaugment", "cutout", "cutout6"]), min_size=1))
+@given(
+    st.lists(
+        st.sampled_from(["crop4", "flip", "rotate15", "autoaugment", "randaugment", "cutout", "cutout6"]), min_size=1
+    )
+)
 @settings(max_examples=50, deadline=None)
 def test_a_name_does_not_depend_on_the_order_of_its_steps(steps: list[str]) -> None:
     kinds = [step.rstrip("0123456789") for step in steps]
@@ -379,3 +386,54 @@ def test_the_reference_is_torchvisions_own_randaugment() -> None:
     assert float(ends["Color"][-1]) == pytest.approx(0.9)
     assert int(ends["Posterize"][-1]) == 4
     assert len(space) == len(OPERATIONS)
+
+
+def test_the_policy_is_torchvisions_autoaugment_for_cifar10() -> None:
+    """The pairs, and the strengths that our operations make of magnitudes, against torchvision's own."""
+    theirs = v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+    names = {"ShearX": "shear-x", "ShearY": "shear-y", "TranslateX": "translate-x", "TranslateY": "translate-y"}
+    for ours, pair in zip(CIFAR_POLICY, theirs._policies, strict=True):
+        for (name, chance, magnitude), (their_name, their_chance, their_magnitude) in zip(ours, pair, strict=True):
+            assert name == names.get(their_name, their_name.lower())
+            assert (chance, magnitude) == (their_chance, their_magnitude or 0)
+            magnitudes = theirs._AUGMENTATION_SPACE[their_name][0](10, 32, 64)
+            if magnitudes is not None:
+                strength = entry(name, magnitude)[1]
+                # its thresholds of solarize are for images in [0, 1]
+                expected = {"posterize": 8 - round(4 * strength), "solarize": 1 - strength}
+                full = {"rotate": 30, "translate-x": 150 / 331 * 64, "translate-y": 150 / 331 * 32}
+                ours_there = expected.get(name, strength * full.get(name, 0.3 if "shear" in name else 0.9))
+                assert float(magnitudes[magnitude]) == pytest.approx(ours_there, abs=1e-4)
+
+
+def test_invert_is_solarize_from_nought() -> None:
+    store = make_store((6, 9, 7, 3))
+    code, strength = entry("invert", 0)
+    draws = {
+        "autoaugment.operation": torch.tensor([[code, OPERATIONS.index("identity")]] * 6),
+        "autoaugment.strength": torch.tensor([[strength, 0.0]] * 6),
+    }
+    images = pipeline("autoaugment").apply(store, torch.arange(6), draws)
+    for row in range(6):
+        assert torch.equal(images[row], torchvision_normalise(255 - original(store, row), store))
+
+
+def test_autoaugment_draws_every_pair_alike_and_each_operation_by_its_chance() -> None:
+    """Each share of 50,000 draws within 5 standard errors of what the policy says."""
+    count = 50_000
+    drawn = pipeline("autoaugment").draws(count, (8, 8), generator())
+    expected = torch.zeros(2, len(OPERATIONS), dtype=torch.float64)
+    for pair in CIFAR_POLICY:
+        for place, (name, chance, magnitude) in enumerate(pair):
+            expected[place, entry(name, magnitude)[0]] += chance / len(CIFAR_POLICY)
+            expected[place, 0] += (1 - chance) / len(CIFAR_POLICY)
+    for place in range(2):
+        shares = torch.bincount(drawn["autoaugment.operation"][:, place], minlength=len(OPERATIONS)) / count
+        spread = (expected[place] * (1 - expected[place]) / count).sqrt()
+        assert ((shares - expected[place]).abs() <= 5 * spread).all()
+    strength = drawn["autoaugment.strength"]
+    assert strength.abs().max() == 1
+    assert (strength[drawn["autoaugment.operation"] == 0] == 0).all()
+    # signs are even: of the applied ones, half are negative
+    applied = strength[strength != 0]
+    assert abs(float((applied < 0).double().mean()) - 0.5) < 5 * 0.5 / math.sqrt(len(applied))

@@ -5,7 +5,8 @@ A name is "none" or steps joined with "+":
     cropN        zero-pad N pixels and crop back (crop4: the usual one for CIFAR)
     flip         mirror left and right with probability 1/2
     rotateD      rotate by a uniform angle within D degrees
-    randaugment  two random operations of random strength, see bench.core.augment.randaugment
+    autoaugment  one of AutoAugment's 25 pairs of operations for CIFAR-10, see bench.core.augment.policies
+    randaugment  two random operations of random strength, see bench.core.augment.policies
     cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
 
 Steps act in this order however the name lists them, each at most once; `canonical` writes the one name that is part
@@ -20,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from bench.augmentations import canonical, steps_of, text_of
-from bench.core.augment.randaugment import RandAugment
+from bench.core.augment.policies import AutoAugment, RandAugment
 from bench.core.augment.steps import Crop, Cutout, Draws, Flip, Rotate, Size, Step
 from bench.core.images import ImageStore
 from bench.errors import UsageError
@@ -98,6 +99,8 @@ def make(named: tuple[str, int | None]) -> Step:
             return Flip(text)
         case "rotate":
             return Rotate(text, number or 0)
+        case "autoaugment":
+            return AutoAugment(text)
         case "randaugment":
             return RandAugment(text)
         case _:

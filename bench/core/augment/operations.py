@@ -1,12 +1,17 @@
-"""A RandAugment-like strong view, for a whole batch at once and with draws of its own for every image."""
+"""The operations of RandAugment and AutoAugment, for a whole batch at once: every image its own, at its own strength.
+
+Strengths are signed, in [-1, 1]. Ranges at strength 1: shear 0.3, translation 150/331 of the side in whole pixels, 30
+degrees, brightness, colour, contrast and sharpness factors 1 -+ 0.9, posterise to 4 bits, solarise from 0; nearest
+pixel and black outside. With one channel "color" does nothing; under 255 pixels "equalize" does nothing, as in Pillow.
+They act on images of 1 or 3 channels; others keep their colours.
+"""
 
 from __future__ import annotations
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from bench.core.augment.geometry import interleaved, planar, rotation, warp
-from bench.core.augment.steps import Draws, Size, Step
+from bench.core.augment.geometry import rotation, warp
 
 OPERATIONS = (
     "identity",
@@ -25,45 +30,8 @@ OPERATIONS = (
     "equalize",
 )
 CODE = {name: number for number, name in enumerate(OPERATIONS)}
-ROUNDS = 2
 GREY = (0.2989, 0.587, 0.114)
 """ITU-R 601 luma of red, green and blue, as torchvision rounds it."""
-
-
-class RandAugment(Step):
-    """Two rounds; in each, every image meets one of 14 operations at a strength of its own.
-
-    Operations, their ranges and their order at random are those of RandAugment (Cubuk et al. 2020, arXiv 1909.13719)
-    as torchvision gives them, nearest pixel and black outside. What differs: the strength isn't one number for all
-    images (their M) but uniform from nothing to the range's end for each image and operation, as in FixMatch (Sohn et
-    al. 2020, arXiv 2001.07685), and the sign of a signed operation is uniform too. Ranges at strength 1: shear 0.3,
-    translation 150/331 of the side in whole pixels, 30 degrees, brightness, colour, contrast and sharpness factors 1
-    -+ 0.9, posterise to 4 bits, solarise from 0. With one channel "color" does nothing; under 255 pixels
-    "equalize" does nothing, as in Pillow. Acts on images of 1 or 3 channels; others keep their colours.
-    """
-
-    def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
-        """ "randaugment.operation" int64 (n, 2) and "randaugment.strength" (n, 2) in [-1, 1), signed."""
-        return {
-            "randaugment.operation": torch.randint(len(OPERATIONS), (n, ROUNDS), generator=generator),
-            "randaugment.strength": torch.rand((n, ROUNDS), generator=generator) * 2 - 1,
-        }
-
-    def pixels(self, images: Tensor, draws: Draws) -> Tensor:
-        planes = planar(images)
-        for number in range(ROUNDS):
-            operation = draws["randaugment.operation"][:, number]
-            strength = draws["randaugment.strength"][:, number]
-            planes = move(planes, operation, strength)
-            planes = recolour(planes, operation, strength)
-        return interleaved(planes)
-
-    def masks(self, masks: Tensor, draws: Draws) -> Tensor:
-        planes = planar(masks)
-        for number in range(ROUNDS):
-            operation = draws["randaugment.operation"][:, number]
-            planes = move(planes, operation, draws["randaugment.strength"][:, number])
-        return interleaved(planes)
 
 
 def move(planes: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
