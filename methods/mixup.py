@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from scipy.special import betaincinv
 from torch import Generator, Tensor, stack
 
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Step, Steps
 from methods.losses import cross_entropy
+from methods.pieces.mixing import mix, mixup_draws, partners
 
 
 class Mixup(Method):
@@ -64,21 +63,17 @@ class Mixup(Method):
         return (Pass(draws=self._draws),)
 
     def _draws(self, steps: Steps, generator: Generator) -> Mapping[str, Tensor]:
-        """`share` (steps,): l of each batch. `order` (steps, batch): uniforms whose ranks are the partners."""
-        uniform = torch.rand(steps.count, generator=generator, dtype=torch.float64)
-        share = torch.from_numpy(betaincinv(self.alpha, self.alpha, uniform.numpy())).float()
-        return {"share": share, "order": torch.rand(steps.count, steps.batch, generator=generator)}
+        """`weight` (steps,): l of each batch. `order` (steps, batch): uniforms whose ranks are the partners."""
+        return mixup_draws(steps, generator, self.alpha)
 
     def loss(self, step: Step) -> Tensor:
         """l CE(x', y) + (1 - l) CE(x', y_s), the batch mean."""
-        share, labels = step.draws["share"], step.labels
-        # the last batch may be smaller: the ranks of as many uniforms are a permutation of it
-        partner = step.draws["order"][: len(labels)].argsort()
-        images = step.streams["all"].views[0]
-        mixed = share * images + (1 - share) * images[partner]
+        weight, labels = step.draws["weight"], step.labels
+        partner = partners(step.draws["order"], len(labels))
+        mixed = mix(step.streams["all"].views[0], partner, weight)
         totals = []
         for number in step.learn:
             logits = step.network(number)(mixed)
-            blend = share * cross_entropy(logits, labels) + (1 - share) * cross_entropy(logits, labels[partner])
+            blend = weight * cross_entropy(logits, labels) + (1 - weight) * cross_entropy(logits, labels[partner])
             totals.append(blend.mean())
         return stack(totals).sum()

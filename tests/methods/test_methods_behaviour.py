@@ -145,19 +145,19 @@ def ce_of(step: FakeStep, labels: Tensor | None = None, network: int = 0) -> Ten
 
 def test_mixup_with_share_one_is_cross_entropy() -> None:
     step = step_of()
-    step.draws = {"share": torch.tensor(1.0), "order": torch.rand(20)}
+    step.draws = {"weight": torch.tensor(1.0), "order": torch.rand(20)}
     assert torch.allclose(Mixup().loss(step), ce_of(step))
 
 
 def test_mixup_with_share_zero_is_cross_entropy_of_the_partners() -> None:
     step = step_of()
-    step.draws = {"share": torch.tensor(0.0), "order": torch.rand(20)}
+    step.draws = {"weight": torch.tensor(0.0), "order": torch.rand(20)}
     assert torch.allclose(Mixup().loss(step), ce_of(step))
 
 
 def test_mixup_mixes_images_and_labels_by_the_same_partner() -> None:
     step = step_of(count=3)
-    step.draws = {"share": torch.tensor(0.25), "order": torch.tensor([0.5, 0.9, 0.1, 0.0])}
+    step.draws = {"weight": torch.tensor(0.25), "order": torch.tensor([0.5, 0.9, 0.1, 0.0])}
     partner = torch.tensor([2, 0, 1])  # the ranks of the first three uniforms
     images = step.streams["all"].views[0]
     logits = step.network(0)(0.25 * images + 0.75 * images[partner])
@@ -169,9 +169,9 @@ def test_mixup_mixes_images_and_labels_by_the_same_partner() -> None:
 def test_mixup_draws_are_beta_distributed_and_repeat(alpha: float) -> None:
     (work,) = Mixup(alpha=alpha).passes(TRAIN, 0)
     first, again = (work.draws(Steps(4000, 6), torch.Generator().manual_seed(3)) for _ in range(2))
-    assert first["order"].shape == (4000, 6) and first["share"].shape == (4000,)
+    assert first["order"].shape == (4000, 6) and first["weight"].shape == (4000,)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    share = first["share"]
+    share = first["weight"]
     assert share.min() >= 0 and share.max() <= 1
     deviation = math.sqrt(1 / (4 * (2 * alpha + 1)))
     assert abs(float(share.mean()) - 0.5) < 5 * deviation / math.sqrt(4000)
