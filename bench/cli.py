@@ -182,6 +182,25 @@ def doctor(*, format: Annotated[Literal["text", "json"], _where("Form of the res
     return doctor_command(format)
 
 
+@app.command
+def perf(
+    *,
+    models: Annotated[str, _what("Backbones.")] = "cnn-small,cnn8,preact-resnet18",
+    image_size: Annotated[str, _what("Pixels a side.")] = "32",
+    batch_size: Annotated[str, _what("Images in a batch.")] = "128",
+    augment: Annotated[str, _what("Weak augmentation.")] = "crop4+flip",
+    precision: Annotated[str, _what("auto, fp32, bf16 or fp16.")] = "auto",
+    pairs: Annotated[str, _where("Pairs of steps to time, 6 or more.")] = "50",
+    threads: Annotated[Text, _where("Threads. Default: all cores.")] = None,
+    device: Annotated[str, _where("auto, cpu, cuda or cuda:NUMBER.")] = "auto",
+    format: Annotated[Literal["text", "json"], _where("Form of the result. Default: text.")] = "text",
+) -> int:
+    """Time the training core on this machine: steps, overhead, share of the matrix peak, evaluation, augmentation."""
+    from bench.commands.perf import perf_command
+
+    return perf_command(models, batch_size, image_size, pairs, threads, device, precision, augment, format)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line; returns the exit code. Errors that a user can mend are one or two lines."""
     try:

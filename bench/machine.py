@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
 from bench.errors import UsageError
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -16,6 +18,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def share(cores_here: int, runs: int, device: str, jobs: int | None) -> tuple[int, int]:
@@ -48,6 +60,8 @@ def resolve_device(name: str) -> str:
 
 def resolve_precision(name: str, device: str, declared: str) -> str:
     """What a run computes in: "auto" gives way to the data set's choice, and then to what the hardware does fast."""
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision {name}: there is none such. Type one of {', '.join(PRECISIONS)}")
     if name == "auto":
         name = declared
     if name == "auto":

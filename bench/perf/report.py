@@ -1,0 +1,96 @@
+"""One backbone's figures, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from bench.perf.parts import augmentation_milliseconds, evaluation, matrix_peak
+from bench.perf.steps import Workload, flops_per_image, time_steps
+from bench.perf.timing import Median
+
+STRONG = "crop4+flip+autoaugment"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one backbone. Milliseconds are of one batch; `over_*` are ratios of paired steps."""
+
+    model: str
+    precision: str
+    batch: int
+    pairs: int
+    bare_milliseconds: float
+    core_milliseconds: float
+    over_bare: Median
+    over_bare_with_clip: Median
+    images_per_second: float
+    training_megaflops_per_image: float
+    share_of_matrix_peak: float
+    evaluation_images_per_second: float
+    evaluation_over_plain: Median
+    weak_milliseconds: float
+    strong_milliseconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON-able values; shares are fractions."""
+        return asdict(self)
+
+
+def measure(work: Workload, pairs: int, device: torch.device, peak: float) -> Figures:
+    """Time one backbone; `peak` is the machine's matrix peak in this precision, operations a second."""
+    steps = time_steps(work, pairs, device)
+    flops = flops_per_image(work.model, (work.size, work.size), work.channels, 10)[1]
+    rate = work.batch / steps.milliseconds("core") * 1e3
+    rounds = 5
+    evaluated, over_plain = evaluation(work, 1024, rounds, device)
+    return Figures(
+        model=work.model,
+        precision=work.precision,
+        batch=work.batch,
+        pairs=pairs,
+        bare_milliseconds=steps.milliseconds("bare"),
+        core_milliseconds=steps.milliseconds("core"),
+        over_bare=steps.over("bare"),
+        over_bare_with_clip=steps.over("bare with clip"),
+        images_per_second=rate,
+        training_megaflops_per_image=flops / 1e6,
+        share_of_matrix_peak=rate * flops / peak,
+        evaluation_images_per_second=evaluated,
+        evaluation_over_plain=over_plain,
+        weak_milliseconds=augmentation_milliseconds(work, work.augmentation, 4 * rounds, device),
+        strong_milliseconds=augmentation_milliseconds(work, STRONG, 4 * rounds, device),
+    )
+
+
+def peak_of(precision: str, device: torch.device) -> float:
+    """The machine's matrix peak, operations a second."""
+    return matrix_peak(precision, device)
+
+
+COLUMNS = (
+    ("backbone", lambda f: f.model),
+    ("bare ms", lambda f: f"{f.bare_milliseconds:.2f}"),
+    ("core ms", lambda f: f"{f.core_milliseconds:.2f}"),
+    ("core / bare", lambda f: str(f.over_bare)),
+    ("with clip in both", lambda f: str(f.over_bare_with_clip)),
+    ("images/s", lambda f: f"{f.images_per_second:,.0f}"),
+    ("MFLOP/image", lambda f: f"{f.training_megaflops_per_image:,.0f}"),
+    ("of peak", lambda f: f"{100 * f.share_of_matrix_peak:.0f} %"),
+    ("eval images/s", lambda f: f"{f.evaluation_images_per_second:,.0f}"),
+    ("eval / plain loop", lambda f: str(f.evaluation_over_plain)),
+    ("weak view", lambda f: f"{100 * f.weak_milliseconds / f.core_milliseconds:.1f} %"),
+    ("strong view", lambda f: f"{100 * f.strong_milliseconds / f.core_milliseconds:.1f} %"),
+)
+"""What the table shows; views are shares of the core's step."""
+
+
+def table(figures: Sequence[Figures]) -> str:
+    """The figures as a Markdown table."""
+    from tabulate import tabulate
+
+    rows = [[cell(figure) for _, cell in COLUMNS] for figure in figures]
+    return tabulate(rows, [name for name, _ in COLUMNS], tablefmt="github", disable_numparse=True)

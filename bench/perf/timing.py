@@ -1,0 +1,60 @@
+"""Timing on machines that other work disturbs: things take turns in one process, and ratios come with an interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+Seconds = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Median:
+    """A median with its 95 % interval from order statistics: no assumption on the distribution."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def median(values: Seconds) -> Median:
+    """The median of independent values (n,), n >= 1, with its interval; with fewer than 6 it is their range."""
+    ordered = np.sort(values)
+    low = max(int(binom.ppf(0.025, len(ordered), 0.5)) - 1, 0)
+    high = min(int(binom.ppf(0.975, len(ordered), 0.5)) + 1, len(ordered) - 1)
+    return Median(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
+
+
+def waiter(device: torch.device) -> Callable[[], None]:
+    """A call that returns when the device has done all that it was asked."""
+    return torch.cuda.synchronize if device.type == "cuda" else _nothing
+
+
+def _nothing() -> None:
+    """The processor is always done."""
+
+
+def alternate(
+    things: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 2
+) -> dict[str, Seconds]:
+    """Seconds (rounds,) of each of `things`, called in turn, the first place going round."""
+    wait, names = waiter(device), list(things)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + warm_up):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            wait()
+            began = time.perf_counter()
+            things[name]()
+            wait()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: np.array(values[warm_up:]) for name, values in seconds.items()}
