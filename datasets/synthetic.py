@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,20 +111,31 @@ class Synthetic(DataSet):
         mean, std = channel_statistics(train.images)
         return Data(self.describe(), train, test, mean, std)
 
+    def backgrounds(self, part: str) -> NDArray[np.uint8]:
+        """The images of `part` ("train" or "test") as they would be without their objects, uint8 (N, S, S, 3)."""
+        labels, side = self._labels(part), int(self.values["size"])
+        found = np.empty((len(labels), side, side, 3), dtype=np.uint8)
+        for now, stream in self._blocks(part):
+            found[now] = render_backgrounds(len(labels[now]), side, stream, float(self.values["clutter"]))
+        size = self.options.image_size
+        return found if size is None or size == side else resized(found, size)
+
+    def _labels(self, part: str) -> NDArray[np.int64]:
+        return np.arange(int(self.values[part]), dtype=np.int64) % int(self.values["classes"])
+
+    def _blocks(self, part: str) -> Iterator[tuple[slice, str]]:
+        """Images made together, and the name of their random numbers."""
+        step = max(1, BLOCK_PIXELS // int(self.values["size"]) ** 2)
+        for start in range(0, int(self.values[part]), step):
+            yield slice(start, start + step), f"synthetic/{part}/{start}"
+
     def _part(self, part: str) -> Part:
-        count, side = int(self.values[part]), int(self.values["size"])
-        labels = np.arange(count, dtype=np.int64) % int(self.values["classes"])
-        images = np.empty((count, side, side, 3), dtype=np.uint8)
-        masks = np.empty((count, side, side), dtype=np.bool_)
-        step = max(1, BLOCK_PIXELS // side**2)
-        for start in range(0, count, step):
-            now = slice(start, start + step)
+        labels, side = self._labels(part), int(self.values["size"])
+        images = np.empty((len(labels), side, side, 3), dtype=np.uint8)
+        masks = np.empty((len(labels), side, side), dtype=np.bool_)
+        for now, stream in self._blocks(part):
             images[now], masks[now] = render(
-                labels[now],
-                side,
-                f"synthetic/{part}/{start}",
-                float(self.values["clutter"]),
-                float(self.values["object"]),
+                labels[now], side, stream, float(self.values["clutter"]), float(self.values["object"])
             )
         size = self.options.image_size
         if size is not None and size != side:
@@ -155,23 +166,9 @@ def render(
 
     `stream` names the random numbers, `clutter` lies in [0, 1], `size` is the object's extent as a share of the side.
     """
-    count = len(labels)
-    one = uniforms(0, f"{stream}/image", count * DRAWN).reshape(count, DRAWN, 1, 1)
-    others = uniforms(0, f"{stream}/distractors", count * DISTRACTORS * 8).reshape(count, DISTRACTORS, 8, 1, 1)
-    grain = uniforms(0, f"{stream}/grain", count * side**2).reshape(count, side, side) - 0.5
-    axis = (np.arange(side) + 0.5) / side
-    x, y = axis[None, None, :], axis[None, :, None]
-    # a slope between two dull colours
-    along = np.clip(one[:, 0] * x + one[:, 1] * y, 0, 1)
-    canvas = [50 + 130 * (one[:, 2 + c] + (one[:, 5 + c] - one[:, 2 + c]) * along) for c in range(3)]
-    for number in range(DISTRACTORS):
-        other = others[:, number]
-        radius = 0.05 + 0.09 * other[:, 1]
-        u, v = (x - other[:, 2]) / radius, (y - other[:, 3]) / radius
-        inside = np.where(other[:, 4] < 0.5, u * u + v * v < 1, (np.abs(u) < 1) & (np.abs(v) < 0.5))
-        inside &= other[:, 0] < clutter
-        for c in range(3):
-            canvas[c] = np.where(inside, 30 + 210 * other[:, 5 + c], canvas[c])
+    one = _drawn(len(labels), stream)
+    x, y = _axes(side)
+    canvas = _backdrop(len(labels), side, stream, clutter)
     shape, colour, texture = appearance(labels)
     half = size / 2 * (0.85 + 0.15 * one[:, 8])
     room = np.maximum(0.0, 1 - 2 * half)
@@ -187,9 +184,52 @@ def render(
     for c in range(3):
         paint = (RGB[colour, c][:, None, None] + 50 * (one[:, 14 + c] - 0.5)) * light
         canvas[c] = np.where(mask, np.where(dark, 0.35 * paint, paint), canvas[c])
+    return _pixels(canvas, side, stream, clutter), mask
+
+
+def render_backgrounds(count: int, side: int, stream: str, clutter: float) -> NDArray[np.uint8]:
+    """The backgrounds of the `count` images that `render` makes under the same arguments, uint8 (N, S, S, 3).
+
+    Every pixel outside an object's mask is the image's own.
+    """
+    return _pixels(_backdrop(count, side, stream, clutter), side, stream, clutter)
+
+
+def _drawn(count: int, stream: str) -> Floats:
+    return uniforms(0, f"{stream}/image", count * DRAWN).reshape(count, DRAWN, 1, 1)
+
+
+def _axes(side: int) -> tuple[Floats, Floats]:
+    """Pixel centres across and down, in [0, 1], ready to meet (N, S, S)."""
+    axis = (np.arange(side) + 0.5) / side
+    return axis[None, None, :], axis[None, :, None]
+
+
+def _backdrop(count: int, side: int, stream: str, clutter: float) -> list[Floats]:
+    """Three channels (N, S, S) of background: a slope between two dull colours, and the distractors on it."""
+    one = _drawn(count, stream)
+    others = uniforms(0, f"{stream}/distractors", count * DISTRACTORS * 8).reshape(count, DISTRACTORS, 8, 1, 1)
+    x, y = _axes(side)
+    along = np.clip(one[:, 0] * x + one[:, 1] * y, 0, 1)
+    canvas = [50 + 130 * (one[:, 2 + c] + (one[:, 5 + c] - one[:, 2 + c]) * along) for c in range(3)]
+    for number in range(DISTRACTORS):
+        other = others[:, number]
+        radius = 0.05 + 0.09 * other[:, 1]
+        u, v = (x - other[:, 2]) / radius, (y - other[:, 3]) / radius
+        inside = np.where(other[:, 4] < 0.5, u * u + v * v < 1, (np.abs(u) < 1) & (np.abs(v) < 0.5))
+        inside &= other[:, 0] < clutter
+        for c in range(3):
+            canvas[c] = np.where(inside, 30 + 210 * other[:, 5 + c], canvas[c])
+    return canvas
+
+
+def _pixels(canvas: Sequence[Floats], side: int, stream: str, clutter: float) -> NDArray[np.uint8]:
+    """Channels (N, S, S) with their grain, as images uint8 (N, S, S, 3)."""
+    count = len(canvas[0])
+    grain = uniforms(0, f"{stream}/grain", count * side**2).reshape(count, side, side) - 0.5
     noise = (10 + 50 * clutter) * grain
-    pixels = np.stack([np.clip(np.floor(plane + noise + 0.5), 0, 255) for plane in canvas], axis=-1)
-    return pixels.astype(np.uint8), mask
+    planes = [np.clip(np.floor(plane + noise + 0.5), 0, 255) for plane in canvas]
+    return np.stack(planes, axis=-1).astype(np.uint8)
 
 
 def _shapes(shape: NDArray[np.int64], u: Floats, v: Floats) -> NDArray[np.bool_]:
