@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Where a container's memory limit and use stand, under version 2 and 1 of control groups."""
+# glibc's names for the two limits above which freed memory goes back to the system (malloc.h)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -69,6 +78,63 @@ def resolve_precision(name: str, device: str, declared: str) -> str:
     if name == "fp16" and not device.startswith("cuda"):
         raise UsageError("--precision fp16 needs a CUDA device: type --precision bf16 or --precision fp32")
     return name
+
+
+def keep_pages() -> bool:
+    """Keep glibc from handing large blocks back to the system between steps; False where there is no glibc.
+
+    Activations above its threshold would otherwise be unmapped after each step and faulted in again by the next.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def memory() -> tuple[int, int] | None:
+    """(available, total) bytes of memory, as far as this process may use it; None where the system doesn't say.
+
+    A container's limit counts where it is lower than the machine's.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    available, total = found["MemAvailable"], found["MemTotal"]
+    for limit, usage in CGROUPS:
+        try:
+            most, used = int(Path(limit).read_text()), int(Path(usage).read_text())
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+        total, available = min(total, most), min(available, max(0, most - used))
+    return available, total
+
+
+def cards() -> list[dict[str, Any]]:
+    """Name, free and total memory in bytes of every CUDA device. Imports torch."""
+    import torch
+
+    found = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        name = torch.cuda.get_device_name(number)
+        found.append({"device": f"cuda:{number}", "name": name, "free_bytes": free, "total_bytes": total})
+    return found
+
+
+def fast_paths(device: str, precision: str) -> dict[str, str]:
+    """What makes training fast here, by name: "on", or "off: " and why not."""
+    cuda = device.startswith("cuda")
+    low = precision != "fp32"
+    why_not = "this card has no bfloat16" if cuda else "the processor has neither avx512_bf16 nor amx_bf16"
+    return {
+        "mixed precision": f"on: {precision}" if low else f"off: {why_not}",
+        "channels last": "on",
+        "fused optimiser": "on",
+        "allocator keeps its pages": "on" if keep_pages() else "off: there is no glibc here",
+        "compiled steps": "off: eager is as fast on a processor" if not cuda else "off: not measured on a card yet",
+    }
 
 
 def _cuda_hinted() -> bool:

@@ -10,6 +10,7 @@ from bench import __version__, machine, registry, show
 from bench.commands.output import write_json, write_page
 from bench.errors import UsageError
 
+MANY_RUNS = 1_000
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "cyclopts", "rich")
 
 
@@ -19,8 +20,28 @@ def doctor_command(form: str) -> int:
     if form == "json":
         write_json(found)
     else:
-        write_page(show.pairs({name.replace("_", " "): show.text(value) for name, value in found.items()}))
+        write_page(show.pairs(in_words(found)))
     return 1 if found["problems"] else 0
+
+
+def in_words(found: dict[str, Any]) -> dict[str, str]:
+    """What was found as a person reads it: bytes as GiB, a fast path a line."""
+    words: dict[str, str] = {}
+    for name, value in found.items():
+        label = name.replace("_", " ")
+        if name == "fast_paths":
+            words |= dict(value)
+        elif name.endswith("_bytes"):
+            words[label.removesuffix(" bytes")] = "unknown" if value is None else f"{value / 2**30:.1f} GiB"
+        elif name == "cards":
+            words |= {
+                card["device"]: f"{card['name']}, {card['free_bytes'] / 2**30:.1f} of "
+                f"{card['total_bytes'] / 2**30:.1f} GiB free"
+                for card in value
+            }
+        else:
+            words[label] = show.text(value)
+    return words
 
 
 def examine() -> dict[str, Any]:
@@ -39,10 +60,20 @@ def examine() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             problems.append(f"{package} is not installed: pip install {package}")
+    precision = machine.resolve_precision("auto", device, "auto")
+    jobs, threads = machine.share(machine.cores(), MANY_RUNS, device, None)
+    memory = machine.memory()
     return {
         "device": device,
-        "precision": machine.resolve_precision("auto", device, "auto"),
+        "processor": machine.processor(),
+        "precision": precision,
         "cores": machine.cores(),
+        "jobs": jobs,
+        "threads_per_job": threads,
+        "memory_available_bytes": None if memory is None else memory[0],
+        "memory_total_bytes": None if memory is None else memory[1],
+        "cards": machine.cards() if device.startswith("cuda") else [],
+        "fast_paths": machine.fast_paths(device, precision),
         "cache": str(registry.cache_folder()),
         "found": counts,
         "versions": versions,

@@ -171,6 +171,13 @@ def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
     assert found["problems"] == []
     assert found["cores"] >= 1
     assert "torch" in found["versions"]
+    assert found["jobs"] * found["threads_per_job"] <= found["cores"]
+    assert 0 < found["memory_available_bytes"] <= found["memory_total_bytes"]
+    assert found["fast_paths"]["mixed precision"].startswith("off: " if found["precision"] == "fp32" else "on")
+    assert main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "GiB" in text
+    assert all(name in text for name in found["fast_paths"])
 
 
 def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
