@@ -1,0 +1,68 @@
+"""Joint training with co-regularisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods._co_teaching import GRADUAL, JOCOR, exponent_parameter, gradual_parameter
+from methods._published import keyed
+from methods.co_teaching import CoTeaching
+from methods.interface import Parameter, Recipe, Search, Step
+from methods.losses import cross_entropy
+from methods.pieces.small_loss import mean_over, smallest, symmetric_divergence
+
+_RAMP = {"gradual": GRADUAL, "exponent": 1.0}
+
+
+class JointCoRegularization(CoTeaching):
+    """JoCoR: two networks trained as one on the samples with the smallest joint loss.
+
+    l_i = (1 - lam) [CE_1 + CE_2] + lam [KL(p_1 || p_2) + KL(p_2 || p_1)]; L = mean of the int((1 - R) B) smallest l_i
+    of the batch. R(e) is that of `co-teaching`, tau the overall share of wrong labels: where the official code halves
+    the rate for asymmetric noise it means just that share.
+
+    lam: the README's best values by noise (CIFAR-10: 0.9, but 0.65 at rate 0.8; CIFAR-100: 0.85); the plain setting is
+    that of symmetric noise at rate 0.5. The command line's default of 0.1 contradicts the same README's advice of 0.5
+    to 0.9 and isn't used. The prediction is the mean softmax of both networks; the paper reports each, which the record
+    holds as well. Each network's gradient is clipped and stepped by itself, where the code has one Adam for both.
+    ASSUMPTION: at least one sample of a batch is kept. Costs twice as much as `ce`.
+
+    Source: Wei et al., CVPR 2020, arXiv 2003.02752, and its official code. The recipes hold no training settings, for
+    the same reasons as those of `co-teaching`.
+    """
+
+    name = "jocor"
+    aliases = ()
+    summary = "two networks that must agree, trained on the smallest joint losses"
+    source = "Wei et al., CVPR 2020, arXiv 2003.02752"
+    parameters = (
+        Parameter(
+            "lam",
+            0.9,
+            "weight of the networks' divergence against their cross-entropies",
+            "README of the official code: CIFAR-10, symmetric noise, rate 0.5",
+            low=0.0,
+            high=1.0,
+            search=Search("uniform", 0.1, 0.95),
+        ),
+        gradual_parameter(JOCOR),
+        exponent_parameter(JOCOR),
+    )
+    recipes = (
+        keyed("cifar10", {"lam": 0.9, **_RAMP}, JOCOR, "sym", 0.2),
+        keyed("cifar10", {"lam": 0.9, **_RAMP}, JOCOR, "sym", 0.5),
+        keyed("cifar10", {"lam": 0.65, **_RAMP}, JOCOR, "sym", 0.8),
+        keyed("cifar10", {"lam": 0.9, **_RAMP}, JOCOR, "asym", 0.4),
+        Recipe("cifar100", {"lam": 0.85, **_RAMP}, JOCOR),
+    )
+    lam: float
+
+    def loss(self, step: Step) -> Tensor:
+        """The mean joint loss over the samples in which it is smallest."""
+        first, second = (step.logits(network=number) for number in (0, 1))
+        supervised = cross_entropy(first, step.labels) + cross_entropy(second, step.labels)
+        joint = (1 - self.lam) * supervised + self.lam * symmetric_divergence(first, second)
+        picks = smallest(joint, step.draws["keep"][len(step.labels)])
+        self._remember(step.index, torch.stack((picks, picks), dim=1))
+        return mean_over(joint, picks)
