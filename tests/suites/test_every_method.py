@@ -169,7 +169,8 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
             )
             for name, stream in work.streams.items()
         }
-        fakes = {id(state): mode.from_tensor(state) for state in states.values()}
+        kept = (*states.values(), *(learned.values for learned in trainer.task.learned.values()))
+        fakes = {id(tensor): mode.from_tensor(tensor) for tensor in kept}
         fakes |= {
             id(value): mode.from_tensor(value) for value in trainer.task.privileges.values() if torch.is_tensor(value)
         }
