@@ -1,0 +1,60 @@
+"""What `sop` and `sop+` share: the rows' learning rates and the published settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from methods._published import keyed
+from methods.interface import Parameter, Recipe, Search, Value
+
+CODE = "SOP, official code (shengliu66/SOP 4d991ce)"
+TABLE = "paper, table A.1"
+
+REFERENCE_BATCH = 128
+"""The batch that the published learning rates are for."""
+
+TRAINING: Mapping[str, Any] = {
+    "model": "preact-resnet18",
+    "epochs": 300,
+    "batch_size": REFERENCE_BATCH,
+    "optimizer": "sgd",
+    "learning_rate": 0.02,
+    "weight_decay": 1e-3,
+    "momentum": 0.9,
+    "nesterov": False,
+    "schedule": "cosine",
+    "gradient_clip": None,
+    "augmentation": "crop4+flip",
+}
+"""The official code's configuration; its cosine ends at 0.0002, which our schedule's end at 0 stands for."""
+
+
+def rate(name: str, of: str) -> Parameter:
+    """The learning rate of one kind of rows."""
+    return Parameter(
+        name,
+        10.0,
+        f"learning rate of {of}, at a batch of 128 (SGD without momentum, never lowered)",
+        "paper, table A.1: CIFAR-10, symmetric noise",
+        low=0.0,
+        search=Search("log-uniform", 0.1, 100.0),
+    )
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    rate("lr_u", "u, the part of the noise at the given label"),
+    rate("lr_v", "v, the part of the noise at the other classes"),
+)
+
+
+def recipes(**further: Value) -> tuple[Recipe, ...]:
+    """The published rates, by data set and noise; `further` values are the same in all."""
+    symmetric, asymmetric = {"lr_u": 10.0, "lr_v": 10.0, **further}, {"lr_u": 10.0, "lr_v": 100.0, **further}
+    hundred, hundred_asymmetric = {"lr_u": 1.0, "lr_v": 10.0, **further}, {"lr_u": 0.1, "lr_v": 100.0, **further}
+    return (
+        keyed("cifar10", symmetric, TABLE, "sym-incl", training=TRAINING),
+        keyed("cifar10", asymmetric, TABLE, "asym", training=TRAINING),
+        keyed("cifar100", hundred, f"{CODE}, and {TABLE}", "sym-incl", training=TRAINING),
+        keyed("cifar100", hundred_asymmetric, f"{CODE}; {TABLE} has lr_u = 1", "asym", training=TRAINING),
+    )
