@@ -195,6 +195,12 @@ class Network(Protocol):
     def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, K) and the features that the classifier was given, (B, D), both float32, of one pass."""
 
+    def through(self, output: Callable[[nn.Module, Tensor], Tensor], images: Tensor, units: float = 3.0) -> Tensor:
+        """`output(module, images)` in eval mode, so that no batch statistic moves; gradients flow. float32.
+
+        It may call inner layers. `units`: what it costs for each image, in forward passes, its backward pass included.
+        """
+
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
@@ -272,11 +278,15 @@ class Task(Protocol):
         network: int | Network = 0,
         view: str = "none",
         index: Tensor | None = None,
-        output: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        output: Callable[..., Tensor] | None = None,
+        along: Tensor | None = None,
+        units: float = 1.0,
     ) -> Tensor:
         """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32.
 
-        `output(module, images)` replaces the plain forward: it may call inner layers and enable gradients.
+        `output(module, images)` replaces the plain forward: it may call inner layers and enable gradients. With
+        `along` (samples, ...), such as labels, it is called as `output(module, images, rows)`, rows those of the
+        images. `units`: what it costs for each image, in forward passes.
         """
 
     def state(self, name: str, tensor: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from bench.core.precision import Precision
 class Meter:
     """Counts images that went forward and backward; one unit is one forward pass of one image, a backward is two."""
 
-    forward: int = 0
-    backward: int = 0
+    forward: float = 0
+    backward: float = 0
 
     @property
-    def units(self) -> int:
+    def units(self) -> float:
         """Forward and backward passes in units."""
         return self.forward + 2 * self.backward
 
@@ -54,6 +54,21 @@ class CoreNetwork:
         if logits.requires_grad:
             self.meter.backward += len(images)
         return logits, features
+
+    def through(self, output: Callable[..., Tensor], images: Tensor, units: float = 3.0) -> Tensor:
+        """`output(module, images)` in eval mode, so that no batch statistic moves; gradients flow. float32.
+
+        `units`: what it costs for each image, in forward passes, its backward pass included.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            with self.precision.autocast():
+                result = output(self.module, images)
+        finally:
+            self.module.train(was_training)
+        self.meter.forward += units * len(images)
+        return result.float()
 
     def learn(self, learns: bool) -> None:
         """Training mode with gradients, or eval mode without, so that no loss can move a network that isn't learning.

@@ -77,9 +77,15 @@ class CoreTask:
         network: int | Network = 0,
         view: str = "none",
         index: Tensor | None = None,
-        output: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        output: Callable[..., Tensor] | None = None,
+        along: Tensor | None = None,
+        units: float = 1.0,
     ) -> Tensor:
-        """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32."""
+        """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32.
+
+        `output(module, images)` replaces the plain forward, or `output(module, images, rows)` with those rows of
+        `along` (samples, ...) that belong to the images; `units`: its cost for each image, in forward passes.
+        """
         device = self.labels.device
         rows = torch.arange(self.samples, device=device) if index is None else index.to(device)
         if view != "none" and view not in self._augmentations:
@@ -98,21 +104,33 @@ class CoreTask:
             part = {name: values[start:stop] for name, values in draws.items()}
             return augmentation.apply(self._store, rows[start:stop], part)
 
-        return self._in_batches(network, len(rows), images, output)
+        if output is None:
+            return self._in_batches(network, len(rows), images)
+
+        def result(chosen: CoreNetwork, start: int, stop: int) -> Tensor:
+            chosen.meter.forward += units * (stop - start)
+            if along is None:
+                return output(chosen.module, images(start, stop))
+            return output(chosen.module, images(start, stop), along.index_select(0, rows[start:stop]))
+
+        return self._in_batches(network, len(rows), images, result)
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
         rows = torch.arange(len(self._held_store), device=self.labels.device)
-        return self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]), None)
+        return self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]))
 
     def _in_batches(
         self,
         network: int | Network,
         total: int,
         images: Callable[[int, int], Tensor],
-        output: Callable[[nn.Module, Tensor], Tensor] | None,
+        result: Callable[[CoreNetwork, int, int], Tensor] | None = None,
     ) -> Tensor:
-        """Eval-mode outputs for `images(start, stop)` over all of `total`, the training mode put back after it."""
+        """Eval-mode logits of `images(start, stop)` over all of `total`, the training mode put back after it.
+
+        `result(network, start, stop)` replaces the logits.
+        """
         chosen = self._networks[network] if isinstance(network, int) else network
         if not isinstance(chosen, CoreNetwork):
             raise TypeError("inference takes a network's number or what average() returned")
@@ -122,14 +140,10 @@ class CoreTask:
         chosen.module.eval()
         pieces = []
         size = inference_batch(self.labels.device, self._store.size)
-        with torch.inference_mode() if output is None else torch.no_grad():
+        with torch.inference_mode() if result is None else torch.no_grad():
             for start in range(0, total, size):
-                batch = images(start, min(start + size, total))
-                if output is None:
-                    pieces.append(chosen(batch))
-                else:
-                    chosen.meter.forward += len(batch)
-                    pieces.append(output(chosen.module, batch))
+                stop = min(start + size, total)
+                pieces.append(chosen(images(start, stop)) if result is None else result(chosen, start, stop))
         chosen.module.train(was_training)
         # joined outside inference mode, so that a method may use the result in its loss
         return torch.cat(pieces)

@@ -50,8 +50,8 @@ class Model(Protocol):
     def forward_to(self, images: Tensor, stage: str) -> Tensor:
         """Images -> the feature maps that leave `stage`, a "module" of `feature_info`."""
 
-    def forward_from(self, features: Tensor, stage: str) -> Tensor:
-        """The feature maps that leave `stage` -> logits (B, K)."""
+    def forward_from(self, features: Tensor, stage: str, pre_logits: bool = False) -> Tensor:
+        """The feature maps that leave `stage` -> logits (B, K), or what the classifier is given with `pre_logits`."""
 
 
 class Backbone(nn.Module):
@@ -97,9 +97,12 @@ class Backbone(nn.Module):
         """Images (B, C, H, W) -> the feature maps that leave `stage`. Raises ValueError on an unknown stage."""
         return self.run(images, self.stage_names[: self.position(stage) + 1])
 
-    def forward_from(self, features: Tensor, stage: str) -> Tensor:
-        """The feature maps that leave `stage` -> logits (B, K). Raises ValueError on an unknown stage."""
-        return self.forward_head(self.run(features, self.stage_names[self.position(stage) + 1 :]))
+    def forward_from(self, features: Tensor, stage: str, pre_logits: bool = False) -> Tensor:
+        """The feature maps that leave `stage` -> logits (B, K), or (B, num_features) with `pre_logits`.
+
+        Raises ValueError on an unknown stage.
+        """
+        return self.forward_head(self.run(features, self.stage_names[self.position(stage) + 1 :]), pre_logits)
 
     def run(self, features: Tensor, names: Sequence[str]) -> Tensor:
         """Pass `features` through the stages `names`, one after the other."""

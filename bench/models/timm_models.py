@@ -75,8 +75,8 @@ class TimmModel(nn.Module):
             handle.remove()
         raise ValueError(f"{self.name} does not run its stage {stage!r} in forward_features")
 
-    def forward_from(self, features: Tensor, stage: str) -> Tensor:
-        """What leaves `stage` -> logits (B, K); nothing before it runs.
+    def forward_from(self, features: Tensor, stage: str, pre_logits: bool = False) -> Tensor:
+        """What leaves `stage` -> logits (B, K), or (B, num_features) with `pre_logits`; nothing before it runs.
 
         Raises ValueError on an unknown stage, and where what follows the stage isn't one module after the other (the
         first call finds out, by comparing with the plain forward).
@@ -85,7 +85,7 @@ class TimmModel(nn.Module):
             self._rest[stage] = self.modules_after(stage)
         for name in self._rest[stage]:
             features = self.model.get_submodule(name)(features)
-        return self.forward_head(features)
+        return self.forward_head(features, pre_logits)
 
     def stage(self, name: str) -> nn.Module:
         """A stage's module."""
