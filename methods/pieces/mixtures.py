@@ -14,6 +14,7 @@ from torch import Tensor, as_tensor, zeros_like
 _EM_STEPS = 10
 _REGULARISER = 5e-4
 _CONSTANT = 1e-6
+_BETA_RANGE = (1e-3, 1 - 1e-3)
 
 
 def normalised(losses: Tensor) -> Tensor:
@@ -71,28 +72,34 @@ def gaussian_clean_probability(values: Tensor) -> Tensor:
 def beta_clean_probability(losses: Tensor) -> Tensor:
     """Posterior of the component with the smaller mean of a two-component Beta mixture on losses (n,); float32 (n,).
 
-    Losses are min-max normalised and clipped to [1e-4, 1 - 1e-4]; ten steps of expectation maximisation by weighted
-    moments from Beta(1, 2) and Beta(2, 1), weights 1/2. Source: Arazo et al., ICML 2019, and its official code, which
-    reads the posterior from a table of 100 bins and raises that of the other component after its maximum only; here it
-    is exact and non-increasing on both sides. Losses that can't be told apart: probability 1 for all. Raises ValueError
-    where a loss isn't finite.
+    Losses are scaled so that their 5th and 95th percentiles are 0 and 1, and clipped to [1e-3, 1 - 1e-3]; the mixture
+    is fitted to those between the percentiles (where these are equal: to all losses, by their range), by ten steps of
+    expectation maximisation with weighted moments, from Beta(1, 2) and Beta(2, 1) with weights 1/2. Source: Arazo et
+    al., ICML 2019, and its official code (PaulAlbert31/LabelNoiseCorrection), which reads the posterior from a table of
+    100 bins and raises the other component's after its maximum only; here it is exact, and non-increasing on both
+    sides. Losses that can't be told apart: probability 1 for all. Raises ValueError where a loss isn't finite.
     """
     raw = _as_numpy(losses)
     if _is_constant(raw):
         return _as_probability(np.ones(len(raw)), losses)
     from scipy.special import betaln, expit
 
-    values = ((raw - raw.min()) / (raw.max() - raw.min())).clip(1e-4, 1 - 1e-4)
-    log_value, log_rest = np.log(values), np.log1p(-values)
+    # both among the losses, so that some are between them however few there are
+    low, high = np.percentile(raw, 5, method="lower"), np.percentile(raw, 95, method="higher")
+    if not high - low > _CONSTANT * np.abs(raw).max():
+        low, high = raw.min(), raw.max()
+    everything = ((raw - low) / (high - low)).clip(*_BETA_RANGE)
+    values = everything[(raw >= low) & (raw <= high)]
     first, second, weights = np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.array([0.5, 0.5])
 
-    def log_odds() -> Any:
-        """ln of component 0 over component 1, (n,)."""
+    def log_odds(points: Any) -> Any:
+        """ln of component 0 over component 1, of points (n,)."""
         terms = np.log(weights) - betaln(first, second)
-        return (first[0] - first[1]) * log_value + (second[0] - second[1]) * log_rest + terms[0] - terms[1]
+        slopes = (first[0] - first[1]) * np.log(points) + (second[0] - second[1]) * np.log1p(-points)
+        return slopes + terms[0] - terms[1]
 
     for _ in range(_EM_STEPS):
-        share = expit(log_odds())
+        share = expit(log_odds(values))
         shares = np.stack([share, 1 - share])
         # a component that lost all its samples keeps a trace of each, and so finite moments
         shares = shares + 1e-12
@@ -107,8 +114,8 @@ def beta_clean_probability(losses: Tensor) -> Tensor:
     if means[0] == means[1]:
         return _as_probability(np.ones(len(raw)), losses)
     clean = int(means.argmin())
-    posterior = expit(log_odds() if clean == 0 else -log_odds())
-    return _as_probability(_non_increasing(values, posterior, float(means[clean])), losses)
+    posterior = expit(log_odds(everything) if clean == 0 else -log_odds(everything))
+    return _as_probability(_non_increasing(everything, posterior, float(means[clean])), losses)
 
 
 def _as_numpy(values: Tensor) -> Any:
