@@ -147,12 +147,17 @@ class Stream:
     """A way through the training set. `index` int64 (n,) restricts it to these samples; None: all of them.
 
     `views` are drawn independently: "weak", "strong" or "none". `batch` is None for the run's batch size.
+
+    `beside`: the name of another stream of the pass, whose batches this one accompanies: beside its sample i it brings
+    the sample index[i] (a neighbour), in views of its own; `index` is then int64 (samples,), and batch and order are
+    the other stream's.
     """
 
     index: Tensor | None = None
     batch: int | None = None
     views: tuple[str, ...] = ("weak",)
     order: Order = "shuffled"
+    beside: str | None = None
 
 
 @dataclass(frozen=True)

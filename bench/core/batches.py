@@ -110,15 +110,18 @@ class Feeder:
         Whatever waits for the device waits in this call; going through the steps doesn't. Raises ValueError where
         the pass has no stream, a stream no samples, or a view that doesn't exist.
         """
-        among = {name: self._among(name, stream) for name, stream in work.streams.items()}
-        if not among:
+        leaders = {name: self._leader(name, work.streams) for name in work.streams}
+        if not leaders:
             raise ValueError("a pass needs one stream at least")
-        first = next(iter(among))
+        among = {name: self._among(name, stream) for name, stream in work.streams.items()}
+        first = leaders[next(iter(leaders))]
         bounds = batch_bounds(len(among[first]), self._batch(work.streams[first]))
         largest = max(stop - start for start, stop in bounds)
         drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
         draws = {name: on_device(values, self.labels.device) for name, values in drawn.items()}
-        batches = {name: self._batches(name, stream, among[name], where) for name, stream in work.streams.items()}
+        batches = {
+            name: self._batches(name, leader, work.streams, among[leader], where) for name, leader in leaders.items()
+        }
         return self._assembled(len(bounds), (phase, where[1]), work.learn, draws, batches, networks)
 
     def _assembled(
@@ -137,6 +140,17 @@ class Feeder:
     def _batch(self, stream: Stream) -> int:
         return self.batch_size if stream.batch is None else stream.batch
 
+    def _leader(self, name: str, streams: Mapping[str, Stream]) -> str:
+        """The stream that gives batches and order to the stream `name`: itself, or the one that it stands beside."""
+        stream = streams[name]
+        if stream.beside is None:
+            return name
+        if stream.beside not in streams or streams[stream.beside].beside is not None:
+            raise ValueError(f"the stream {name!r} stands beside {stream.beside!r}, which is no stream with an order")
+        if stream.index is None or stream.index.shape != self.labels.shape:
+            raise ValueError(f"the stream {name!r} stands beside another and needs an index ({len(self.labels)},)")
+        return stream.beside
+
     def _among(self, name: str, stream: Stream) -> Tensor:
         """The positions that a stream goes through, on the CPU, where its orders are drawn."""
         among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
@@ -147,15 +161,20 @@ class Feeder:
                 raise ValueError(f"the stream {name!r} asks for a view {kind!r}; views are weak, strong and none")
         return among
 
-    def _batches(self, name: str, stream: Stream, among: Tensor, where: tuple[int, ...]) -> Iterator[Batch]:
-        """Batches of one stream, for ever: each round has an order and draws of its own."""
-        size = len(among)
+    def _batches(
+        self, name: str, leader: str, streams: Mapping[str, Stream], among: Tensor, where: tuple[int, ...]
+    ) -> Iterator[Batch]:
+        """Batches of one stream, for ever: each round has an order (its leader's) and draws of its own."""
+        stream, size = streams[name], len(among)
+        beside = None if stream.beside is None else stream.index
         round_number = 0
         while True:
             key: tuple[str | int, ...] = (name, *where, round_number)
-            order = self._order(stream, among, key)
+            order = self._order(streams[leader], among, (leader, *where, round_number))
+            if beside is not None:
+                order = on_device(beside, order.device)[order]
             views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
-            for start, stop in batch_bounds(size, self._batch(stream)):
+            for start, stop in batch_bounds(size, self._batch(streams[leader])):
                 index = order[start:stop]
                 images = [
                     self.store.plain(index)

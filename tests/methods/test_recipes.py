@@ -71,6 +71,7 @@ PARAMETERS = {
     "gjs": ["weight", "scaled"],
     "elr": ["lam", "beta"],
     "mixup": ["alpha"],
+    "mixnn": ["warm_up", "history"],
 }
 
 RATES = (0.2, 0.4, 0.6, 0.8)
@@ -175,6 +176,12 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar100", 7, 0.9),
     ],
     "mixup": [cell("cifar10", 1)],
+    "mixnn": [
+        cell("cifar10", 9 / 300, 1),
+        cell("cifar10", 9 / 300, 5, noise="sym-incl", rate=0.8),
+        cell("cifar100", 29 / 300, 1),
+        cell("cifar100", 29 / 300, 5, noise="sym-incl", rate=0.8),
+    ],
 }
 
 TRAINING_KEYS = {

@@ -1,0 +1,93 @@
+"""Streams that stand beside another: what comes along with each sample of a batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.core.augment import pipeline
+from bench.core.batches import Feeder
+from bench.core.images import ImageStore
+from methods.interface import Pass, Stream
+
+SAMPLES = 11
+
+
+def feeder() -> Feeder:
+    """Image i is filled with the value i, so that an image tells which it is."""
+    images = torch.arange(SAMPLES, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 6, 6, 1).contiguous()
+    store = ImageStore(images, [0.0], [1 / 255], pad=1)
+    labels = torch.arange(SAMPLES) % 3
+    augmentations = {"weak": pipeline("crop1"), "strong": pipeline("crop1")}
+    return Feeder(store, labels, 3, augmentations, batch_size=4, seed=5)
+
+
+def steps_of(**streams: Stream) -> list:
+    return list(feeder().steps(Pass(streams), [], "train", (0, 2, 0)))
+
+
+@pytest.mark.parametrize("order", ["shuffled", "given"])
+def test_each_sample_brings_the_one_that_its_index_names_with_label_and_image(order: str) -> None:
+    partner = torch.tensor([3, 3, 0, 10, 5, 4, 6, 1, 9, 8, 2])
+    alone = steps_of(all=Stream(order=order))  # type: ignore[arg-type]
+    steps = steps_of(all=Stream(order=order), other=Stream(index=partner, beside="all", views=("none", "weak")))  # type: ignore[arg-type]
+    assert [len(step.index) for step in steps] == [4, 4, 3]
+    for step, before in zip(steps, alone, strict=True):
+        beside = step.streams["other"]
+        assert torch.equal(step.index, before.index), "the leader's order changed"
+        assert torch.equal(step.streams["all"].views[0], before.streams["all"].views[0])
+        assert torch.equal(beside.index, partner[step.index])
+        assert torch.equal(beside.labels, partner[step.index] % 3)
+        plain, weak = beside.views
+        assert torch.allclose(plain.flatten(1).mean(dim=1), beside.index.float(), atol=1e-4)
+        assert torch.allclose(weak.flatten(1).amax(dim=1), beside.index.float(), atol=1e-4)
+
+
+def test_a_view_beside_has_draws_of_its_own_and_repeats() -> None:
+    streams = {"all": Stream(), "other": Stream(index=torch.arange(SAMPLES), beside="all")}
+    first, again = steps_of(**streams), steps_of(**streams)
+    same = [
+        torch.equal(a.streams["other"].views[0], b.streams["other"].views[0]) for a, b in zip(first, again, strict=True)
+    ]
+    assert all(same)
+    own = [torch.equal(step.streams["all"].views[0], step.streams["other"].views[0]) for step in first]
+    assert not all(own)
+
+
+def test_it_follows_a_leader_that_starts_anew_and_one_with_fewer_samples() -> None:
+    partner = torch.arange(SAMPLES).flip(0)
+    streams = {
+        "all": Stream(),
+        "few": Stream(index=torch.tensor([1, 7, 8]), batch=2),
+        "other": Stream(index=partner, beside="few"),
+    }
+    for step in steps_of(**streams):
+        assert set(step.streams["few"].index.tolist()) <= {1, 7, 8}
+        assert torch.equal(step.streams["other"].index, partner[step.streams["few"].index])
+    # the first stream may itself stand beside one: its leader sets the steps
+    assert len(steps_of(other=Stream(index=partner, beside="few"), few=streams["few"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("streams", "says"),
+    [
+        ({"other": Stream(index=torch.arange(SAMPLES), beside="all")}, "no stream with an order"),
+        ({"all": Stream(), "other": Stream(beside="all")}, "needs an index"),
+        ({"all": Stream(), "other": Stream(index=torch.arange(3), beside="all")}, "needs an index"),
+        (
+            {
+                "all": Stream(),
+                "other": Stream(index=torch.arange(SAMPLES), beside="all"),
+                "third": Stream(index=torch.arange(SAMPLES), beside="other"),
+            },
+            "no stream with an order",
+        ),
+        (
+            {"all": Stream(), "other": Stream(index=torch.arange(SAMPLES), beside="all", views=("bright",))},
+            "asks for a view",
+        ),
+    ],
+)
+def test_what_can_not_stand_beside_is_refused(streams: dict[str, Stream], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        steps_of(**streams)
