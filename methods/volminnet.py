@@ -13,6 +13,10 @@ from methods.losses import forward_corrected
 
 _CODE = "VolMinNet, official code (xuefeng-li1/Provably-end-to-end-label-noise-learning-without-anchor-points)"
 _SMALLEST, _LARGEST = 1e-30, 1 - 1e-4
+
+REFERENCE_STEPS = 11_686
+"""Steps at T's full learning rate: 30 of 80 epochs at 1, 30 at 1/10, 20 at 1/100, of 352 batches (CIFAR-10)."""
+
 _CIFAR: dict[str, Any] = {
     "model": "resnet18",
     "epochs": 80,
@@ -48,10 +52,11 @@ class VolMinNet(Method):
     for which no anchor points are needed. T is stepped by SGD of its own, without weight decay. The prediction is p,
     that of the true class.
 
-    init is 2, and 4.5 for 100 classes, which both put 0.48 on the diagonal. T's learning rate stays constant, where the
-    official code drops it with the network's, and it is SGD on every data set, where the code takes Adam on MNIST and
-    CIFAR-100. The sigmoid is clamped (`transition_of`). The code chooses the epoch by its noisy validation loss, which
-    the harness offers every method alike. Costs what `ce` costs.
+    init is 2, and 4.5 for 100 classes, which both put 0.48 on the diagonal. ASSUMPTION: T's learning rate is constant
+    and scaled by 11,686 / steps, so that T can go as far in any training as under the official code's rate, which drops
+    with the network's. It is stepped by SGD on every data set, where the code takes Adam on MNIST and CIFAR-100. The
+    sigmoid is clamped (`transition_of`). The code chooses the epoch by its noisy validation loss, which the harness
+    offers to every method alike. Costs what `ce` costs.
 
     Source: Li et al., ICML 2021, arXiv 2102.02400, and its official code. MNIST's network (LeNet) isn't ours, so its
     recipe holds no training settings; the CIFAR networks have a stem without padding there.
@@ -82,7 +87,7 @@ class VolMinNet(Method):
         Parameter(
             "transition_rate",
             0.01,
-            "learning rate of T",
+            "learning rate of T in a training of 11,686 steps",
             _CODE,
             low=0.0,
             search=Search("log-uniform", 1e-3, 1.0),
@@ -103,10 +108,12 @@ class VolMinNet(Method):
     transition_rate: float
 
     def start(self, task: Task) -> None:
-        """Weights (K, K) of T, all -init."""
+        """Weights (K, K) of T, all -init, and their learning rate scaled to this run's steps."""
         super().start(task)
+        rate = self.transition_rate * REFERENCE_STEPS / (task.epochs * task.steps_per_epoch)
+        self.effective = {"transition_rate": rate}
         first = torch.full((task.classes, task.classes), -self.init)
-        self.weights = task.parameter("transition", first, self.transition_rate, momentum=0.9)
+        self.weights = task.parameter("transition", first, rate, momentum=0.9)
 
     def loss(self, step: Step) -> Tensor:
         """The mean forward-corrected loss plus the volume."""
