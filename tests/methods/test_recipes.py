@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ PARAMETERS = {
     "gjs": ["weight", "scaled"],
     "elr": ["lam", "beta"],
     "mixup": ["alpha"],
+    "mixup-ensemble": ["alpha"],
+    "co-teaching": ["gradual", "exponent"],
+    "co-teaching+": ["gradual", "init"],
+    "jocor": ["lam", "gradual", "exponent"],
+    "cores2": ["beta", "delay", "ramp", "sieve"],
+    "volminnet": ["lam", "init", "transition_rate"],
     "mixnn": ["warm_up", "history"],
 }
 
@@ -176,6 +183,16 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar100", 7, 0.9),
     ],
     "mixup": [cell("cifar10", 1)],
+    "mixup-ensemble": [cell("cifar10", 1)],
+    "co-teaching": row((0.05, 1), (0.05, 1), (0.05, 1)),
+    "co-teaching+": row((0.05, 0), (0.05, 0.1), (0.05, 0.025)),
+    "jocor": [
+        *(cell("cifar10", lam, 0.05, 1, noise="sym", rate=rate) for rate, lam in ((0.2, 0.9), (0.5, 0.9), (0.8, 0.65))),
+        cell("cifar10", 0.9, 0.05, 1, noise="asym", rate=0.4),
+        cell("cifar100", 0.85, 0.05, 1),
+    ],
+    "cores2": [cell("cifar10", 2, 0.1, 0.3, 0.31), cell("cifar100", 2, 0.1, 0.3, 0.31)],
+    "volminnet": row((1e-4, 2, 0.01), (1e-4, 2, 0.01), (1e-4, 4.5, 0.01)),
     "mixnn": [
         cell("cifar10", 9 / 300, 1),
         cell("cifar10", 9 / 300, 5, noise="sym-incl", rate=0.8),
@@ -270,7 +287,9 @@ def test_names_and_aliases_are_unique_and_files_are_named_after_them() -> None:
     taken = Counter(name for cls in METHODS.values() for name in (cls.name, *cls.aliases))
     assert [name for name, times in taken.items() if times > 1] == []
     for path in FILES:
-        assert class_of(path).name.replace("-", "_").replace("+", "_") == path.stem
+        # a plus at the end is a method's successor, one inside joins two losses
+        name = re.sub(r"\+$", "_plus", class_of(path).name)
+        assert name.replace("-", "_").replace("+", "_") == path.stem
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -281,7 +300,7 @@ def test_declarations_are_json_and_say_where_they_come_from(name: str) -> None:
     assert declared["summary"] and "\n" not in declared["summary"]
     assert declared["source"]
     assert "Source: " in (cls.__doc__ or "")
-    assert name.startswith("ce-") == declared["control"]
+    assert (name.startswith("ce-") or name.endswith("-ensemble")) == declared["control"]
     for identifier in ("arXiv", "NeurIPS", "ICML", "ICLR", "IJCAI", "CVPR", "ICCV", "AAAI", "standard", "control"):
         if identifier in declared["source"]:
             break
