@@ -27,12 +27,12 @@ from methods.pieces.neighbours import BLOCK, Metric, nearest
 CHECKED = 200
 
 
-def seconds(action: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Median wall time of `action` over the repeats."""
+def seconds(action: Callable[..., object], arguments: tuple[object, ...], repeats: int, device: torch.device) -> float:
+    """Median wall time of `action(*arguments)` over the repeats."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
-        action()
+        action(*arguments)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
@@ -83,8 +83,8 @@ def main() -> None:
         if metric not in asked.metric.split(","):
             continue
         found = nearest(bank, bank, asked.count, metric, everyone)
-        took = seconds(lambda metric=metric: nearest(bank, bank, asked.count, metric, everyone), asked.repeats, device)
-        bare = seconds(lambda: products(bank), asked.repeats, device)
+        took = seconds(nearest, (bank, bank, asked.count, metric, everyone), asked.repeats, device)
+        bare = seconds(products, (bank,), asked.repeats, device)
         wrong = disagreements(bank, found, metric)
         print(f"{metric:10} {took:8.2f} {bare:9.2f} {wrong:>24} of {min(CHECKED, asked.samples):7}")
         results.append({"metric": metric, "seconds": took, "products": bare, "otherwise": wrong})

@@ -30,15 +30,15 @@ class NearestNeighbourMixing(Method):
     m is per visit and doesn't scale with the training; nor does the number of refreshes, one an epoch if they are more.
 
     ASSUMPTION: K > 1, which the abstract implies and the code lacks; there, at K = 1, only w_i has an e in numerator
-    and sum (`epsilon=as-released`), so that two weights of 0 give .99.. and not 1/2. `scope=bank`: neighbours in the
-    whole set by the features of the last epoch, w_j and q_j those of then. `metric=cosine`. `early_loss=ce`: the linear
-    loss of step 3 is what the code computes by handing probabilities to a function of log-probabilities.
-    `clean_probability` is w_i, and 0 where argmax q_i has left the given label, since w_i then speaks of another label;
-    `selected` is where it is over 1/2.
+    and sum (`epsilon=as-released`), so that of two weights of 0 the sample gets all and not a half. `scope=bank`:
+    neighbours in the whole set by the features of the last epoch, in views of their own. `metric=cosine`.
+    `early_loss=ce`: the linear loss of step 3 is what the code computes by handing probabilities to a function of
+    log-probabilities. `clean_probability` is w_i, and 0 where argmax q_i has left the given label, since w_i then
+    speaks of another label; `selected` is where it is over 1/2.
     Deviations: the code never shuffles in the warm-up, and asks an approximate index, taking its first answer to be the
     sample itself; here neighbours are exact and never the sample. Its first epoch of corrected targets still mixes at
     random. Its first forward pass of each step, for features and q, is left out where neither is used, and takes no
-    gradient (it never had one). Under bank scope neighbours have random views of their own.
+    gradient (its result never had a use for one).
 
     Cost after the warm-up: an inference and 3 units, 5 with neighbours in the batch.
     Source: He and Lu, arXiv 2406.16966 (MixNN; Lu and He, IEEE Big Data 2021), whose body wasn't at hand; algorithm
@@ -80,16 +80,16 @@ class NearestNeighbourMixing(Method):
         super().start(task)
         self.warm_epochs = warm_up_epochs(self.warm_up, task)
         self.first_corrected = max(epochs_of(self.correction_start, task.epochs), self.warm_epochs)
-        rest = max(task.epochs - self.first_corrected, 0)
-        self.refresh_count = min(self.refreshes, rest)
+        self.refresh_count = min(self.refreshes, task.epochs - self.first_corrected)
         lengths = (self.warm_epochs, self.first_corrected, self.refresh_count)
         self.effective = dict(zip(("warm_up", "correction_start", "refreshes"), lengths, strict=True))
         self.targets = task.state("targets", one_hot(task.labels, task.classes).float())
         self.weights = task.state("weights", torch.ones(task.samples))
         self.losses_seen = task.state("losses", torch.zeros(self.history, task.samples))
         if self.scope == "bank":
-            everyone = torch.arange(task.samples).unsqueeze(1)
-            self.found = task.state("neighbours", everyone.repeat(1, self.neighbours))
+            # nobody has been looked for yet: everyone beside itself
+            itself = torch.arange(task.samples).unsqueeze(1)
+            self.found = task.state("neighbours", itself.repeat(1, self.neighbours))
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
         """One pass; under bank scope the neighbours' images come along once they are mixed in."""

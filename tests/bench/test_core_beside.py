@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 
 from bench.core.augment import pipeline
 from bench.core.batches import Feeder
 from bench.core.images import ImageStore
+from bench.core.trainer import Trainer
+from bench.run import make_trainer, pose
+from bench.spec import RunSpec, Runtime
 from methods.interface import Pass, Stream
 
 SAMPLES = 11
@@ -91,3 +97,46 @@ def test_it_follows_a_leader_that_starts_anew_and_one_with_fewer_samples() -> No
 def test_what_can_not_stand_beside_is_refused(streams: dict[str, Stream], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         steps_of(**streams)
+
+
+DATA = "synthetic[classes=4,size=8,train=80,test=24]"
+
+
+def mixing(tmp_path: Path) -> Trainer:
+    """MixNN with neighbours from the whole set, which come along by streams beside the batch."""
+    spec = RunSpec(
+        method="mixnn",
+        parameters={"scope": "bank", "neighbours": 2},
+        data_set=DATA,
+        data_sha256="tiny",
+        noise="sym",
+        rate=0.4,
+        model="cnn-small",
+        augmentation="crop1",
+        epochs=5,
+        batch_size=32,
+        learning_rate=0.05,
+        precision="fp32",
+    )
+    runtime = Runtime(data_source=DATA, noise_source="sym", cache=str(tmp_path), threads=1)
+    return make_trainer(pose(spec, runtime), spec, torch.device("cpu"))
+
+
+def test_a_run_stopped_while_neighbours_come_along_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole, torn = mixing(tmp_path), mixing(tmp_path)
+    assert [done.number for done in whole.epochs()] == [1, 2, 3, 4, 5]
+    assert whole.method.effective["correction_start"] < 4
+    epochs = torn.epochs()
+    while next(epochs).number < 4:
+        pass
+    kept = copy.deepcopy(torn.state())
+    again = mixing(tmp_path)
+    again.load_state(kept)
+    assert [done.number for done in again.epochs()] == [5]
+    expected, got = whole.state(), again.state()
+    for name, values in expected["states"].items():
+        assert torch.equal(values, got["states"][name]), name
+    for name, values in expected["networks"][0].items():
+        assert torch.equal(values, got["networks"][0][name]), name
+    found = got["states"]["neighbours"]
+    assert not (found == torch.arange(len(found)).unsqueeze(1)).any()
