@@ -17,7 +17,7 @@ _CODE = "DivideMix, official code (LiJunnan1992/DivideMix)"
 _TABLE = "DivideMix, table 7 (appendix B), and official code"
 _CHOSEN = "a small validation set, out of 0, 25, 50, 150"
 
-PARAMETERS = (
+PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "lambda_u",
         25.0,
@@ -99,7 +99,7 @@ def _cifar(data_set: str, noise: str, rate: float | None, source: str = _TABLE, 
     return keyed(data_set, own | values, source, noise, rate, _TRAINING, _CHOSEN)
 
 
-RECIPES = (
+RECIPES: tuple[Recipe, ...] = (
     Recipe("cifar10", {"lambda_u": 25.0}, f"{_CODE}, its defaults: symmetric noise 0.5", _CHOSEN, training=_TRAINING),
     _cifar("cifar10", "sym-incl", 0.2, lambda_u=0.0),
     _cifar("cifar10", "sym-incl", 0.5, lambda_u=25.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -297,14 +296,3 @@ def test_whatever_is_inferred_the_next_epoch_has_batches(seed: int, scale: float
 def test_one_epoch_has_no_room() -> None:
     assert "--epochs" in str(DivideMix().unsuitable(setting(1)))
     assert DivideMix().unsuitable(setting(2)) is None
-
-
-def test_lambda_u_is_keyed_as_table_7_says() -> None:
-    table = {(r.data_set, r.noise, r.rate): r.values.get("lambda_u") for r in DivideMix.recipes}
-    assert [table["cifar10", "sym-incl", rate] for rate in (0.2, 0.5, 0.8, 0.9)] == [0, 25, 25, 50]
-    assert [table["cifar100", "sym-incl", rate] for rate in (0.2, 0.5, 0.8, 0.9)] == [25, 150, 150, 150]
-    assert table["cifar10", "asym", None] == 0 and table["clothing1m", None, None] == 0
-    assert table["webvision", None, None] == 0 and table["cifar10", None, None] == 25
-    hardest = [r.values for r in DivideMix.recipes if r.rate == 0.9]
-    assert all(values["threshold"] == 0.6 and values["history"] == 5 for values in hardest)
-    assert math.isclose({p.name: p.default for p in DivideMix.parameters}["warm_up"], 10 / 300)

@@ -51,6 +51,8 @@ def row(*cells: tuple[Any, ...]) -> list[tuple[Any, ...]]:
 
 
 PARAMETERS = {
+    "dividemix": ["lambda_u", "threshold", "history", "penalty", "alpha", "warm_up", "forward_unlabelled"],
+    "m-correction": ["alpha", "z", "regulariser"],
     "focal": ["gamma"],
     "gce": ["q"],
     "sce": ["alpha", "beta"],
@@ -95,6 +97,23 @@ def symmetric(data_set: str, clean: float, *weights: float) -> list[tuple[Any, .
 
 
 CELLS: dict[str, list[tuple[Any, ...]]] = {
+    "dividemix": [
+        cell("cifar10", 25),
+        cell("cifar10", 0, noise="sym-incl", rate=0.2),
+        cell("cifar10", 25, noise="sym-incl", rate=0.5),
+        cell("cifar10", 25, noise="sym-incl", rate=0.8),
+        cell("cifar10", 50, 0.6, 5, noise="sym-incl", rate=0.9),
+        cell("cifar10", 0, 1, noise="asym"),
+        cell("cifar100", 150, 0.1),
+        cell("cifar100", 25, 0.1, noise="sym-incl", rate=0.2),
+        cell("cifar100", 150, 0.1, noise="sym-incl", rate=0.5),
+        cell("cifar100", 150, 0.1, noise="sym-incl", rate=0.8),
+        cell("cifar100", 150, 0.6, 5, 0.1, noise="sym-incl", rate=0.9),
+        cell("cifar100", 150, 1, 0.1, noise="asym", rate=0.4),
+        cell("clothing1m", 0, 1, 0.5, 1 / 80, False),
+        cell("webvision", 0, 0.5, 1 / 80, False),
+    ],
+    "m-correction": [cell("cifar10", 32, "hard", 1), cell("cifar100", 32, "hard", 1)],
     "ce": NO_PARAMETERS,
     "ce-ensemble": NO_PARAMETERS,
     "ce-strong": NO_PARAMETERS,
