@@ -72,6 +72,9 @@ def run(
         Text, _what("exact: counts as the rate says. multinomial: independent draws. Default: exact.")
     ] = None,
     labels: Annotated[Text, _what("Noisy labels from a file that `show noise --save-labels` wrote.")] = None,
+    noise_rate: Annotated[
+        Text, _what("What methods that need the noise rate are told. Default: the realised share of wrong labels.")
+    ] = None,
     imbalance: Annotated[Text, _what("Long tail: smallest class size divided by the largest.")] = None,
     train_size: Annotated[Text, _what("Train on this many images, drawn by class.")] = None,
     image_size: Annotated[Text, _what("Bring images to this many pixels a side.")] = None,

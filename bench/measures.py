@@ -101,18 +101,50 @@ def average_precision(scores: Array, positive: Array) -> float | None:
     return float((gained * hits / np.cumsum(counts)).sum() / positives)
 
 
-def selector_quality(suspicion: Array, kept: Array | None, given: Array, clean: Array) -> dict[str, float | None]:
-    """How well `suspicion` (n,) (1 - clean probability, or the loss) finds the wrong labels, and what was kept.
+def lowest(suspicion: Array, count: int) -> Array:
+    """The `count` samples of lowest suspicion, bool (n,); of equal ones the first."""
+    kept = np.zeros(len(suspicion), bool)
+    kept[np.argsort(suspicion, kind="stable")[:count]] = True
+    return kept
 
-    precision: share of kept samples that are rightly labelled; recall: share of rightly labelled samples that are
-    kept. Ranks are undefined (None) at 0 % and 100 % noise.
+
+def in_noisy_classes(given: Array, clean: Array) -> Array:
+    """Samples whose given label is a class that gives or gets wrong labels, bool (n,).
+
+    Every wrong label is among them; under asymmetric noise the rightly labelled samples of the other classes aren't,
+    which are easy to tell from wrong ones by their class alone.
     """
     wrong = given != clean
+    return np.isin(given, np.union1d(given[wrong], clean[wrong]))
+
+
+def selector_quality(
+    suspicion: Array, kept: Array | None, corrected: Array, given: Array, clean: Array
+) -> dict[str, float | None]:
+    """How well `suspicion` (n,) (1 - clean probability, or the loss) finds the wrong labels, and what came of it.
+
+    auroc, average_precision: of wrong labels against suspicion; with `_noisy_classes` the same among the samples of
+    `in_noisy_classes`, None where those are all samples.
+    precision: share of `kept` samples that are rightly labelled; recall: share of rightly labelled samples that are
+    kept. `kept` None stands for as many samples of lowest suspicion as there are right labels, so that both are equal.
+    corrected: share of wrongly labelled samples whose corrected label `corrected` int (n,) is the truth; damaged: share
+    of rightly labelled ones whose corrected label isn't.
+
+    All but the last two are undefined (None) at 0 % and 100 % noise; corrected is at 0 %, damaged at 100 %.
+    """
+    wrong = given != clean
+    noisy = in_noisy_classes(given, clean)
+    both, part = 0 < wrong.sum() < len(wrong), not noisy.all()
+    kept = lowest(suspicion, int((~wrong).sum())) if kept is None else kept
     return {
         "auroc": area_under_roc(suspicion, wrong),
         "average_precision": average_precision(suspicion, wrong),
-        "precision": None if kept is None else share(~wrong[kept]),
-        "recall": None if kept is None else share(kept[~wrong]),
+        "auroc_noisy_classes": area_under_roc(suspicion[noisy], wrong[noisy]) if part else None,
+        "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
+        "precision": share(~wrong[kept]) if both else None,
+        "recall": share(kept[~wrong]) if both else None,
+        "corrected": share(corrected[wrong] == clean[wrong]),
+        "damaged": share(corrected[~wrong] != clean[~wrong]),
     }
 
 

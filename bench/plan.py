@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import augmentations, recipes
+from bench import augmentations, privileges, recipes
 from bench.core import schedules
 from bench.errors import UsageError, offenders
 from bench.names import Selected, select
@@ -16,9 +16,6 @@ from bench.spec import RunSpec
 
 if TYPE_CHECKING:
     from datasets.interface import Protocol
-
-ALWAYS_GIVEN = frozenset({"noise_rate", "clean_labels"})
-"""Privileges that any noise can hand over: both are worked out from the labels themselves."""
 
 PROTOCOL_FIELDS = (
     "model",
@@ -190,10 +187,10 @@ def split_seed(request: Request, seed: int) -> int:
 def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, rate: float | None) -> RunSpec:
     """The spec of a method's first replicate under one noise; raises Refused where it can't run."""
     declared = asked.declaration
-    given = ALWAYS_GIVEN | ({"transition_matrix"} if noise.gives_matrix else frozenset())
-    missing = sorted(set(declared["needs"]) - given)
-    if missing:
-        raise Refused(f"it needs {' and '.join(missing)}, which the noise {noise.name} can't give")
+    given = privileges.handed_over(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
+    untold = privileges.why_untold(declared["needs"], given, noise.name)
+    if untold is not None:
+        raise Refused(untold)
     chosen = recipe(request, facts, asked, noise.name, rate)
     parameters = {item["name"]: item["default"] for item in declared["parameters"]}
     parameters |= {name: typed(parameters[name], value) for name, value in chosen.values.items()}
@@ -210,7 +207,7 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         method=declared["name"],
         method_version=declared["version"],
         parameters=dict(sorted(parameters.items())),
-        privileges=tuple(sorted({*declared["needs"], *chosen.privileges})),
+        privileges=tuple(sorted({*privileges.named(declared["needs"], request.noise_rate), *chosen.privileges})),
         data_set=facts.data_set,
         data_sha256=facts.data_sha256,
         train_size=request.train_size,

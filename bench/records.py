@@ -118,8 +118,13 @@ PROVENANCE_KEPT = (
     "git_dirty",
 )
 LEAST_NEEDED: tuple[tuple[str, str] | int, ...] = (
+    ("curves", "selector_precision"),
+    ("curves", "selector_recall"),
+    ("curves", "selector_average_precision"),
     ("curves", "phase"),
     ("curves", "clean_holdout_accuracy"),
+    ("curves", "selector_damaged"),
+    ("curves", "selector_corrected"),
     ("curves", "selector_auroc"),
     ("provenance", "versions"),
     ("curves", "train_loss"),

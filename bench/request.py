@@ -24,6 +24,7 @@ IDENTITY = frozenset(
         "noise_seed",
         "draw",
         "labels",
+        "noise_rate",
         "imbalance",
         "train_size",
         "hold_out",
@@ -109,6 +110,7 @@ class Request(BaseModel):
     noise_seed: Seed | None = None
     draw: Literal["exact", "multinomial"] = "exact"
     labels: Text | None = None
+    noise_rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
     imbalance: Annotated[float, Field(gt=0, le=1)] | None = None
     train_size: Count | None = None
     hold_out: Annotated[float, Field(ge=0, lt=1)] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bench.core.images import ImageStore
 from bench.core.precision import prepare_process
 from bench.core.trainer import EpochDone, Trainer, TrainingPart, never
 from bench.job import Diverged, Interrupted, Report
+from bench.privileges import told_noise_rate
 from bench.registry import load_method, load_plugins, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.store import SCHEMA, Store
@@ -29,12 +30,15 @@ from datasets.interface import Data, Labels, Options
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
 from datasets.splits import split_name
-from methods.interface import Method
+from methods.interface import Method, Phase
 
 __all__ = ["Diverged", "Interrupted", "run"]
 
 MEASURED_PER_RUN = 20
 """Training-set measures are taken every ceil(epochs / 20) epochs, and at the last."""
+
+FINDING = ("auroc", "average_precision", "precision", "recall", "corrected", "damaged")
+"""What of `measures.selector_quality` has a curve, as `selector_auroc` and so on."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch
     given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]
     privileges: dict[str, Any] = {}
     if "noise_rate" in method.needs:
-        privileges["noise_rate"] = float(np.mean(given != clean))
+        told = told_noise_rate(spec.privileges)
+        privileges["noise_rate"] = float(np.mean(given != clean)) if told is None else told
     if "transition_matrix" in method.needs:
         if problem.noisy.matrix is None:
             raise ValueError(f"{method.name} needs a transition matrix, which {spec.noise} can't give")
@@ -176,7 +181,7 @@ class Observer:
         self.held = EvaluationSet(trainer.part.held_images)
         self.test = EvaluationSet(image_store(problem.data.test.images, problem.data, trainer.device))
         names = ("epoch", "phase", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy")
-        further = ("measured_epoch", "memorised", "corrected", "learnt", "selector_auroc")
+        further = ("measured_epoch", "memorised", "corrected", "learnt", *(f"selector_{name}" for name in FINDING))
         self.curves: dict[str, list[Any]] = {name: [] for name in (*names, *further)}
         self.selector: dict[str, Any] = {}
         self.seconds = {"evaluate": 0.0, "measure": 0.0}
@@ -207,15 +212,24 @@ class Observer:
         scores = log_probabilities(method, self.trainer.networks, self.train)
         fit = measures.training_fit(scores.argmax(axis=1), self.given, self.clean)
         with uncounted(self.trainer.networks):
-            believed, kept = method.clean_probability(), method.selected()
-        suspicion = (
-            -scores[np.arange(len(self.given)), self.given] if believed is None else 1 - believed.float().cpu().numpy()
-        )
+            believed, kept, targets = (
+                None if values is None else values.detach().float().cpu().numpy()
+                for values in (method.clean_probability(), method.selected(), method.soft_targets())
+            )
         quality = measures.selector_quality(
-            suspicion, None if kept is None else kept.cpu().numpy(), self.given, self.clean
+            -scores[np.arange(len(self.given)), self.given] if believed is None else 1 - believed,
+            None if kept is None else kept.astype(bool),
+            (scores if targets is None else targets).argmax(axis=1),
+            self.given,
+            self.clean,
         )
-        self.selector = {"source": "loss" if believed is None else "clean_probability", **quality}
-        self._append(measured_epoch=epoch, selector_auroc=quality["auroc"], **fit)
+        self.selector = {
+            "source": "loss" if believed is None else "clean_probability",
+            "kept_source": "lowest" if kept is None else "selected",
+            "corrected_source": "prediction" if targets is None else "soft_targets",
+            **quality,
+        }
+        self._append(measured_epoch=epoch, **{f"selector_{name}": quality[name] for name in FINDING}, **fit)
 
     def _append(self, **values: Any) -> None:
         for name, value in values.items():
@@ -242,7 +256,7 @@ class Observer:
             "selector": self.selector,
             "network_test_accuracies": [measures.accuracy(single, labels) for single in singles] or [curve[-1]],
             "networks": len(networks),
-            "views": max(len(s.views) for p in method.passes(self.trainer.phases[-1], 0) for s in p.streams.values()),
+            "views": views(method, self.trainer.phases),
             "units_per_sample_epoch": self.trainer.meter.units / epochs,
             "labels_sha256": problem.noisy.sha256,
             "realised_rate": problem.noisy.realised_rate,
@@ -254,6 +268,12 @@ class Observer:
             "effective": dict(method.effective),
             "test_predictions": measures.pack_predictions(self._log_probabilities.argmax(axis=1)),
         }
+
+
+def views(method: Method, phases: Sequence[Phase]) -> int:
+    """The most views of an image in a step, in any phase's last epoch: by then every warm-up is over."""
+    passes = [each for phase in phases if phase.epochs for each in method.passes(phase, phase.epochs - 1)]
+    return max((len(stream.views) for each in passes for stream in each.streams.values()), default=0)
 
 
 def save(path: Path, trainer: Trainer, observer: Observer, clock: provenance.Clock) -> None:

@@ -35,7 +35,10 @@ class RunSpec(BaseModel):
     method_version: int = 1
     parameters: dict[str, Value] = Field(default_factory=dict)
     privileges: tuple[str, ...] = ()
-    """What the run is told beyond noisy labels: the method's needs, and what keys an informed recipe. Sorted."""
+    """What the run is told beyond noisy labels: the method's needs, and what keys an informed recipe. Sorted.
+
+    "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for what the user says it is.
+    """
 
     data_set: str
     data_sha256: str

@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.leaderboard.commands import spans
 from bench.names import Selected
 from bench.plan import OVERRIDES, Asked, Facts, LeftOut, NoiseFacts, Refused, first_run, plan
+from bench.privileges import told_noise_rate
 from bench.request import Request
 from bench.spec import RunSpec
 
@@ -122,7 +123,9 @@ def _row(run: RunSpec) -> str:
 def _differing(run: RunSpec, facts: Facts) -> Options:
     """Options without which a run's method would train otherwise: its kind of recipe, and what protocols set."""
     found: list[Options] = []
-    for recipes in ({}, {"recipes": "published"}):
+    told = told_noise_rate(run.privileges)
+    rate: Options = {} if told is None else {"noise_rate": str(told)}
+    for recipes in (rate, {"recipes": "published"} | rate):
         bare = _bare(run, facts, {"protocol": run.protocol, **recipes})
         if bare is None or bare.privileges != run.privileges:
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.leaderboard import numbers
 from bench.leaderboard.model import Row, Table
+from bench.privileges import in_words
 
 Cell = Callable[[Row], str]
 
@@ -53,11 +54,49 @@ def columns(table: Table, informed: bool = False) -> list[Column]:
         Column("memorised", share("memorised"), goes=4),
         Column("learnt", share("learnt"), goes=10),
         Column("worst class", share("worst_class"), goes=9),
-        Column("AUROC", _auroc, goes=11),
-        Column("nets / units", _effort, goes=12),
+        Column("single nets", singles, goes=11),
+        Column("nets / views / units", effort, goes=12),
         Column("s / run", lambda row: numbers.seconds(row.means.get("seconds")), goes=6),
-        Column("told", lambda row: words(row.needs), goes=7 if not informed else 0, left=True),
+        Column("told", told, goes=7 if not informed else 0, left=True),
         Column("assumes", lambda row: words(row.assumes), goes=13, left=True),
+    ]
+
+
+def finder_columns(table: Table) -> list[Column]:
+    """The columns of the table of who finds the wrong labels: those that any of its rows has something for."""
+    ranks = [row.finder_rank for row in table.rows if row.finder_rank]
+
+    def rank(row: Row) -> str:
+        return (
+            f"{row.finder_rank}{'=' if ranks.count(row.finder_rank) > 1 else ''}"
+            if row.finder_rank
+            else numbers.NOTHING
+        )
+
+    def share(name: str) -> Cell:
+        return lambda row: numbers.percent(row.selector.get(name))
+
+    shown = [
+        Column("#", rank),
+        Column("method", lambda row: named(row.name, row), left=True, bold=True),
+        Column("AUROC", lambda row: numbers.mean_and_std(row.auroc), bold=True),
+        Column("95 % interval", lambda row: numbers.interval(row.auroc), goes=3),
+        Column("n", lambda row: str(len(row.aurocs)), goes=8),
+        Column("average precision", share("average_precision"), goes=4),
+        Column("AUROC in noisy classes", share("auroc_noisy_classes"), goes=5),
+        Column("AP in noisy classes", share("average_precision_noisy_classes"), goes=9),
+        Column("precision", share("precision"), goes=1),
+        Column("recall", share("recall"), goes=1),
+        Column("corrected", share("corrected"), goes=2),
+        Column("damaged", share("damaged"), goes=2),
+        Column("its own", own_parts, goes=6, left=True),
+        Column("told", told, goes=7, left=True),
+    ]
+    always = ("#", "method", "AUROC")
+    return [
+        column
+        for column in shown
+        if column.title in always or any(column.cell(row) != numbers.NOTHING for row in table.finders)
     ]
 
 
@@ -67,7 +106,7 @@ def apart_columns() -> list[Column]:
         Column("method", lambda row: named(row.label, row), left=True),
         Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), goes=1),
         Column("n", lambda row: str(len(row.accuracies)), goes=2),
-        Column("told", lambda row: words(row.needs), goes=3, left=True),
+        Column("told", told, goes=3, left=True),
         Column("why it stands here", lambda row: row.reason, left=True),
     ]
 
@@ -82,14 +121,30 @@ def named(name: str, row: Row) -> str:
     return f"{name} (control)" if row.control else name
 
 
-def _auroc(row: Row) -> str:
-    said = numbers.percent(row.selector.get("auroc"))
-    own = row.selector.get("source") not in (None, "loss") and said != numbers.NOTHING
-    return f"{said} own" if own else said
+def told(row: Row) -> str:
+    """What a row was told beyond noisy labels, or a dash."""
+    return ", ".join(map(in_words, row.needs)) or numbers.NOTHING
 
 
-def _effort(row: Row) -> str:
-    networks, units = row.means.get("networks"), row.means.get("units")
-    if networks is None and units is None:
+def own_parts(row: Row) -> str:
+    """What of finding wrong labels is the method's own: its estimate, its kept set, its targets; or a dash."""
+    own = {
+        "estimate": row.selector.get("source") == "clean_probability",
+        "set": row.selector.get("kept_source") == "selected",
+        "targets": row.selector.get("corrected_source") == "soft_targets",
+    }
+    return ", ".join(name for name, is_own in own.items() if is_own) or numbers.NOTHING
+
+
+def singles(row: Row) -> str:
+    """Accuracy of the single networks, and how far they lie apart in a run, such as "85.2 (1.3)"."""
+    mean, spread = row.means.get("single_networks"), row.means.get("network_spread")
+    return numbers.NOTHING if mean is None else f"{numbers.percent(mean)} ({numbers.percent(spread)})"
+
+
+def effort(row: Row) -> str:
+    """Networks, views, and forward/backward units of an image and epoch, such as "2 / 2 / 12"."""
+    parts = [row.means.get(name) for name in ("networks", "views", "units")]
+    if all(value is None for value in parts):
         return numbers.NOTHING
-    return f"{numbers.plain(networks)} / {numbers.plain(units)}"
+    return " / ".join(map(numbers.plain, parts))

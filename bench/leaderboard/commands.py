@@ -13,6 +13,7 @@ from bench.errors import UsageError
 from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.numbers import short
 from bench.names import parse_call, split_values
+from bench.privileges import told_noise_rate
 
 Setting = Mapping[str, Any]
 Options = Mapping[str, Sequence[str]]
@@ -70,10 +71,12 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that one request can ask for: one learning rate, weight decay and kind of recipe."""
-    groups: dict[tuple[float, float, bool], list[Row]] = {}
+    """Rows that one request can ask for: one learning rate, weight decay, kind of recipe and given noise rate."""
+    groups: dict[tuple[float, float, bool, float], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row.learning_rate, row.weight_decay, _keyed(row)), []).append(row)
+        told = told_noise_rate(row.needs)
+        key = (row.learning_rate, row.weight_decay, _keyed(row), -1.0 if told is None else told)
+        groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
 
@@ -102,6 +105,8 @@ def _about(setting: Setting, options: Options, row: Row) -> list[str]:
         if setting.get(name) is not None:
             words += [option, short(setting[name])]
     words += ["--lr", short(row.learning_rate), "--weight-decay", short(row.weight_decay)]
+    told = told_noise_rate(row.needs)
+    words += [] if told is None else ["--noise-rate", short(told)]
     for name, (option, usual) in UNLESS.items():
         if setting.get(name, usual) != usual:
             words += [option, short(setting[name])]
@@ -182,6 +187,9 @@ def _asks_for(options: Options, rows: Sequence[Row], replicates: Sequence[Replic
     ):
         return False
     if len({(row.learning_rate, _keyed(row)) for row in rows}) > 1:
+        return False
+    given = {f"{rate:g}" for row in rows if (rate := told_noise_rate(row.needs)) is not None}
+    if given != {f"{float(text):g}" for text in options.get("--noise-rate", ())[-1:]} and given:
         return False
     for method in {row.method for row in rows}:
         matching = [values for name, values in calls if name in ("all", method) or fnmatchcase(method, name)]

@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import UsageError, nearest, offenders
 from bench.leaderboard import numbers, stats
 from bench.leaderboard.choose import RULES
-from bench.leaderboard.columns import words
+from bench.leaderboard.columns import told
 from bench.leaderboard.markdown import escape, grid
 from bench.leaderboard.model import Replicate, Report, Row, Table
 from bench.leaderboard.stats import Summary
@@ -196,7 +196,7 @@ def as_markdown(found: Sequence[Comparison], select: str, short_names: bool = Fa
                 _signed(one.summary),
                 str(one.summary.n),
                 f"{one.wins}/{one.ties}/{one.losses}",
-                words(one.row.needs),
+                told(one.row),
             ]
             for one in each.differences
         ]

@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bench.leaderboard.model import Report, Row, Table
+from bench.leaderboard.rows import SELECTOR, SOURCES
 from bench.spec import canonical_json
 
 SCHEMA = 1
+IN_CSV = (*SOURCES, *SELECTOR, "std", "rank")
 
 
 def as_json(report: Report, asked: Collection[str] | None = None) -> dict[str, Any]:
@@ -39,7 +41,8 @@ def as_csv(report: Report, asked: Collection[str] | None = None) -> str:
             behind = row.pop("behind_leader") or {}
             row |= {"parameters": canonical_json(row["parameters"])}
             row |= {name: ";".join(row[name]) for name in ("needs", "assumes")}
-            row |= {"low": low, "high": high, "selector_source": selector.get("source")}
+            row |= {"low": low, "high": high}
+            row |= {f"selector_{name}": selector.get(name) for name in IN_CSV}
             row |= {
                 "behind_leader": behind.get("mean"),
                 "setting_id": table.setting_id,
@@ -101,7 +104,7 @@ def _row(row: Row) -> dict[str, Any]:
         "gap": row.gap,
         "memorised": means.get("memorised"),
         "seconds": means.get("seconds"),
-        "selector": dict(row.selector) or None,
+        "selector": _selector(row),
         "label": row.label,
         "interval": None if accuracy is None or accuracy.low is None else [accuracy.low, accuracy.high],
         "rank": row.rank,
@@ -121,10 +124,26 @@ def _row(row: Row) -> dict[str, Any]:
         "negative_log_likelihood": means.get("negative_log_likelihood"),
         "calibration_error": means.get("calibration_error"),
         "selector_auroc": row.selector.get("auroc"),
+        "single_networks": means.get("single_networks"),
+        "network_spread": means.get("network_spread"),
         "networks": means.get("networks"),
         "views": means.get("views"),
         "units": means.get("units"),
         "method_version": row.version,
         "learning_rate": row.learning_rate,
         "weight_decay": row.weight_decay,
+    }
+
+
+def _selector(row: Row) -> dict[str, Any] | None:
+    """What a row's finding of wrong labels came to: means of its measures, and its AUROC's spread and rank."""
+    if not row.selector:
+        return None
+    auroc = row.auroc
+    return dict(row.selector) | {
+        "n": len(row.aurocs),
+        "std": None if auroc is None else auroc.std,
+        "interval": None if auroc is None or auroc.low is None else [auroc.low, auroc.high],
+        "rank": row.finder_rank,
+        "may_be_best": row.may_find_best,
     }

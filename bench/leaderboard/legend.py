@@ -44,15 +44,28 @@ Means and ranks never cross settings. Everything is in percent unless it says ot
   **learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a high first,
   underfitting as a low second.
 - **worst class** is the accuracy on the class that fares worst, averaged over replicates.
-- **AUROC** says how well the method tells wrong labels from right ones in its training set (50: not at all).
-  *own* marks a method's own estimate; the others are judged by their loss.
-- **nets / units**: networks that are trained, and passes per image and epoch, where a forward pass counts 1 and
-  a backward pass 2 (plain cross-entropy: 3). **s / run** is the time of one whole run on the machine that ran
-  it.
+- **single nets**: where a method trains several networks, the mean accuracy of each alone and, in brackets, how
+  far the best and the worst of a run lie apart. **accuracy** is that of the method's own prediction.
+- **nets / views / units**: networks that are trained, views of an image in a step, and passes per image and
+  epoch, where a forward pass counts 1 and a backward pass 2 (plain cross-entropy: 1 / 1 / 3). Phases beyond the
+  epochs of the setting count on top. **s / run** is the time of one whole run on the machine that ran it.
 - **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of noise,
   clean labels). Such rows stand under a heading of their own and have no rank. **assumes** names what has to
   hold for it to be sound.
 - **shared-lr** in a heading: until the tuning grid is there, every method uses the data set's learning rate and
   weight decay, whatever the scale of its loss. A method that trails here may only need another step size.
   **paper** stands for each method's own published training settings.
+
+*Who finds the wrong labels* judges each row, at the last epoch, by what it makes of its training set. *Its own*
+names what the method says itself; where it says nothing, what anybody could read off its network stands in.
+
+- **AUROC** is the chance that a wrong label looks more suspicious than a right one (50: a coin's), by the
+  method's own probability that a label is right (*estimate*), or else by the loss. It ranks; bold as above.
+  **average precision** is that of finding the wrong labels from the most suspicious down. **in noisy classes**
+  leaves out samples whose given label is a class that neither gives nor gets wrong labels.
+- **precision** is the share of kept samples whose label is right, **recall** the share of right labels that are
+  kept: of the method's own *set*, or else of as many least suspicious samples as there are right labels (then
+  both are equal).
+- **corrected** is the share of wrong labels that the method's soft targets (*targets*), or else its prediction,
+  put right; **damaged** the share of right labels that they put wrong.
 """

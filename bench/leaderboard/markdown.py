@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bench.leaderboard.choose import Rule
-from bench.leaderboard.columns import Column, apart_columns, columns
+from bench.leaderboard.columns import Column, apart_columns, columns, finder_columns
 from bench.leaderboard.legend import introduction, legend
 from bench.leaderboard.model import Board, Report, Row, Table
 from bench.leaderboard.stats import LEAST_REPLICATES
 
 HASH_DIGITS = 12
+FINDERS = "Who finds the wrong labels"
 
 
 def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
@@ -48,6 +49,8 @@ def _table(table: Table) -> str:
         parts.append("No complete row yet.")
     if informed:
         parts += ["### Told more than the noisy labels", _grid(columns(table, informed=True), informed)]
+    if table.finders:
+        parts += [f"### {FINDERS}", _grid(finder_columns(table), table.finders, lambda row: row.may_find_best)]
     if apart:
         parts += ["### Not compared", _grid(apart_columns(), apart)]
     if table.left_out:
@@ -93,9 +96,14 @@ def _item(text: str) -> str:
     return f"- {text if text.startswith('Labels (') else escape(text)}"
 
 
-def _grid(shown: Sequence[Column], rows: Sequence[Row]) -> str:
+def best_by_accuracy(row: Row) -> bool:
+    """Whether a row may be the best of the board."""
+    return row.may_be_best
+
+
+def _grid(shown: Sequence[Column], rows: Sequence[Row], may_be_best: Callable[[Row], bool] = best_by_accuracy) -> str:
     body = [
-        [f"**{cell}**" if column.bold and row.may_be_best else cell for column, cell in zip(shown, cells, strict=True)]
+        [f"**{cell}**" if column.bold and may_be_best(row) else cell for column, cell in zip(shown, cells, strict=True)]
         for row, cells in ((row, [escape(column.cell(row)) for column in shown]) for row in rows)
     ]
     left = {column.title for column in shown if column.left}

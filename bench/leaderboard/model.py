@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from bench.leaderboard.choose import Rule
-from bench.leaderboard.stats import Summary
+from bench.leaderboard.stats import Summary, summarise
 
 Record = Mapping[str, Any]
 
@@ -49,6 +49,9 @@ class Row:
     means: Mapping[str, float | None]
     """Means over the replicates: best_test, memorised, learnt, corrected, worst_class, networks, units, seconds, ..."""
     selector: Mapping[str, Any]
+    """Means of what finding the wrong labels came to, and on what each rests; empty where nothing is known."""
+    aurocs: Mapping[Replicate, float] = field(default_factory=dict)
+    """AUROC of wrong labels at the last epoch, of the replicates that have one."""
     name: str = ""
     """The method's name where the table has one row of it, or else the label."""
     derived: bool = False
@@ -59,6 +62,15 @@ class Row:
     behind: Summary | None = None
     """Paired differences to the leader over the common replicates; None for the leader."""
     may_be_best: bool = False
+    finder_rank: int | None = None
+    """The rank by AUROC."""
+    may_find_best: bool = False
+    """`may_be_best` by AUROC."""
+
+    @property
+    def auroc(self) -> Summary | None:
+        """Of the AUROCs; None where no replicate has one (no wrong labels, or none but wrong ones)."""
+        return summarise(list(self.aurocs.values())) if self.aurocs else None
 
     @property
     def gap(self) -> float | None:
@@ -88,6 +100,13 @@ class Table:
     caveats: Sequence[str] = ()
     command: str = ""
     left_out: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def finders(self) -> list[Row]:
+        """The rows whose AUROC is known, best first, those without a rank after the others."""
+        found = [(row, row.auroc) for row in self.rows if row.standing != "apart" and not row.derived]
+        known = [(row, auroc.mean) for row, auroc in found if auroc is not None]
+        return [row for row, mean in sorted(known, key=lambda each: (not each[0].finder_rank, -each[1], each[0].label))]
 
     def standing(self, *kinds: Standing) -> list[Row]:
         """The rows of these standings, in order."""

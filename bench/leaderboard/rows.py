@@ -29,7 +29,17 @@ SHARES = {
     "views": "views",
     "units": "units_per_sample_epoch",
 }
-SELECTOR = ("auroc", "average_precision", "precision", "recall")
+SELECTOR = (
+    "auroc",
+    "average_precision",
+    "precision",
+    "recall",
+    "corrected",
+    "damaged",
+    "auroc_noisy_classes",
+    "average_precision_noisy_classes",
+)
+SOURCES = ("source", "kept_source", "corrected_source")
 
 
 @dataclass
@@ -110,6 +120,7 @@ def row(group: Group, label: str, rule: Rule) -> Row:
     spec = group.spec
     means = {name: average([number(record["measures"].get(key)) for record in records]) for name, key in SHARES.items()}
     means["seconds"] = average([_seconds(record) for record in records])
+    means |= _singles(records)
     return Row(
         method=str(spec["method"]),
         label=label,
@@ -124,6 +135,7 @@ def row(group: Group, label: str, rule: Rule) -> Row:
         accuracy=summarise(list(accuracies.values())) if accuracies else None,
         means=means,
         selector=_selector(records),
+        aurocs=_aurocs(group),
     )
 
 
@@ -137,7 +149,7 @@ def early_stopped(group: Group, label: str) -> Row | None:
     # Training images were measured at the last epoch and every so many, not at the one chosen here.
     kept = {name: base.means[name] for name in ("best_test", "networks", "views", "units", "seconds")}
     return Row(
-        **{name: value for name, value in vars(base).items() if name not in {"method", "means", "selector"}}
+        **{name: value for name, value in vars(base).items() if name not in {"method", "means", "selector", "aurocs"}}
         | {"control": True, "derived": True},
         method=EARLY_STOPPED,
         means=dict.fromkeys(base.means) | kept,
@@ -159,4 +171,33 @@ def _selector(records: Sequence[Record]) -> dict[str, Any]:
     means: dict[str, Any] = {name: average([number(each.get(name)) for each in known]) for name in SELECTOR}
     if all(value is None for value in means.values()):
         return {}
-    return {"source": next((each["source"] for each in known if each.get("source")), None)} | means
+    return {name: next((each[name] for each in known if each.get(name)), None) for name in SOURCES} | means
+
+
+def _aurocs(group: Group) -> dict[Replicate, float]:
+    """The AUROC of each replicate that has one."""
+    found = {
+        replicate: number((group.records[replicate]["measures"].get("selector") or {}).get("auroc"))
+        for replicate in sorted(group.records)
+    }
+    return {replicate: value for replicate, value in found.items() if value is not None}
+
+
+def _singles(records: Sequence[Record]) -> dict[str, float | None]:
+    """Single networks' accuracy and the spread (largest minus smallest) among those of a run, means over the runs.
+
+    None for methods of one network.
+    """
+    known = [
+        [
+            value
+            for each in record["measures"].get("network_test_accuracies") or ()
+            if (value := number(each)) is not None
+        ]
+        for record in records
+    ]
+    several = [each for each in known if len(each) > 1]
+    return {
+        "single_networks": average([average(each) for each in several]),
+        "network_spread": average([max(each) - min(each) for each in several]),
+    }

@@ -35,7 +35,7 @@ def judge(groups: Sequence[Group], rule: Rule) -> tuple[list[Row], tuple[Replica
         )
         name = own.method if of_method[own.method] == 1 else own.label
         rows.append(replace(own, name=name, standing=standing, reason=reason))
-    return _ordered(_ranked(rows)), reference
+    return _ordered(_finders_ranked(_ranked(rows))), reference
 
 
 def label_hashes(groups: Iterable[Group]) -> dict[Replicate, str]:
@@ -123,6 +123,25 @@ def _ranked(rows: Sequence[Row]) -> list[Row]:
             own = replace(own, rank=1 + above, may_be_best=own.label in candidates)
         placed.append(own)
     return placed
+
+
+def _finders_ranked(rows: Sequence[Row]) -> list[Row]:
+    """Ranks by AUROC, and who may be the best at it, of the ranked rows whose every replicate has one."""
+    known = {own.label: own.aurocs for own in rows if own.standing == "ranked" and own.aurocs}
+    reference = max(known.values(), key=len, default={})
+    whole = {label: aurocs for label, aurocs in known.items() if aurocs.keys() == reference.keys()}
+    candidates = stats.may_be_best(whole) or frozenset()
+    means = {label: round(stats.summarise(list(aurocs.values())).mean, 12) for label, aurocs in whole.items()}
+    return [
+        replace(
+            own,
+            finder_rank=1 + sum(mean > means[own.label] for mean in means.values()),
+            may_find_best=own.label in candidates,
+        )
+        if own.label in means
+        else own
+        for own in rows
+    ]
 
 
 def _mean(own: Row) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from bench.leaderboard import numbers
-from bench.leaderboard.columns import Column, words
-from bench.leaderboard.markdown import best_set_sentence
+from bench.leaderboard.columns import Column, effort, finder_columns, singles, told
+from bench.leaderboard.markdown import FINDERS, best_by_accuracy, best_set_sentence
 from bench.leaderboard.model import Report, Row, Table
 
 GAP = "  "
@@ -40,7 +40,8 @@ def as_lines(report: Report, asked: Collection[str] | None, width: int) -> list[
     width = max(NARROWEST, width)
     lines = _wrapped(
         f"Accuracy in percent at {report.rule.words} ± standard deviation. best: the best epoch on the test set (an "
-        "oracle); mem.: wrong labels memorised; s: seconds a run.",
+        "oracle); mem.: wrong labels memorised; s: seconds a run; nets: single networks (and how far apart); n/v/u: "
+        "networks, views, units of work (plain cross-entropy: 1/1/3).",
         width,
         "",
     )
@@ -64,6 +65,9 @@ def _table(data_set: str, table: Table, width: int) -> list[Line]:
     if informed:
         lines += [Line(""), Line("Told more than the noisy labels, not ranked:")]
         lines += _grid(_columns(table, informed=True), informed, width)
+    if table.finders:
+        lines += [Line(""), Line(f"{FINDERS}, at the last epoch:")]
+        lines += _grid(finder_columns(table), table.finders, width, lambda row: row.may_find_best)
     for title, items in (
         ("Not compared:", [_apart(row) for row in table.standing("apart")]),
         ("Left out:", [f"{each['method']}: {each['reason']}" for each in table.left_out]),
@@ -103,7 +107,9 @@ def _columns(table: Table, informed: bool = False) -> list[Column]:
         Column("mem.", lambda row: numbers.percent(row.means.get("memorised")), goes=3),
         Column("worst", lambda row: numbers.percent(row.means.get("worst_class")), goes=7),
         Column("s", lambda row: numbers.seconds(row.means.get("seconds")), goes=5),
-        Column("told", lambda row: words(row.needs), left=True),
+        Column("nets", singles, goes=8),
+        Column("n/v/u", lambda row: effort(row).replace(" ", ""), goes=9),
+        Column("told", told, left=True),
     ]
 
 
@@ -115,7 +121,12 @@ def _wrapped(text: str, width: int, indent: str = GAP) -> list[Line]:
     return [Line(each) for each in found]
 
 
-def _grid(shown: Sequence[Column], rows: Sequence[Row], width: int) -> list[Line]:
+def _grid(
+    shown: Sequence[Column],
+    rows: Sequence[Row],
+    width: int,
+    may_be_best: Callable[[Row], bool] = best_by_accuracy,
+) -> list[Line]:
     """Header and rows, after the columns that go first have gone until the rest fits."""
     kept = [column for column in shown if any(column.cell(row) not in (numbers.NOTHING, "") for row in rows)]
     while True:
@@ -132,4 +143,4 @@ def _grid(shown: Sequence[Column], rows: Sequence[Row], width: int) -> list[Line
         ).rstrip()
         for line in cells
     ]
-    return [Line(texts[0]), *(Line(text, row.may_be_best) for text, row in zip(texts[1:], rows, strict=True))]
+    return [Line(texts[0]), *(Line(text, may_be_best(row)) for text, row in zip(texts[1:], rows, strict=True))]

@@ -48,8 +48,8 @@ def test_the_small_board_reads_as_it_should(tmp_path: Path) -> None:
     ]
     assert rows[5][:3] == ["forward", "89.0 ± 3.2", "[85.1, 92.9]"]
     gce = rows[0]
-    # n, to leader, best on test, gap, memorised, learnt, worst class, AUROC, nets / units, seconds, told, assumes
-    assert gce[4:] == ["5", "leader", "94.0", "10.0", "12.5", "75.0", "25.0", "87.5", "1 / 3", "2.0", "–", "–"]
+    # n, to leader, best on test, gap, memorised, learnt, worst class, single nets, effort, seconds, told, assumes
+    assert gce[4:] == ["5", "leader", "94.0", "10.0", "12.5", "75.0", "25.0", "–", "1 / 1 / 3", "2.0", "–", "–"]
     assert rows[5][-2:] == ["transition matrix", "–"]
     text = path.read_text()
     assert "**2 rows may be the best**, of 4 ranked ones over 5 replicates" in text

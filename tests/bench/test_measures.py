@@ -71,10 +71,82 @@ def test_calibration_error_of_a_calibrated_forecast_is_small() -> None:
     assert measures.calibration_error(log_probabilities, labels) < 0.02
 
 
+Labels = tuple[np.ndarray, np.ndarray]
+
+
+def labels(least: int = 0, most: int = 40) -> st.SearchStrategy[Labels]:
+    """Given and clean labels of four classes."""
+    pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=least, max_size=most)
+    return pairs.map(lambda found: (np.array([g for g, _ in found], int), np.array([c for _, c in found], int)))
+
+
 def test_selector_quality_of_a_perfect_selector() -> None:
     clean, given_labels = np.array([0, 1, 2, 0]), np.array([0, 1, 0, 0])
-    found = measures.selector_quality(np.array([0.1, 0.2, 0.9, 0.0]), given_labels == clean, given_labels, clean)
-    assert found == {"auroc": 1.0, "average_precision": 1.0, "precision": 1.0, "recall": 1.0}
+    suspicion = np.array([0.1, 0.2, 0.9, 0.0])
+    found = measures.selector_quality(suspicion, given_labels == clean, clean, given_labels, clean)
+    assert found == {
+        "auroc": 1.0,
+        "average_precision": 1.0,
+        "auroc_noisy_classes": 1.0,  # class 1 neither gives nor gets wrong labels
+        "average_precision_noisy_classes": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "corrected": 1.0,
+        "damaged": 0.0,
+    }
+
+
+def test_what_is_corrected_and_damaged_is_counted_among_its_own() -> None:
+    clean = np.array([0, 0, 0, 1, 1, 2])
+    given_labels = np.array([0, 1, 1, 1, 1, 0])  # wrong: 1, 2, 5
+    corrected = np.array([2, 0, 1, 1, 2, 2])  # of the wrong ones 1 and 5 put right, of the right ones 0 and 4 put wrong
+    found = measures.selector_quality(np.zeros(6), np.array([1, 1, 0, 1, 0, 0], bool), corrected, given_labels, clean)
+    assert (found["corrected"], found["damaged"]) == (2 / 3, 2 / 3)
+    assert (found["precision"], found["recall"]) == (2 / 3, 2 / 3)
+    assert found["auroc"] == 0.5
+
+
+@given(labels(), st.randoms(use_true_random=False))
+def test_selector_quality_is_a_share_or_nothing_and_scores_without_a_set_keep_as_many_as_are_right(
+    both: Labels, random: object
+) -> None:
+    given_labels, clean = both
+    generator = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
+    suspicion = generator.integers(0, 5, len(clean)).astype(float)
+    found = measures.selector_quality(suspicion, None, generator.integers(0, 4, len(clean)), given_labels, clean)
+    assert all(value is None or 0 <= value <= 1 for value in found.values())
+    noise = np.mean(given_labels != clean) if len(clean) else 0
+    undefined = {"auroc", "average_precision", "precision", "recall"}
+    assert all((found[name] is None) == (noise in (0, 1)) for name in undefined)
+    assert found["precision"] == found["recall"]
+    if noise not in (0, 1):
+        # what any set of this size keeps at least: all but the wrong ones, as far as they go
+        kept = measures.lowest(suspicion, int((given_labels == clean).sum()))
+        assert kept.sum() == (given_labels == clean).sum()
+        assert not kept.any() or suspicion[kept].max() <= suspicion[~kept].min()
+
+
+@given(labels(least=1))
+def test_noisy_classes_hold_every_wrong_label_and_none_that_only_looks_away(both: Labels) -> None:
+    given_labels, clean = both
+    inside, wrong = measures.in_noisy_classes(given_labels, clean), given_labels != clean
+    assert inside[wrong].all()
+    quiet = set(given_labels[~inside])
+    assert not quiet & (set(given_labels[wrong]) | set(clean[wrong]))
+
+
+def test_ranks_within_noisy_classes_are_those_of_their_samples_alone() -> None:
+    clean = np.array([0, 0, 0, 1, 1, 2, 2])
+    given_labels = np.array([0, 0, 1, 1, 1, 2, 2])  # 0 gives to 1; class 2 keeps to itself
+    suspicion = np.array([0.1, 0.8, 0.7, 0.2, 0.3, 0.0, 0.0])
+    found = measures.selector_quality(suspicion, None, clean, given_labels, clean)
+    part = clean != 2
+    assert found["auroc_noisy_classes"] == pytest.approx(
+        roc_auc_score(given_labels[part] != clean[part], suspicion[part])
+    )
+    assert found["auroc_noisy_classes"] < found["auroc"]
+    everywhere = measures.selector_quality(suspicion[:5], None, clean[:5], given_labels[:5], clean[:5])
+    assert everywhere["auroc_noisy_classes"] is None
 
 
 @given(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 999)))

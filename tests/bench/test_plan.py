@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.plan import Facts, NoiseFacts, plan
+from bench.privileges import told_noise_rate
 from bench.request import IDENTITY, RUNTIME, Request
 from bench.spec import RunSpec
 from datasets.interface import Protocol
@@ -58,6 +61,7 @@ METHODS = {
         method("anl-ce", aliases=["anl"], weight_decay=0.0),
         method("forward", needs=["transition_matrix"]),
         method("picky", may_be_unsuitable=True),
+        method("co-teaching", needs=["noise_rate"]),
     ]
 }
 
@@ -148,10 +152,46 @@ def test_a_noise_without_a_rate_takes_part_once() -> None:
 def test_what_the_noise_cannot_give_is_left_out_or_refused() -> None:
     column = noise("column:worse", rate=False, matrix=False)
     planned = plan(Request.typed(methods=["all"], seeds="1"), facts(column))
-    assert [(each.method, each.noise) for each in planned.left_out] == [("forward", "column:worse")]
-    assert "transition_matrix" in planned.left_out[0].reason
+    assert {each.method: each.noise for each in planned.left_out} == dict.fromkeys(
+        ["co-teaching", "forward"], "column:worse"
+    )
+    reasons = {each.method: each.reason for each in planned.left_out}
+    assert "transition_matrix" in reasons["forward"]
+    assert "noise_rate, which the noise column:worse can't give" in reasons["co-teaching"]
+    assert "--noise-rate 0.2" in reasons["co-teaching"]
     with pytest.raises(UsageError, match=r"forward can't run here.*transition_matrix"):
         runs(column, methods=["ce,forward"])
+
+
+@pytest.mark.parametrize("name", ["column:worse", "human-worst", "labels"])
+def test_labels_of_people_state_no_rate_but_the_user_may(name: str) -> None:
+    people = noise(name, rate=False, matrix=False)
+    with pytest.raises(UsageError, match=r"co-teaching can't run here: it needs noise_rate.*--noise-rate 0\.2"):
+        runs(people, methods=["ce,co-teaching"])
+    specs = runs(people, methods=["ce,co-teaching"], seeds="1", noise_rate="0.25")
+    assert {spec.method: spec.privileges for spec in specs} == {"ce": (), "co-teaching": ("noise_rate=0.25",)}
+
+
+def test_a_given_noise_rate_is_part_of_the_run_of_whoever_is_told_it_and_of_no_other() -> None:
+    realised = {spec.method: spec for spec in runs(methods=["ce,co-teaching"], seeds="1")}
+    assert realised["co-teaching"].privileges == ("noise_rate",)
+    typed = {spec.method: spec for spec in runs(methods=["ce,co-teaching"], seeds="1", noise_rate=".2")}
+    assert typed["ce"].run_id == realised["ce"].run_id
+    assert typed["co-teaching"].run_id != realised["co-teaching"].run_id
+    assert typed["co-teaching"].setting_id == realised["co-teaching"].setting_id
+    assert (told_noise_rate(typed["co-teaching"].privileges), told_noise_rate(("noise_rate",))) == (0.2, None)
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_given_noise_rate_reaches_the_method_as_it_was_typed(rate: float) -> None:
+    (spec,) = runs(methods=["co-teaching"], seeds="1", noise_rate=str(rate))
+    assert told_noise_rate(spec.privileges) == rate
+
+
+def test_noise_that_says_its_rate_or_matrix_gives_it() -> None:
+    for one in (noise("none", rate=False), noise("instance", matrix=False), noise("matrix:t.csv", rate=False)):
+        (spec,) = runs(one, methods=["co-teaching"], seeds="1")
+        assert spec.privileges == ("noise_rate",)
 
 
 def test_a_method_may_say_that_it_is_unsuitable() -> None:
@@ -216,8 +256,8 @@ def test_images_too_small_for_the_model_are_a_wrong_request() -> None:
 
 
 def test_given_labels_belong_to_one_split() -> None:
-    given = noise("labels", rate=False, matrix=False)
-    specs = runs(given, methods=["ce"], seeds="3", labels="labels.json", noise_seed="2")
+    people = noise("labels", rate=False, matrix=False)
+    specs = runs(people, methods=["ce"], seeds="3", labels="labels.json", noise_seed="2")
     assert [(spec.seed, spec.split_seed, spec.noise_seed) for spec in specs] == [(0, 2, 2), (1, 2, 2), (2, 2, 2)]
 
 
@@ -236,6 +276,9 @@ def test_given_labels_belong_to_one_split() -> None:
         ({"methods": [""]}, "--methods is empty"),
         ({"noise": [","]}, "--noise is empty"),
         ({"rate": ["1.5"]}, "--rate 1.5"),
+        ({"noise_rate": "1"}, "--noise-rate 1: must be less than 1"),
+        ({"noise_rate": "-0.1"}, "--noise-rate -0.1"),
+        ({"noise_rate": "nan"}, "--noise-rate nan"),
         ({"rate": ["nan"]}, "--rate nan: must be a finite number"),
         ({"rate": ["much"]}, "--rate much: must be a finite number"),
         ({"epochs": "0"}, "--epochs 0"),
