@@ -161,6 +161,10 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
             )
             for _ in trainer.networks
         ]
+        # an average that the loss asks: the shapes of its weights are those of its network
+        for average in trainer.task.averages:
+            network = networks[trainer.networks.index(average.of)]
+            average.module, average.classifier = network.module, network.classifier
         batches = {
             name: Batch(
                 torch.zeros(spec.batch_size, dtype=torch.int64),
