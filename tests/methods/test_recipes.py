@@ -79,6 +79,9 @@ PARAMETERS = {
     "co-teaching+": ["gradual", "init"],
     "jocor": ["lam", "gradual", "exponent"],
     "cores2": ["beta", "delay", "ramp", "sieve"],
+    "sop": ["lr_u", "lr_v"],
+    "sop+": ["lr_u", "lr_v", "consistency", "balance"],
+    "confident-learning": ["folds", "filter_by", "class_weights"],
     "volminnet": ["lam", "init", "transition_rate"],
     "mixnn": ["warm_up", "history"],
 }
@@ -211,6 +214,20 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar100", 0.85, 0.05, 1),
     ],
     "cores2": [cell("cifar10", 2, 0.1, 0.3, 0.31), cell("cifar100", 2, 0.1, 0.3, 0.31)],
+    "sop": [
+        cell("cifar10", 10, 10, noise="sym-incl"),
+        cell("cifar10", 10, 100, noise="asym"),
+        cell("cifar100", 1, 10, noise="sym-incl"),
+        cell("cifar100", 0.1, 100, noise="asym"),
+        cell("clothing1m", 0.1, 1),
+    ],
+    "sop+": [
+        cell("cifar10", 10, 10, 0.9, 0.1, noise="sym-incl"),
+        cell("cifar10", 10, 100, 0.9, 0.1, noise="asym"),
+        cell("cifar100", 1, 10, 0.9, 0.1, noise="sym-incl"),
+        cell("cifar100", 0.1, 100, 0.9, 0.1, noise="asym"),
+    ],
+    "confident-learning": [cell("cifar10", 4, "prune_by_noise_rate", True)],
     "volminnet": row((1e-4, 2, 0.01), (1e-4, 2, 0.01), (1e-4, 4.5, 0.01)),
     "mixnn": [
         cell("cifar10", 9 / 300, 1),
