@@ -82,6 +82,9 @@ PARAMETERS = {
     "sop": ["lr_u", "lr_v"],
     "sop+": ["lr_u", "lr_v", "consistency", "balance"],
     "confident-learning": ["folds", "filter_by", "class_weights"],
+    "selc": ["momentum", "turning_point"],
+    "selc+": ["turning_point"],
+    "elr+": ["lam", "beta", "alpha", "decay", "average_ramp", "reference_steps", "ramp", "refine"],
     "volminnet": ["lam", "init", "transition_rate"],
     "mixnn": ["warm_up", "history"],
 }
@@ -98,6 +101,15 @@ def symmetric(data_set: str, clean: float, *weights: float) -> list[tuple[Any, .
     by_rate = [cell(data_set, w, True, noise="sym-incl", rate=r) for r, w in zip(RATES, weights, strict=True)]
     return [cell(data_set, clean, True, noise="none"), *by_rate]
 
+
+TURNING_POINTS = [
+    cell("cifar10", 30 / 200),
+    *(cell("cifar10", t / 200, noise="sym-incl", rate=r) for r, t in zip(RATES, (40, 30, 30, 40), strict=True)),
+    cell("cifar10", 40 / 200, noise="asym", rate=0.4),
+    cell("cifar100", 20 / 200),
+    *(cell("cifar100", t / 200, noise="sym-incl", rate=r) for r, t in zip(RATES, (30, 20, 30, 40), strict=True)),
+    cell("cifar100", 20 / 200, noise="asym", rate=0.4),
+]
 
 CELLS: dict[str, list[tuple[Any, ...]]] = {
     "dividemix": [
@@ -228,6 +240,20 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar100", 0.1, 100, 0.9, 0.1, noise="asym"),
     ],
     "confident-learning": [cell("cifar10", 4, "prune_by_noise_rate", True)],
+    "selc": [
+        *TURNING_POINTS,
+        cell("clothing1m", 0.8, 5 / 40),
+        cell("webvision", 40 / 100),
+        cell("animal10n", 40 / 100),
+    ],
+    "selc+": TURNING_POINTS,
+    "elr+": [
+        cell("cifar10", 3, 0.7, noise="sym-incl"),
+        cell("cifar10", 1, 0.9, noise="asym"),
+        cell("cifar100", 7, 0.9, 40_000 / 97_750, 97_750, 40_000 / 97_750, True),
+        cell("clothing1m", 0.9999, 0, 45_000),
+        cell("webvision", 1.5, 0, 206_100),
+    ],
     "volminnet": row((1e-4, 2, 0.01), (1e-4, 2, 0.01), (1e-4, 4.5, 0.01)),
     "mixnn": [
         cell("cifar10", 9 / 300, 1),
