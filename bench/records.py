@@ -117,32 +117,37 @@ PROVENANCE_KEPT = (
     "git_revision",
     "git_dirty",
 )
-LEAST_NEEDED: tuple[tuple[str, str] | int, ...] = (
+MEASURED = frozenset({"measured_epoch", "memorised", "corrected", "learnt"})
+"""Curves over `measured_epoch`, beside the selector's (`selector_auroc` and so on); the others are over `epoch`."""
+
+LEAST_NEEDED: tuple[tuple[str, str | int], ...] = (
     ("curves", "selector_precision"),
     ("curves", "selector_recall"),
     ("curves", "selector_average_precision"),
     ("curves", "phase"),
     ("curves", "clean_holdout_accuracy"),
-    ("curves", "selector_damaged"),
-    ("curves", "selector_corrected"),
-    ("curves", "selector_auroc"),
     ("provenance", "versions"),
     ("curves", "train_loss"),
     ("curves", "learnt"),
     ("curves", "corrected"),
+    ("measured_epoch", 10),
+    ("epoch", 20),
+    ("curves", "selector_damaged"),
+    ("curves", "noisy_holdout_accuracy"),
+    ("curves", "selector_corrected"),
+    ("measured_epoch", 5),
+    ("epoch", 10),
+    ("curves", "selector_auroc"),
     ("curves", "memorised"),
     ("curves", "measured_epoch"),
-    40,
-    20,
-    ("curves", "noisy_holdout_accuracy"),
     ("curves", "test_accuracy"),
     ("curves", "epoch"),
     ("measures", "effective"),
     ("measures", "network_test_accuracies"),
 )
-"""What `compact` leaves out of a record that is too long, least needed first; no table needs any of it.
+"""What `compact` leaves out of a record that is too long, least needed first; no table needs any of it but the last.
 
-A number thins the curves to so many epochs.
+A number thins the curves over `epoch` or `measured_epoch` to so many values.
 """
 
 
@@ -166,28 +171,30 @@ def compact(record: Mapping[str, Any]) -> dict[str, Any]:
     for step in LEAST_NEEDED:
         if len(encode(small)) <= MOST_BYTES:
             return small
-        if isinstance(step, int):
-            left_out += _thin(small["curves"], step)
-        elif step[1] in small[step[0]]:
-            del small[step[0]][step[1]]
-            left_out.append(".".join(step))
+        part, what = step
+        if isinstance(what, int):
+            left_out += _thin(small["curves"], part, what)
+        elif what in small[part]:
+            del small[part][what]
+            left_out.append(f"{part}.{what}")
         small["left_out"] = left_out
     if len(encode(small)) > MOST_BYTES:
         raise ValueError(f"run {record['run_id']} can't be brought under {MOST_BYTES} bytes")
     return small
 
 
-def _thin(curves: dict[str, Any], most: int) -> list[str]:
-    """Keep about `most` evenly spread epochs, the last among them, of every curve that has one value an epoch."""
-    epochs = curves.get("epoch", ())
+def _thin(curves: dict[str, Any], over: str, most: int) -> list[str]:
+    """Keep about `most` evenly spread values, the last among them, of every curve over `epoch` or `measured_epoch`."""
+    epochs = curves.get(over, ())
     every = math.ceil(len(epochs) / most) if epochs else 1
     if every == 1:
         return []
     first = (len(epochs) - 1) % every
     for key, values in curves.items():
-        if isinstance(values, list) and len(values) == len(epochs):
+        measured = key in MEASURED or key.startswith("selector_")
+        if isinstance(values, list) and len(values) == len(epochs) and measured == (over == "measured_epoch"):
             curves[key] = values[first::every]
-    return [f"curves but every {every}. epoch"]
+    return [f"curves over {over} but every {every}. value"]
 
 
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -331,6 +331,20 @@ def test_committed_curves_have_four_digits_and_keep_the_last_epoch() -> None:
         assert value == float(f"{record['curves']['test_accuracy'][epoch - 1]:.4g}")
 
 
+def test_committed_curves_of_the_training_set_outlast_those_that_boards_show_the_end_of() -> None:
+    record = long_record(epochs=120)
+    record["curves"]["measured_epoch"] = list(range(6, 121, 6))
+    record["curves"] |= {f"selector_{name}": [0.1234] * 20 for name in ("precision", "corrected", "damaged")}
+    kept = compact(record)["curves"]
+    assert {"memorised", "selector_auroc", "test_accuracy"} <= set(kept) and "selector_precision" not in kept
+    assert kept["measured_epoch"][-1] == record["curves"]["measured_epoch"][-1]
+    assert len(kept["measured_epoch"]) == len(kept["memorised"]) == len(kept["selector_auroc"])
+    assert len(kept["epoch"]) == len(kept["test_accuracy"]) <= 20
+    for epoch, value in zip(kept["measured_epoch"], kept["memorised"], strict=True):
+        place = record["curves"]["measured_epoch"].index(epoch)
+        assert value == float(f"{record['curves']['memorised'][place]:.4g}")
+
+
 def test_lines_come_back_each_run_once(tmp_path: Path) -> None:
     records = [fake.record_of(fake.spec_for(seed)) for seed in range(3)]
     path = tmp_path / "digits.jsonl"
