@@ -14,6 +14,7 @@ UNTOLD = frozenset({"test_predictions", "versions"})
 PRIVATE = frozenset({"module", "file", "class", "label"})
 LONG = frozenset({"docstring", "description"})
 WIDEST_MATRIX = 12
+DITTO = "″"
 
 
 def public(entry: Mapping[str, Any], brief: bool = False) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
         parts += ["", _table(("parameter", *keys[1:]), rows)]
     if entry["recipes"]:
         titles = ("recipe for", "noise", "values", "chosen by", "source")
-        parts += ["", _table(titles, [_recipe(item) for item in entry["recipes"]])]
+        parts += ["", _table(titles, _without_repeats([_recipe(item) for item in entry["recipes"]]))]
         trainings = dict.fromkeys((_where(item), _training(item)) for item in entry["recipes"] if item["training"])
         if trainings:
             parts += ["", _table(("for", "published training (--protocol paper)"), list(trainings))]
@@ -157,6 +158,18 @@ def _head(entry: Mapping[str, Any]) -> RenderableType:
 def _recipe(item: Mapping[str, Any]) -> list[str]:
     keyed = " ".join(text(each) for each in (item["noise"], item["rate"]) if each is not None) or "any"
     return [_where(item), keyed, text(item["values"]) or "defaults", item["chosen"], item["source"]]
+
+
+def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Recipes with a ditto mark for how a value was chosen, and for its source, where the row above says the same."""
+    above = [None, *rows][: len(rows)]
+    return [
+        [
+            *row[:-2],
+            *(DITTO if before is not None and before[place] == row[place] else row[place] for place in (-2, -1)),
+        ]
+        for before, row in zip(above, rows, strict=True)
+    ]
 
 
 def _where(item: Mapping[str, Any]) -> str:
