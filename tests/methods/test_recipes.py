@@ -262,6 +262,8 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar100", 29 / 300, 5, noise="sym-incl", rate=0.8),
     ],
 }
+# FLSC has published none of its own
+CELLS["flsc"], PARAMETERS["flsc"] = CELLS["dividemix"], PARAMETERS["dividemix"]
 
 TRAINING_KEYS = {
     "model",
