@@ -49,6 +49,8 @@ class Parameter:
 
     def bounds(self) -> str:
         """The allowed values in words, such as "in (0, 1]"."""
+        if isinstance(self.default, bool):
+            return "true or false"
         if self.choices:
             return f"one of {', '.join(map(str, self.choices))}"
         if self.low is None and self.high is None:

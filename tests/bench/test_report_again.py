@@ -278,7 +278,22 @@ def test_the_catalogue_says_weight_of_wherever_it_is_one() -> None:
         and "weight" in parameter["meaning"]
         and not parameter["meaning"].startswith("weight of ")
     }
-    assert worded == {("focal", "gamma")}  # "how fast well-fitted samples lose weight"
+    # these speak of a weight, a network's or a mixing one, and are none
+    assert worded == {
+        ("cores2", "delay"),
+        ("cores2", "ramp"),
+        ("dividemix", "alpha"),
+        ("elr+", "average_ramp"),
+        ("elr+", "decay"),
+        ("elr+", "ramp"),
+        ("flsc", "alpha"),
+        ("flsc", "erasing_ramp"),
+        ("flsc", "erasing_slope"),
+        ("focal", "gamma"),
+        ("m-correction", "alpha"),
+        ("mixnn", "epsilon"),
+        ("volminnet", "init"),
+    }
 
 
 def test_commands_need_neither_data_nor_torch(tmp_path: Path) -> None:
