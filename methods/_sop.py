@@ -11,12 +11,12 @@ from methods.interface import Parameter, Recipe, Search, Value
 CODE = "SOP, official code (shengliu66/SOP 4d991ce)"
 TABLE = "paper, table A.1"
 
-REFERENCE_BATCH = 128
-"""The batch that the published learning rates are for."""
+REFERENCE_BATCH, REFERENCE_EPOCHS = 128, 300
+"""The training that the published learning rates are for: the official code's configuration."""
 
 TRAINING: Mapping[str, Any] = {
     "model": "preact-resnet18",
-    "epochs": 300,
+    "epochs": REFERENCE_EPOCHS,
     "batch_size": REFERENCE_BATCH,
     "optimizer": "sgd",
     "learning_rate": 0.02,
@@ -35,7 +35,7 @@ def rate(name: str, of: str) -> Parameter:
     return Parameter(
         name,
         10.0,
-        f"learning rate of {of}, at a batch of 128 (SGD without momentum, never lowered)",
+        f"learning rate of {of}, for a batch of 128 and 300 epochs (SGD without momentum, never lowered)",
         "paper, table A.1: CIFAR-10, symmetric noise",
         low=0.0,
         search=Search("log-uniform", 0.1, 100.0),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from methods import _sop
-from methods.interface import Method, Recipe, Step, Task
+from methods.interface import Method, Step, Task
 from methods.pieces.sparse_noise import label_noise, noisy_prediction, separation, without_noise
 
 INITIAL = 1e-8
@@ -30,31 +30,30 @@ class SparseOverParametrization(Method):
     Deviations from the official code: u and v are brought back to [-1, 1] before each use, as the paper's
     algorithm does; in the code one large step beyond, where the clamp has no gradient, fixes a sample's noise for
     good. All rows begin at 1e-8 instead of N(0, 1e-8) draws: their sign is without effect. ASSUMPTION: the
-    rates are for a batch of 128 and scale with the batch, so that one visit moves a row as far as published. They
-    don't scale with the length of the training: its rows get as many visits as it has epochs.
+    published rates are for a batch of 128 and 300 epochs, and are multiplied by (batch / 128) (300 / epochs): a
+    row's growth from 1e-8 takes many visits, and so takes the same share of any training. Unscaled, 30 epochs end
+    before most rows have grown. The paper has the same rates for its ResNet-34, whose training is shorter.
 
     Cost: a forward and a backward pass, as cross-entropy; memory for (K + 1) numbers a sample.
 
     Source: Liu et al., ICML 2022, arXiv 2202.14026, table A.1, and its official code 4d991ce, keyed by noise (its
     symmetric noise includes the true class); the plain setting is that of symmetric noise. Table A.1's plain SOP
-    trains a ResNet-34; the recipes' training is the one that the code ships.
+    trains a ResNet-34; the recipes' training is the one that the code ships. Its rates for Clothing1M (0.1 and 1) are
+    for a training of other length and batch, to which ours can't be brought: no recipe.
     """
 
     name = "sop"
     summary = "learns each sample's label noise as a sparse part of its own"
     source = "Liu et al., ICML 2022, arXiv 2202.14026"
     parameters = _sop.PARAMETERS
-    recipes = (
-        *_sop.recipes(),
-        Recipe("clothing1m", {"lr_u": 0.1, "lr_v": 1.0}, f"{_sop.TABLE}; ASSUMPTION: at a batch of 128"),
-    )
+    recipes = _sop.recipes()
     lr_u: float
     lr_v: float
 
     def start(self, task: Task) -> None:
-        """Rows u (samples, 1) and v (samples, K), with their rates brought to this run's batch."""
+        """Rows u (samples, 1) and v (samples, K), with their rates brought to this run's batch and epochs."""
         super().start(task)
-        share = task.batch_size / _sop.REFERENCE_BATCH
+        share = task.batch_size / _sop.REFERENCE_BATCH * _sop.REFERENCE_EPOCHS / task.epochs
         self.effective = {"lr_u": self.lr_u * share, "lr_v": self.lr_v * share}
         self.u = task.rows("u", torch.full((task.samples, 1), INITIAL), self.effective["lr_u"])
         self.v = task.rows("v", torch.full((task.samples, task.classes), INITIAL), self.effective["lr_v"])

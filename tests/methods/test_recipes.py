@@ -231,7 +231,6 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("cifar10", 10, 100, noise="asym"),
         cell("cifar100", 1, 10, noise="sym-incl"),
         cell("cifar100", 0.1, 100, noise="asym"),
-        cell("clothing1m", 0.1, 1),
     ],
     "sop+": [
         cell("cifar10", 10, 10, 0.9, 0.1, noise="sym-incl"),

@@ -35,8 +35,8 @@ def labels_of(seed: int, count: int) -> Tensor:
 class RowTask:
     """A task that keeps learned rows and their rates."""
 
-    def __init__(self, batch_size: int = 128) -> None:
-        self.samples, self.classes, self.batch_size, self.epochs = SAMPLES, CLASSES, batch_size, 3
+    def __init__(self, batch_size: int = 128, epochs: int = 300) -> None:
+        self.samples, self.classes, self.batch_size, self.epochs = SAMPLES, CLASSES, batch_size, epochs
         self.labels = labels_of(5, SAMPLES)
         self.learned: dict[str, tuple[nn.Parameter, float]] = {}
 
@@ -45,8 +45,8 @@ class RowTask:
         return self.learned[name][0]
 
 
-def started(method: Any, batch_size: int = 128) -> tuple[Any, RowTask]:
-    task = RowTask(batch_size)
+def started(method: Any, batch_size: int = 128, epochs: int = 300) -> tuple[Any, RowTask]:
+    task = RowTask(batch_size, epochs)
     method.start(task)
     return method, task
 
@@ -106,9 +106,9 @@ def test_the_rows_gradients_are_those_of_the_formula_taken_by_hand(seed: int) ->
     assert not method.u.grad[others].any() and not method.v.grad[others].any()
 
 
-def test_rates_scale_with_the_batch_so_that_a_visit_moves_a_row_as_far() -> None:
-    for batch_size, share in ((128, 1.0), (64, 0.5)):
-        method, task = started(SparseOverParametrization(lr_u=1, lr_v=10), batch_size)
+def test_rates_scale_with_batch_and_epochs_so_that_a_training_moves_a_row_as_far() -> None:
+    for batch_size, epochs, share in ((128, 300, 1.0), (64, 300, 0.5), (64, 30, 5.0)):
+        method, task = started(SparseOverParametrization(lr_u=1, lr_v=10), batch_size, epochs)
         assert (task.learned["u"][1], task.learned["v"][1]) == (share, 10 * share)
         assert method.effective == {"lr_u": share, "lr_v": 10 * share}
 
