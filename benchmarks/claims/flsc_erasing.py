@@ -1,11 +1,11 @@
 """Does FLSC's second stage, erasing, draw attention to the object, and does that help where backgrounds mislead?
 
-    python benchmarks/claims/flsc_erasing.py [--data plain,cued] [--arms NAME,...] [--seeds 0:5] [--quick]
+    python benchmarks/claims/flsc_erasing.py [--data plain,cued] [--arms "NAME;..."] [--seeds 0:5] [--quick]
 
 `flsc` is trained on `synthetic` with several confusions per class (synthetic-hard.csv, 0.39 overall): localisation off
 or on, erasing off or on, and the controls "area" (its area term alone) and "random" (the same area erased elsewhere).
-Off and off is `dividemix`. "plain": images as they are. "cued": nine of ten
-training backgrounds are tinted as the GIVEN label says, test backgrounds at random, the case that erasing is for.
+Off and off is `dividemix`. "plain": images as they are. "cued": nine of ten training backgrounds are tinted as the
+GIVEN label says, test backgrounds at random, the case that erasing is for.
 
 Outcomes that no loss optimises, at the last epoch, on clean test images: accuracy; accuracy with every object on
 another test image's background; "focus", the share of the true class's activation map that lies inside the object's
@@ -99,13 +99,17 @@ def measured(arm: str, cued: bool, asked: argparse.Namespace) -> Iterator[dict[s
     ):
         for _ in trainer.epochs():
             pass
-        setup.say(f"{'cued' if cued else 'plain'}: {arm}, seed {spec.seed}, {trainer.seconds:.1f} s")
-        yield outcomes(spec, problem, trainer, cued)
+        found = outcomes(spec, problem, trainer, cued)
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        setup.say(f"{'cued' if cued else 'plain'}: {arm}, seed {spec.seed}, {trainer.seconds:.1f} s: {numbers}")
+        yield found
 
 
 def tables(cued: bool, asked: argparse.Namespace) -> str:
     """Outcomes of every arm, then the paired differences."""
-    found = {arm: list(measured(arm, cued, asked)) for arm in asked.arms}
+    # replicate by replicate, so that what is measured first can be compared
+    together = zip(*(measured(arm, cued, asked) for arm in asked.arms), strict=True)
+    found = dict(zip(asked.arms, zip(*together, strict=True), strict=True))
     rows = [[arm, *(setup.interval([one[name] for one in each]) for name in OUTCOMES)] for arm, each in found.items()]
     pairs = [(arm, BASE) for arm in asked.arms if arm != BASE] + list(PLACEBOS)
     differences = []
