@@ -89,7 +89,9 @@ def masking_loss(module: nn.Module, images: Tensor, targets: Tensor, clean: Tens
 
 def softened(targets: Tensor, fraction: Tensor) -> Tensor:
     """Targets (B, K) whose largest entry handed `fraction` (B,) of its mass evenly to the others; sums stay."""
-    largest = nn.functional.one_hot(targets.argmax(dim=1), targets.shape[1]).to(targets.dtype)
+    # one_hot() would wait for the device
+    classes = torch.arange(targets.shape[1], device=targets.device)
+    largest = (classes == targets.argmax(dim=1, keepdim=True)).to(targets.dtype)
     moved = fraction * (largest * targets).sum(dim=1)
     return targets + moved.unsqueeze(1) * ((1 - largest) / (targets.shape[1] - 1) - largest)
 
