@@ -7,14 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from methods import _dividemix
 from methods.interface import Method, Pass, Phase, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces import mixmatch
 from methods.pieces.lengths import linear_ramp, step_times, too_short, warm_up_epochs
-from methods.pieces.mixing import mix, mixup_draws, partners, uniform_prior_penalty
+from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 
 
@@ -76,7 +76,7 @@ class DivideMix(Method):
         super().start(task)
         self.clean = task.state("clean", torch.ones(self.networks, task.samples))
         self.past = task.state("past", torch.zeros(self.networks, self.history, task.samples))
-        self.targets = task.state("targets", nn.functional.one_hot(task.labels, task.classes).float())
+        self.targets = task.state("targets", one_hot(task.labels, task.classes))
         ramp = max(1.0, self.ramp * task.epochs) if self.ramp > 0 else 0.0
         self.effective = {"warm_up": warm_up_epochs(self.warm_up, task), "ramp": ramp}
         self.half = max(2, task.batch_size // 2)

@@ -8,14 +8,13 @@ from functools import partial
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import one_hot
 
 from methods import _elr_plus
 from methods.interface import Method, Pass, Phase, Step, Steps, Task
 from methods.losses import soft_cross_entropy
 from methods.pieces.early_learning import as_distributions, early_learning_regularizer
 from methods.pieces.lengths import sigmoid_ramp, step_times
-from methods.pieces.mixing import mix, mixup_draws, partners
+from methods.pieces.mixing import mix, mixup_draws, one_hot, partners
 
 
 class EarlyLearningRegularizationPlus(Method):

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy, soft_cross_entropy
 from methods.pieces.lengths import LONGEST_WARM_UP, too_short, warm_up_epochs, warm_up_parameter
-from methods.pieces.mixing import mix, mixup_draws, partners, uniform_prior_penalty
+from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import beta_clean_probability
 
 _CODE = "M-correction, official code (PaulAlbert31/LabelNoiseCorrection), M-DYR-H"
@@ -92,7 +92,7 @@ class MCorrection(Method):
         """Every label counts as clean and as its own target until the warm-up ends."""
         super().start(task)
         self.clean = task.state("clean", torch.ones(task.samples))
-        self.targets = task.state("targets", nn.functional.one_hot(task.labels, task.classes).float())
+        self.targets = task.state("targets", one_hot(task.labels, task.classes))
         self.effective = {"warm_up": warm_up_epochs(self.warm_up, task)}
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
@@ -119,8 +119,8 @@ class MCorrection(Method):
         """w y + (1 - w) z (B, K), kept by sample."""
         predicted = step.logits().softmax(dim=1)
         if self.z == "hard":
-            predicted = nn.functional.one_hot(predicted.argmax(dim=1), predicted.shape[1]).float()
-        given = nn.functional.one_hot(step.labels, predicted.shape[1])
+            predicted = one_hot(predicted.argmax(dim=1), predicted.shape[1])
+        given = one_hot(step.labels, predicted.shape[1])
         weight = self.clean[step.index].clamp(1e-4, 1 - 1e-4).unsqueeze(1)
         targets = weight * given + (1 - weight) * predicted
         self.targets.index_copy_(0, step.index, targets)

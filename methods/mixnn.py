@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from methods import _mixnn
 from methods.interface import Method, Pass, Phase, Setting, Step, Stream, Task
 from methods.losses import cross_entropy, mean_absolute_error, soft_cross_entropy
 from methods.pieces.features import logits_and_features
 from methods.pieces.lengths import epochs_of, too_short, warm_up_epochs
-from methods.pieces.mixing import mix, mixup_draws, partners
+from methods.pieces.mixing import mix, mixup_draws, one_hot, partners
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 from methods.pieces.neighbours import Metric, mix_neighbours, nearest, nearest_in_batch, neighbour_weights
 
@@ -83,7 +82,7 @@ class NearestNeighbourMixing(Method):
         self.refresh_count = min(self.refreshes, task.epochs - self.first_corrected)
         lengths = (self.warm_epochs, self.first_corrected, self.refresh_count)
         self.effective = dict(zip(("warm_up", "correction_start", "refreshes"), lengths, strict=True))
-        self.targets = task.state("targets", one_hot(task.labels, task.classes).float())
+        self.targets = task.state("targets", one_hot(task.labels, task.classes))
         self.weights = task.state("weights", torch.ones(task.samples))
         self.losses_seen = task.state("losses", torch.zeros(self.history, task.samples))
         if self.scope == "bank":

@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any, ClassVar
 
 import torch
-from torch import Generator, Tensor, full, nn
+from torch import Generator, Tensor, full
 
 from methods._published import keyed
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import soft_cross_entropy
 from methods.pieces.lengths import epochs_of
+from methods.pieces.mixing import one_hot
 
 CODE = "SELC, official code (MacLLL/SELC)"
 
@@ -111,7 +112,7 @@ class SelfEnsembleLabelCorrection(Method):
     def start(self, task: Task) -> None:
         """The targets (samples, K) begin as the given labels."""
         super().start(task)
-        self.targets = task.state("targets", nn.functional.one_hot(task.labels, task.classes).float())
+        self.targets = task.state("targets", one_hot(task.labels, task.classes))
         self.effective = {"turning_point": epochs_of(self.turning_point, task.epochs)}
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:

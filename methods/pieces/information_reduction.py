@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.pieces.activation_maps import attend, information_reduction, min_max, rank_normalised, upsample
+from methods.pieces.mixing import one_hot
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 
 Kind = Literal["feature", "entropy", "entropy-rank", "hist", "pred"]
@@ -63,7 +64,7 @@ def local_entropy(pixels: Tensor, window: int = 5) -> Tensor:
 
     (B, H, W) in [0, ln 16]. `window` is odd; at the border, what of it lies inside the image.
     """
-    places = functional.one_hot(_bins(pixels), BINS).permute(0, 3, 1, 2).float()
+    places = one_hot(_bins(pixels), BINS).permute(0, 3, 1, 2)
     shares = functional.avg_pool2d(places, window, 1, window // 2, count_include_pad=False)
     return _entropy(shares)
 
@@ -99,7 +100,7 @@ def standardised_per_class(values: Tensor, labels: Tensor, classes: int) -> Tens
 
     `labels` int64 (N,). Sums over a matrix of one-hot rows, which, unlike scattered additions, repeat bit for bit.
     """
-    member = functional.one_hot(labels, classes).double()
+    member = one_hot(labels, classes).double()
     count = member.sum(dim=0).clamp(min=1)
     centred = values.double() - ((values.double() @ member) / count)[labels]
     spread = ((centred.square() @ member) / count).sqrt()[labels]
@@ -125,7 +126,7 @@ def _bins(pixels: Tensor) -> Tensor:
 
 
 def _histogram_entropy(pixels: Tensor) -> Tensor:
-    return _entropy(functional.one_hot(_bins(pixels.flatten(1)), BINS).float().mean(dim=1))
+    return _entropy(one_hot(_bins(pixels.flatten(1)), BINS).mean(dim=1))
 
 
 def _entropy(shares: Tensor) -> Tensor:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Generator, Tensor, as_tensor, float32, float64, log_softmax, maximum, rand
+from torch import Generator, Tensor, arange, as_tensor, float32, float64, log_softmax, maximum, rand
 
 from methods.interface import Steps
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Targets float32 (..., K) that are 1 at `labels` int64 (...) and 0 elsewhere.
+
+    PyTorch's own looks at the values to check them, and so waits for the device.
+    """
+    return (arange(classes, device=labels.device) == labels.unsqueeze(-1)).float()
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:

@@ -6,11 +6,10 @@ Source: Li et al., "DivideMix", ICLR 2020, after Berthelot et al., "MixMatch", N
 from __future__ import annotations
 
 from torch import Tensor, cat, no_grad, stack
-from torch.nn.functional import one_hot
 
 from methods.interface import Step, Stream
 from methods.losses import cross_entropy, soft_cross_entropy
-from methods.pieces.mixing import sharpen
+from methods.pieces.mixing import one_hot, sharpen
 
 LABELLED, UNLABELLED = "labelled", "unlabelled"
 

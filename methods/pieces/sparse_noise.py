@@ -7,7 +7,8 @@ Liu et al., "Robust training under label noise by over-parameterization", ICML 2
 from __future__ import annotations
 
 from torch import Tensor, where
-from torch.nn.functional import one_hot
+
+from methods.pieces.mixing import one_hot
 
 FLOOR = 1e-4
 """What probabilities are raised to, before and after they are brought to sum 1 (official code)."""

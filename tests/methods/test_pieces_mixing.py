@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from methods.interface import Steps
 from methods.pieces.lengths import epochs_of, linear_ramp, sigmoid_ramp, step_times, warm_up_epochs
-from methods.pieces.mixing import beta_draws, mix, mixup_draws, partners, sharpen, uniform_prior_penalty
+from methods.pieces.mixing import beta_draws, mix, mixup_draws, one_hot, partners, sharpen, uniform_prior_penalty
 
 seeds = st.integers(0, 2**31)
 
@@ -130,3 +130,8 @@ def test_a_warm_up_scales_with_the_training_within_its_bounds(
 
 def test_a_share_of_the_epochs_is_at_least_one_of_them() -> None:
     assert [epochs_of(share, 30) for share in (0, 0.001, 0.5, 1)] == [0, 1, 15, 30]
+
+
+def test_one_hot_targets_are_pytorchs() -> None:
+    labels = torch.tensor([[2, 0], [3, 1]])
+    assert torch.equal(one_hot(labels, 4), torch.nn.functional.one_hot(labels, 4).float())
