@@ -136,7 +136,8 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
     subject = trainer.method
     work = subject.passes(trainer.phases[-1], 0)[0]
     drawn = work.draws(Steps(1, spec.batch_size), torch.Generator().manual_seed(0))
-    real = [trainer.task.labels, *trainer.task.states.values(), *drawn.values()]
+    learned = [learned.values for learned in trainer.task.learned.values()]
+    real = [trainer.task.labels, *trainer.task.states.values(), *learned, *drawn.values()]
     real += [value for value in trainer.task.privileges.values() if torch.is_tensor(value)]
     with FakeTensorMode() as mode:
         fakes: dict[int, Tensor] = {id(value): mode.from_tensor(value).to("cuda") for value in real}
@@ -151,6 +152,10 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
             with torch.device("cuda"):
                 module = build(spec.model, num_classes=4, in_chans=3, image_size=8, seed=0)
             networks.append(CoreNetwork(module, Precision("fp32", torch.device("cuda")), Meter()))
+        # an average that the loss asks: the shapes of its weights are those of its network
+        for average in trainer.task.averages:
+            network = networks[trainer.networks.index(average.of)]
+            average.module, average.classifier = network.module, network.classifier
         rows = torch.zeros(spec.batch_size, dtype=torch.int64, device="cuda")
         images = torch.zeros(spec.batch_size, 3, 8, 8, device="cuda")
         batches = {name: Batch(rows, rows, [images for _ in stream.views]) for name, stream in work.streams.items()}
