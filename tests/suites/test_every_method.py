@@ -142,15 +142,21 @@ def test_clean_labels_reach_only_methods_that_declare_them(
     assert equal(weights(problem, spec), weights(shuffled, spec)) != told
 
 
-def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -> None:
-    """Methods that declare static shapes are run on shapes alone, which finds what a CUDA graph couldn't hold."""
+@pytest.mark.parametrize("epoch", [0, -1])
+def test_shapes_do_not_depend_on_data(method: str, epoch: int, make: Any, problem_of: Any) -> None:
+    """Methods that declare static shapes are run on shapes alone, which finds what a CUDA graph couldn't hold.
+
+    In the first epoch of the first phase, which may be a warm-up, and in the last of the last.
+    """
     spec, runtime = make(method)
     subject = load_method(method)(**spec.parameters)
     if not subject.static_shapes:
         return
     part = training_part(problem_of(spec, runtime), subject, spec, CPU)
     trainer = make_trainer(problem_of(spec, runtime), spec, CPU)
-    work = trainer.method.passes(trainer.phases[-1], 0)[0]
+    phase = trainer.phases[epoch]
+    number = epoch % phase.epochs
+    work = trainer.method.passes(phase, number)[-1]
     drawn = work.draws(Steps(1, spec.batch_size), torch.Generator().manual_seed(0))
     first_draws = {name: value[0] for name, value in drawn.items()}
     states = dict(trainer.task.states)
@@ -184,7 +190,7 @@ def test_shapes_do_not_depend_on_data(method: str, make: Any, problem_of: Any) -
                 setattr(trainer.method, name, fakes[id(value)])
         trainer.task.privileges = {name: fakes.get(id(value), value) for name, value in trainer.task.privileges.items()}
         draws = {name: mode.from_tensor(value) for name, value in first_draws.items()}
-        loss = trainer.method.loss(CoreStep("train", 0, work.learn, draws, batches, networks))
+        loss = trainer.method.loss(CoreStep(phase.name, number, work.learn, draws, batches, networks))
         loss.backward()
     assert loss.shape == () and loss.dtype == torch.float32
     assert part.classes == 4
