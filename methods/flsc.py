@@ -50,10 +50,10 @@ class ForegroundLocalisation(DivideMix):
     erases the same area elsewhere, "area" nothing (its term alone): both controls; "input" masks the most attended
     pixels and softens the target by their share (adversarial masking, Tu et al., CVPR 2023).
 
-    `localisation` is 0 by default: at the epoch fixed beforehand, joining d to the loss (0.3) found no more wrong labels
-    than the loss in any setting, and fewer on Fashion-MNIST and on CIFAR-10's human labels; d isn't the loss again, and
-    it helped where backgrounds tell the given label. Erasing changed nothing that erasing elsewhere or its area term
-    alone didn't (docs/claims.md has the figures).
+    `localisation` is 0 by default: at the epoch fixed beforehand, joining d to the loss (0.3) found no more wrong
+    labels than the loss in any setting, and fewer on Fashion-MNIST and on CIFAR-10's human labels; d isn't the loss
+    again, and it helped where backgrounds tell the given label. Erasing changed nothing that erasing elsewhere or
+    its area term alone didn't (docs/claims.md has the figures).
 
     With localisation = 0 and erasing = 0 it is `dividemix`, bit for bit. The recipes are DivideMix's. Needs a
     convolutional network.
