@@ -51,6 +51,10 @@ class Interrupted(Exception):  # noqa: N818 - an answer to a request, not an err
     """The run was asked to stop and did so, after its checkpoint."""
 
 
+DIVERGED = "diverged in epoch"
+"""How a divergence's reason begins."""
+
+
 class Diverged(Exception):  # noqa: N818 - a result of training, not an error
     """Training left the finite numbers in epoch `epoch` (counted from 1)."""
 
@@ -60,7 +64,7 @@ class Diverged(Exception):  # noqa: N818 - a result of training, not an error
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"diverged in epoch {self.epoch}: {self.reason}"
+        return f"{DIVERGED} {self.epoch}: {self.reason}"
 
 
 @dataclass(frozen=True)

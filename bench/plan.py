@@ -65,7 +65,8 @@ class Facts:
     """What planning must know of data, noise and machine; see `bench.facts` for how it is found out.
 
     `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
-    "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes.
+    "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
+    `processes` how many train each run together.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -81,6 +82,7 @@ class Facts:
     cores: int
     smallest: Mapping[str, int]
     unsuitable: Unsuitable
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,11 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
     if declared["weight_decay"] is not None:
         fields["weight_decay"] = declared["weight_decay"]
     refuse_small_images(facts, fields["model"])
+    if fields["batch_size"] < 2 * facts.processes:
+        raise Refused(
+            f"{facts.processes} processes can't share a batch of {fields['batch_size']}: each needs two samples; "
+            f"type --batch-size {2 * facts.processes} or more"
+        )
     if declared["may_be_unsuitable"]:
         ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
     seed = request.seeds[0]
@@ -221,6 +228,7 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         split_seed=split_seed(request, seed),
         seed=seed,
         precision=facts.precision,
+        world_size=facts.processes,
         **fields,
     )
 

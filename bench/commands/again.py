@@ -98,8 +98,8 @@ def _line(options: Options, rows: Sequence[RunSpec], facts: Facts) -> tuple[str,
         except (CannotTell, UsageError):
             continue
         if ids == exactly:
-            return command_line(short), ids, left_out
-    return command_line(named), exactly, ()
+            return command_line(short, facts.processes), ids, left_out
+    return command_line(named, facts.processes), exactly, ()
 
 
 def _ids(options: Options, facts: Facts) -> tuple[set[str], Sequence[LeftOut]]:
@@ -211,6 +211,7 @@ def _facts(runs: Sequence[RunSpec]) -> Facts:
         cores=1,
         smallest={},  # large enough, since they ran
         unsuitable=unsuitable,
+        processes=run.world_size,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from bench import machine, registry
 from bench.commands.output import check_folder, note, write, write_json, write_page
 from bench.commands.words import command_line
 from bench.errors import UsageError
+from bench.executors import together
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
@@ -23,8 +25,16 @@ if TYPE_CHECKING:
 
 
 def run_command(options: Mapping[str, Any]) -> int:
-    """Carry out a request as typed; returns the exit code."""
+    """Carry out a request as typed; returns the exit code.
+
+    Under torchrun every process calls this: the first leads, the others train along and print nothing.
+    """
     request = Request.typed(**options)
+    here = together.world()
+    if here.number > 0:
+        if not request.dry_run:
+            together.follow(Path(request.out), together.join(here, machine.resolve_device(request.device)))
+        return 0
     from bench.progress import open_display
     from bench.store import Store
 
@@ -38,17 +48,37 @@ def run_command(options: Mapping[str, Any]) -> int:
         facts = lookup.look_up(request, display.decoding)
     finally:
         display.end()
+    facts = replace(facts, processes=here.size)
     planned = plan(request, facts)
-    jobs, threads = machine.share(facts.cores, len(planned.specs), facts.device, request.jobs)
+    if here.size > 1 and request.jobs not in (None, 1):
+        raise UsageError(f"--jobs {request.jobs}: under torchrun the processes train one run at a time. Leave it out")
+    at_once = here.local_size if here.size > 1 else request.jobs
+    runs = here.local_size if here.size > 1 else len(planned.specs)
+    jobs, threads = machine.share(facts.cores, runs, facts.device, at_once)
     if request.dry_run:
         _print_plan(planned, request.format)
         return 0
     _refuse_an_empty_report(planned, store, request)
     from bench.study import run_study
 
-    runtime = runtimes(request, facts, threads)
-    outcome = run_study(planned.specs, runtime, store, jobs=jobs, when=request.when, display=open_display())
-    return _conclude(request, options, planned, store, outcome)
+    executor: together.TogetherExecutor | None = None
+    if here.size > 1:
+        facts = replace(facts, device=together.join(here, facts.device))
+        executor = together.TogetherExecutor(store.root, store.lease)
+    try:
+        outcome = run_study(
+            planned.specs,
+            runtimes(request, facts, threads),
+            store,
+            jobs=jobs,
+            when=request.when,
+            display=open_display(),
+            executor=executor,
+        )
+    finally:
+        if executor is not None:
+            executor.close()
+    return _conclude(request, options, planned, store, outcome, here.size)
 
 
 def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:
@@ -81,7 +111,9 @@ def _refuse_an_empty_report(planned: Plan, store: Store, request: Request) -> No
         raise UsageError(f"--when {request.when}: {none}{failed}, so there is nothing to report. Leave --when out")
 
 
-def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store: Store, outcome: Outcome) -> int:
+def _conclude(
+    request: Request, options: Mapping[str, Any], planned: Plan, store: Store, outcome: Outcome, processes: int
+) -> int:
     """Write the boards, print the tables of what was asked for, and say what is missing."""
     from bench.commands.report import publish
 
@@ -92,7 +124,7 @@ def _conclude(request: Request, options: Mapping[str, Any], planned: Plan, store
             failures=list(store.failures()),
             asked={spec.setting_id for spec in planned.specs},
             planned=planned,
-            command=command_line(options),
+            command=command_line(options, processes),
             boards=Path(request.boards),
             select="last",
             form=request.format,

@@ -10,9 +10,10 @@ NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "de
 """Options that the command under a board leaves out: they don't change what it shows."""
 
 
-def command_line(options: Mapping[str, Any]) -> str:
+def command_line(options: Mapping[str, Any], processes: int = 1) -> str:
     """The command that asks for the same table again, with what changes a result only."""
-    words = ["python", "-m", "bench", "run"]
+    start = ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
+    words = [*start, "-m", "bench", "run"]
     for name, value in options.items():
         if name in NOT_TYPED or value is False:
             continue

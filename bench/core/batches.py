@@ -12,16 +12,21 @@ from bench.core import seeds
 from bench.core.augment import Augmentation
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork
+from bench.core.ranks import ALONE, Ranks
 from methods.interface import Pass, Steps, Stream
 
 
 @dataclass
 class Batch:
-    """One stream's batch: positions (B,) in the training part, noisy labels (B,), views (B, C, H, W)."""
+    """One stream's batch: positions (B,) in the training part, noisy labels (B,), views (B, C, H, W).
+
+    `share` in (0, 1] is this process's part of the batch that all processes train on together.
+    """
 
     index: Tensor
     labels: Tensor
     views: list[Tensor]
+    share: float = 1.0
 
 
 class CoreStep:
@@ -63,6 +68,11 @@ class CoreStep:
         """A network by its number."""
         return self._networks[number]
 
+    @property
+    def share(self) -> float:
+        """This process's part of the first stream's batch."""
+        return self._first.share
+
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
     """`values` on `device`; from the CPU without waiting for the work that the device has in hand."""
@@ -71,13 +81,14 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True)
 
 
-def batch_bounds(samples: int, batch: int) -> list[tuple[int, int]]:
+def batch_bounds(samples: int, batch: int, processes: int = 1) -> list[tuple[int, int]]:
     """Where each batch begins and ends. Nothing is dropped; a last batch of one joins the batch before it.
 
-    One image alone has no batch statistics, so batch normalisation would fail on it.
+    One image alone has no batch statistics, so batch normalisation would fail on it; with several processes each must
+    have two.
     """
     starts = list(range(0, samples, batch))
-    if len(starts) > 1 and samples - starts[-1] == 1:
+    if len(starts) > 1 and samples - starts[-1] < 2 * processes:
         starts.pop()
     return list(zip(starts, [*starts[1:], samples], strict=True))
 
@@ -93,7 +104,9 @@ class Feeder:
         augmentations: Mapping[str, Augmentation],
         batch_size: int,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.store = store
         self.labels = labels
         self.classes = classes
@@ -115,8 +128,8 @@ class Feeder:
             raise ValueError("a pass needs one stream at least")
         among = {name: self._among(name, stream) for name, stream in work.streams.items()}
         first = leaders[next(iter(leaders))]
-        bounds = batch_bounds(len(among[first]), self._batch(work.streams[first]))
-        largest = max(stop - start for start, stop in bounds)
+        bounds = batch_bounds(len(among[first]), self._batch(work.streams[first]), self.ranks.size)
+        largest = max(self.ranks.largest_share(stop - start) for start, stop in bounds)
         drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
         draws = {name: on_device(values, self.labels.device) for name, values in drawn.items()}
         batches = {
@@ -154,8 +167,9 @@ class Feeder:
     def _among(self, name: str, stream: Stream) -> Tensor:
         """The positions that a stream goes through, on the CPU, where its orders are drawn."""
         among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
-        if len(among) == 0:
-            raise ValueError(f"the stream {name!r} has no samples")
+        if len(among) < self.ranks.size:
+            few = "no samples" if len(among) == 0 else f"{len(among)} samples for {self.ranks.size} processes"
+            raise ValueError(f"the stream {name!r} has {few}")
         for kind in stream.views:
             if kind != "none" and kind not in self.augmentations:
                 raise ValueError(f"the stream {name!r} asks for a view {kind!r}; views are weak, strong and none")
@@ -174,15 +188,17 @@ class Feeder:
             if beside is not None:
                 order = on_device(beside, order.device)[order]
             views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
-            for start, stop in batch_bounds(size, self._batch(streams[leader])):
-                index = order[start:stop]
+            for start, stop in batch_bounds(size, self._batch(streams[leader]), self.ranks.size):
+                index = self.ranks.mine(order[start:stop])
                 images = [
                     self.store.plain(index)
                     if augmentation is None
-                    else augmentation.apply(self.store, index, {key: value[start:stop] for key, value in draws.items()})
+                    else augmentation.apply(
+                        self.store, index, {key: self.ranks.mine(value[start:stop]) for key, value in draws.items()}
+                    )
                     for augmentation, draws in views
                 ]
-                yield Batch(index, self.labels[index], images)
+                yield Batch(index, self.labels[index], images, len(index) / (stop - start))
             round_number += 1
 
     def _order(self, stream: Stream, among: Tensor, key: tuple[str | int, ...]) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork
+from bench.core.ranks import ALONE, Ranks
 from bench.core.task import inference_batch
 from methods.interface import Method
 
@@ -21,10 +23,11 @@ CACHE_BYTES = 64 << 20
 
 
 class EvaluationSet:
-    """Images that are only ever looked at plainly, in order."""
+    """Images that are only ever looked at plainly, in order; of several processes each looks at its share."""
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: ImageStore, ranks: Ranks = ALONE) -> None:
         self.store = store
+        self.ranks = ranks.for_count(len(store))
         height, width = store.size
         small = len(store) * height * width * store.channels * 4 <= CACHE_BYTES
         self._ready = list(self._cut()) if small else None
@@ -33,15 +36,19 @@ class EvaluationSet:
         return len(self.store)
 
     def batches(self) -> Iterator[Tensor]:
-        """Normalised images in large batches."""
+        """Normalised images of this process's share in large batches."""
         return iter(self._ready) if self._ready is not None else self._cut()
+
+    def each(self, output: Callable[[Tensor], Tensor]) -> Tensor:
+        """`output(images)` of all images (n, ...), in order, whichever process they were looked at by."""
+        return self.ranks.gather(torch.cat([output(batch) for batch in self.batches()]), len(self))
 
     def _cut(self) -> Iterator[Tensor]:
         device = self.store.device
         size = inference_batch(device, self.store.size)
-        for start in range(0, len(self.store), size):
-            stop = min(start + size, len(self.store))
-            yield self.store.plain(torch.arange(start, stop, device=device))
+        rows = self.ranks.mine(torch.arange(len(self.store), device=device))
+        for start in range(0, len(rows), size):
+            yield self.store.plain(rows[start : start + size])
 
 
 @contextmanager
@@ -64,15 +71,17 @@ def evaluation_mode(networks: Sequence[CoreNetwork]) -> Iterator[None]:
 
 def log_probabilities(method: Method, networks: Sequence[CoreNetwork], images: EvaluationSet) -> NDArray[np.float32]:
     """The method's own prediction: log-probabilities (n, K) float32."""
+    if not len(images):
+        return np.zeros((0, 1), np.float32)
     with evaluation_mode(networks):
-        pieces = [method.predict(networks, batch) for batch in images.batches()]
-        return torch.cat(pieces).float().cpu().numpy() if pieces else np.zeros((0, 1), np.float32)
+        return images.each(partial(method.predict, networks)).float().cpu().numpy()
 
 
 def single_predictions(networks: Sequence[CoreNetwork], images: EvaluationSet) -> list[NDArray[np.int64]]:
     """Predicted classes (n,) of each network on its own."""
     with evaluation_mode(networks):
-        return [
-            torch.cat([network(batch).argmax(dim=1) for batch in images.batches()]).cpu().numpy()
-            for network in networks
-        ]
+        return [images.each(partial(_classes, network)).cpu().numpy() for network in networks]
+
+
+def _classes(network: CoreNetwork, images: Tensor) -> Tensor:
+    return network(images).argmax(dim=1)

@@ -14,6 +14,7 @@ from bench.core.augment import Augmentation
 from bench.core.batches import batch_bounds
 from bench.core.images import ImageStore
 from bench.core.networks import Average, CoreNetwork
+from bench.core.ranks import ALONE, Ranks
 from methods.interface import Network
 
 INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
@@ -32,6 +33,7 @@ class Learned:
     values: nn.Parameter
     learning_rate: float
     momentum: float = 0.0
+    per_sample: bool = False
 
 
 class CoreTask:
@@ -50,13 +52,15 @@ class CoreTask:
         networks: Sequence[CoreNetwork],
         augmentations: Mapping[str, Augmentation],
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.samples = len(labels)
         self.classes = classes
         self.labels = labels
         self.epochs = epochs
         self.batch_size = batch_size
-        self.steps_per_epoch = len(batch_bounds(len(labels), batch_size))
+        self.steps_per_epoch = len(batch_bounds(len(labels), batch_size, ranks.size))
         self.privileges = privileges
         self.states: dict[str, Tensor] = {}
         self.learned: dict[str, Learned] = {}
@@ -87,16 +91,18 @@ class CoreTask:
         `along` (samples, ...) that belong to the images; `units`: its cost for each image, in forward passes.
         """
         device = self.labels.device
-        rows = torch.arange(self.samples, device=device) if index is None else index.to(device)
+        everything = torch.arange(self.samples, device=device) if index is None else index.to(device)
         if view != "none" and view not in self._augmentations:
             raise ValueError(f"there is no view {view!r} to infer with; views are weak, strong and none")
         augmentation = None if view == "none" else self._augmentations[view]
+        ranks = self.ranks.for_count(len(everything))
         draws: dict[str, Tensor] = {}
         if augmentation is not None:
             generator = seeds.generator(self._seed, "inference", view, *self.where, self.inferences)
-            drawn = augmentation.draws(len(rows), self._store.size, generator)
-            draws = {name: values.to(rows.device) for name, values in drawn.items()}
+            drawn = augmentation.draws(len(everything), self._store.size, generator)
+            draws = {name: ranks.mine(values).to(device) for name, values in drawn.items()}
         self.inferences += 1
+        rows = ranks.mine(everything)
 
         def images(start: int, stop: int) -> Tensor:
             if augmentation is None:
@@ -104,8 +110,11 @@ class CoreTask:
             part = {name: values[start:stop] for name, values in draws.items()}
             return augmentation.apply(self._store, rows[start:stop], part)
 
+        def whole(share: Tensor) -> Tensor:
+            return ranks.gather(share, len(everything))
+
         if output is None:
-            return self._in_batches(network, len(rows), images)
+            return whole(self._in_batches(network, len(rows), images))
 
         def result(chosen: CoreNetwork, start: int, stop: int) -> Tensor:
             chosen.meter.forward += units * (stop - start)
@@ -113,12 +122,15 @@ class CoreTask:
                 return output(chosen.module, images(start, stop))
             return output(chosen.module, images(start, stop), along.index_select(0, rows[start:stop]))
 
-        return self._in_batches(network, len(rows), images, result)
+        return whole(self._in_batches(network, len(rows), images, result))
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
-        rows = torch.arange(len(self._held_store), device=self.labels.device)
-        return self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]))
+        everything = torch.arange(len(self._held_store), device=self.labels.device)
+        ranks = self.ranks.for_count(len(everything))
+        rows = ranks.mine(everything)
+        mine = self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]))
+        return ranks.gather(mine, len(everything))
 
     def _in_batches(
         self,
@@ -160,18 +172,26 @@ class CoreTask:
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
         if len(tensor) != self.samples:
             raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
-        return self._learn("rows", name, tensor, learning_rate)
+        return self._learn("rows", name, tensor, learning_rate, per_sample=True)
 
     def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
         """A learned tensor of any shape beside the networks (a transition matrix), stepped by SGD with them."""
         return self._learn("parameter", name, tensor, learning_rate, momentum)
 
-    def _learn(self, kind: str, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
+    def _learn(
+        self,
+        kind: str,
+        name: str,
+        tensor: Tensor,
+        learning_rate: float,
+        momentum: float = 0.0,
+        per_sample: bool = False,
+    ) -> nn.Parameter:
         self._check_open(kind)
         if name in self.learned:
             raise ValueError(f"the learned values {name!r} exist already")
         values = nn.Parameter(tensor.to(self.labels.device, copy=True))
-        self.learned[name] = Learned(values, learning_rate, momentum)
+        self.learned[name] = Learned(values, learning_rate, momentum, per_sample)
         return values
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> Average:
@@ -183,6 +203,15 @@ class CoreTask:
         self._check_open("average")
         self.averages.append(Average(self._networks[network], decay))
         return self.averages[-1]
+
+    def memory_per_sample(self) -> list[Tensor]:
+        """States and learned rows whose first axis is the samples."""
+        rows = [learned.values.data for learned in self.learned.values() if learned.per_sample]
+        return rows + [state for state in self.states.values() if state.dim() and len(state) == self.samples]
+
+    def other_memory(self) -> list[Tensor]:
+        """States that belong to no sample."""
+        return [state for state in self.states.values() if not state.dim() or len(state) != self.samples]
 
     def close(self) -> None:
         """No more states, rows or averages: one that is made later couldn't be restored from a checkpoint."""

@@ -18,6 +18,7 @@ from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
 from bench.core.optimizers import clip_gradient, make_optimizer
 from bench.core.precision import Precision
+from bench.core.ranks import ALONE, Ranks, Visits
 from bench.core.schedules import learning_rate
 from bench.core.task import CoreTask
 from bench.job import Diverged, Interrupted
@@ -68,7 +69,9 @@ class Trainer:
         part: TrainingPart,
         device: torch.device,
         should_stop: Callable[[], bool] = never,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.method = method
         self.spec = spec
         self.part = part
@@ -81,7 +84,7 @@ class Trainer:
         self._classes = part.classes
         self.networks = [self._network(number) for number in range(method.networks)]
         augmentations = {"weak": pipeline(spec.augmentation), "strong": pipeline(spec.strong_augmentation)}
-        self.feeder = Feeder(part.images, part.labels, part.classes, augmentations, spec.batch_size, spec.seed)
+        self.feeder = Feeder(part.images, part.labels, part.classes, augmentations, spec.batch_size, spec.seed, ranks)
         self.task = CoreTask(
             part.images,
             part.labels,
@@ -94,6 +97,7 @@ class Trainer:
             self.networks,
             augmentations,
             spec.seed,
+            ranks,
         )
         method.start(self.task)
         self.phases = method.phases()
@@ -187,22 +191,28 @@ class Trainer:
         self.task.where, self.task.inferences = (self._phase, self._epoch), 0
         total, steps = torch.zeros((), device=self.device), 0
         for number, work in enumerate(self.method.passes(phase, self._epoch)):
+            visits = Visits(self.ranks, self.task.samples, self.device)
             for index, network in enumerate(self.networks):
                 network.learn(index in work.learn)
             for step in self.feeder.steps(work, self.networks, phase.name, (self._phase, self._epoch, number)):
-                if self.should_stop():
+                if self.ranks.any(self.should_stop(), self.device):
                     raise Interrupted
                 total += self.train_step(step)
                 steps += 1
+                visits.note([batch.index for batch in step.streams.values()], steps)
             for network in self.networks:
                 network.learn(True)
+            self.ranks.merge(self.task.memory_per_sample(), visits.last)
+            self.ranks.lead([*self.task.other_memory(), *self._buffers()])
         # the epoch's first wait for the device, before end_epoch() meets numbers that it can't work with
-        mean = float(total) / max(steps, 1)
+        mean = float(self.ranks.sum(total)) / max(steps, 1)
         if not math.isfinite(mean):
             raise Diverged(self.epochs_done + 1, f"the training loss is {mean}")
         if not self._weights_finite():
             raise Diverged(self.epochs_done + 1, "the weights are no longer finite numbers")
         self.method.end_epoch(phase, self._epoch)
+        # what was refitted is the first process's everywhere: a last bit may decide what is selected
+        self.ranks.lead([*self.task.states.values()])
         self.seconds += time.perf_counter() - began
         return mean
 
@@ -217,6 +227,8 @@ class Trainer:
         """One forward, backward and update; returns the loss, detached, still on the device."""
         assert self._optimizer is not None
         loss = self.method.loss(step)
+        if not self.ranks.alone:
+            loss = loss * step.share
         optimizers = [self._optimizer]
         if self._learned_optimizer is not None:
             optimizers.append(self._learned_optimizer)
@@ -224,6 +236,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         if self.scaler.is_enabled():
             torch.autograd.backward(self.scaler.scale(loss))
+            self._sum_gradients(step.learn)
             # the scaler refuses an optimiser without a single gradient, such as that of values the loss didn't use
             moving = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
             for optimizer in moving:
@@ -234,6 +247,7 @@ class Trainer:
             self.scaler.update()
         else:
             torch.autograd.backward(loss)
+            self._sum_gradients(step.learn)
             self._clip(step.learn)
             for optimizer in optimizers:
                 optimizer.step()
@@ -241,6 +255,18 @@ class Trainer:
             if any(average.of is self.networks[number] for number in step.learn):
                 average.update()
         return loss.detach()
+
+    def _sum_gradients(self, learn: tuple[int, ...]) -> None:
+        """Every process's gradient of what all of them share; a sample's own rows have theirs in one process."""
+        if not self.ranks.alone:
+            weights = [weight for number in learn for weight in self.networks[number].weights]
+            shared = [learned.values for learned in self.task.learned.values() if not learned.per_sample]
+            self.ranks.sum_gradients([*weights, *shared])
+
+    def _buffers(self) -> list[Tensor]:
+        """Batch statistics of networks and averages, which each process took over its own share."""
+        modules = [network.module for network in (*self.networks, *self.task.averages)]
+        return [buffer for module in modules for buffer in module.buffers()]
 
     def _clip(self, learn: tuple[int, ...]) -> None:
         """Clip each network's gradient by its own norm, so that members of an ensemble train as they would alone."""

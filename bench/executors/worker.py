@@ -68,24 +68,16 @@ def die_with_parent(parent: int) -> None:
 
 
 class Worker:
-    """The worker's side of the pipe."""
+    """Carries out jobs one after another, and sends what happens."""
 
-    def __init__(self, root: Path, runner: str, lease: float, events: IO[str]) -> None:
+    def __init__(self, root: Path, runner: str | Runner, lease: float, send: Callable[[Event], None]) -> None:
         self.store = Store(root, lease=lease)
-        self.runner_name = runner
-        self.runner: Runner | None = None
-        self.events = events
+        self.runner_name = runner if isinstance(runner, str) else runner.__qualname__
+        self.runner: Runner | None = None if isinstance(runner, str) else runner
+        self.send = send
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.stopping = threading.Event()
         self._last_report = 0.0
-
-    def send(self, event: Event) -> None:
-        """One event, one line."""
-        line = json.dumps({"event": type(event).__name__} | asdict(event))
-        # The parent may be gone; then so are we, in a moment.
-        with suppress(BrokenPipeError):
-            self.events.write(line + "\n")
-            self.events.flush()
 
     def listen(self) -> None:
         """Read the parent's lines until they end, and end with them."""
@@ -177,6 +169,19 @@ class Worker:
         return report
 
 
+def line_sender(events: IO[str]) -> Callable[[Event], None]:
+    """One event, one line of JSON on `events`."""
+
+    def send(event: Event) -> None:
+        line = json.dumps({"event": type(event).__name__} | asdict(event))
+        # The parent may be gone; then so are we, in a moment.
+        with suppress(BrokenPipeError):
+            events.write(line + "\n")
+            events.flush()
+
+    return send
+
+
 def _limit_threads(threads: int) -> None:
     """The environment says it to libraries that aren't loaded yet; torch may be, by the runner's module."""
     torch: Any = sys.modules.get("torch")
@@ -191,7 +196,7 @@ def main(arguments: list[str]) -> None:
     # Standard output is the parent's pipe: keep it for events, and send what libraries print to standard error.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    worker = Worker(Path(root), runner, float(lease), events)
+    worker = Worker(Path(root), runner, float(lease), line_sender(events))
     # A batch system sends this to every process: checkpoint and end, as when the parent says so.
     signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

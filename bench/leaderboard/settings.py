@@ -110,6 +110,7 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
         say("gradient_clip", setting["gradient_clip"]),
     ]
     parts += [say(name, setting.get(name)) for name in ("augmentation", "precision")]
+    parts += [say("world_size", setting["world_size"])] if setting.get("world_size", 1) > 1 else []
     return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
 
 

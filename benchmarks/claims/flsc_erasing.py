@@ -25,7 +25,7 @@ import torch
 from bench.core.evaluate import EvaluationSet, log_probabilities
 from bench.core.trainer import Trainer
 from bench.measures import accuracy, area_under_roc
-from bench.run import Problem, image_store
+from bench.problem import Problem, image_store
 from bench.spec import RunSpec
 from methods.pieces.activation_maps import attend, upsample
 

@@ -20,9 +20,9 @@ from bench.facts import look_up
 from bench.leaderboard.stats import Summary, summarise
 from bench.machine import processor
 from bench.plan import plan
+from bench.problem import Problem, make_trainer, pose
 from bench.registry import open_data_set
 from bench.request import Request
-from bench.run import Problem, make_trainer, pose
 from bench.spec import RunSpec
 from datasets.backgrounds import swap_backgrounds, tint
 from datasets.interface import Options

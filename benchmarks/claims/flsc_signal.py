@@ -30,7 +30,7 @@ from torch import Tensor
 
 from bench.core.trainer import Trainer
 from bench.measures import area_under_roc
-from bench.run import Problem
+from bench.problem import Problem
 from datasets.randomness import order
 from methods.losses import cross_entropy
 from methods.pieces.activation_maps import attend, information_reduction, upsample

@@ -26,9 +26,10 @@ from bench.commands.run import runtimes
 from bench.core.precision import prepare_process
 from bench.facts import look_up
 from bench.leaderboard.stats import Summary, summarise
+from bench.observer import MEASURED_PER_RUN
 from bench.plan import Facts, plan
+from bench.problem import make_trainer, pose
 from bench.request import Request
-from bench.run import MEASURED_PER_RUN, make_trainer, pose
 from bench.spec import RunSpec
 
 COLUMNS = ("q to truth", "given to truth", "q - given", "corrected", "damaged")

@@ -12,7 +12,7 @@ from bench.core.augment import pipeline
 from bench.core.batches import Feeder
 from bench.core.images import ImageStore
 from bench.core.trainer import Trainer
-from bench.run import make_trainer, pose
+from bench.problem import make_trainer, pose
 from bench.spec import RunSpec, Runtime
 from methods.interface import Pass, Stream
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.run import Observer, Problem, make_trainer, pose, training_part, views
+from bench.observer import Observer, views
+from bench.problem import Problem, make_trainer, pose, training_part
 from bench.spec import RunSpec, Runtime
 from methods.ce import CrossEntropy
 from methods.interface import Method, Pass, Phase, Stream
@@ -62,7 +63,7 @@ class Teller(CrossEntropy):
 def observed(spec: RunSpec, problem: Problem, method: Method | None, monkeypatch: pytest.MonkeyPatch) -> Observer:
     """The observer of a whole run."""
     if method is not None:
-        monkeypatch.setattr("bench.run.load_method", lambda name: lambda **values: method)
+        monkeypatch.setattr("bench.problem.load_method", lambda name: lambda **values: method)
     trainer = make_trainer(problem, spec, torch.device("cpu"))
     observer = Observer(problem, trainer)
     for done in trainer.epochs():

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from bench.problem import make_trainer, pose
 from bench.registry import methods
-from bench.run import make_trainer, pose
 from bench.spec import RunSpec, Runtime
 from methods.interface import Phase, Setting, Steps
 from methods.losses import cross_entropy

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from bench.problem import Problem, make_trainer, pose
 from bench.registry import methods
-from bench.run import Problem, make_trainer, pose
 from bench.spec import RunSpec, Runtime
 
 DATA = "synthetic[classes=4,size=8,train=80,test=24]"
@@ -90,5 +90,5 @@ def equal() -> Callable[..., bool]:
 
 @pytest.fixture
 def problem_of() -> Callable[[RunSpec, Runtime], Problem]:
-    """`bench.run.pose`, for tests."""
+    """`bench.problem.pose`, for tests."""
     return pose

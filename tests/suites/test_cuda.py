@@ -25,7 +25,8 @@ from bench.core.networks import CoreNetwork, Meter
 from bench.core.precision import Precision, prepare_process
 from bench.core.trainer import Trainer
 from bench.models import build
-from bench.run import make_trainer, run
+from bench.problem import make_trainer
+from bench.run import run
 from bench.store import Store
 from methods.interface import Steps
 

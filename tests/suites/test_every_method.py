@@ -19,8 +19,9 @@ from bench.core.batches import Batch, CoreStep
 from bench.core.networks import CoreNetwork, Meter
 from bench.core.precision import Precision
 from bench.models import build
+from bench.problem import make_trainer, training_part
 from bench.registry import load_method, methods
-from bench.run import Interrupted, make_trainer, run, training_part
+from bench.run import Interrupted, run
 from bench.store import Store
 from methods.interface import Steps
 

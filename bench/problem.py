@@ -1,0 +1,124 @@
+"""What one run is about: a draw of the data, its noisy labels, the hold-out, and what of it a method may see."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.core.augment import pipeline
+from bench.core.images import ImageStore
+from bench.core.ranks import ALONE, Ranks
+from bench.core.trainer import Trainer, TrainingPart, never
+from bench.privileges import told_noise_rate
+from bench.registry import load_method, open_data_set, open_noise
+from bench.spec import RunSpec, Runtime
+from datasets.draw import draw_indices, hold_out
+from datasets.interface import Data, Labels, Options
+from datasets.noise import NoiseFacts, NoisyLabels, corrupt
+from datasets.noise.labels import load_labels
+from datasets.splits import split_name
+from methods.interface import Method
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one run is about: a draw of the data, its noisy labels, and the split into training part and hold-out."""
+
+    data: Data
+    drawn: NDArray[np.int64]
+    clean: Labels
+    noisy: NoisyLabels
+    train: NDArray[np.int64]
+    hold_out: NDArray[np.int64]
+
+
+def pose(spec: RunSpec, runtime: Runtime) -> Problem:
+    """Draw, then noise over the whole draw, then the hold-out: the same for every method and every machine."""
+    data = load(runtime.data_source, runtime, spec.image_size, spec.split_seed)
+    classes = len(data.description.classes)
+    drawn = draw_indices(data.train.labels, classes, spec.train_size, spec.imbalance, spec.split_seed)
+    clean = data.train.labels[drawn]
+    columns = {name: values[drawn] for name, values in data.columns.items()}
+    if runtime.labels_source is not None:
+        split = split_name(data.description.seeded_split, spec.split_seed)
+        noisy = load_labels(
+            Path(runtime.labels_source), classes, spec.data_sha256, clean, drawn, len(data.train), split
+        )
+    else:
+        facts = NoiseFacts.of(data.description)
+        noise = open_noise(runtime.noise_source)
+        noisy = corrupt(noise, clean, facts, spec.rate, spec.noise_seed, spec.draw, columns)
+    train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
+    return Problem(data, drawn, clean, noisy, train, held)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(source: str, options: Options, split_seed: int) -> Data:
+    return open_data_set(source, options).load(split_seed)
+
+
+def load(source: str, runtime: Runtime, image_size: int | None, split_seed: int) -> Data:
+    """A data set's images; a worker keeps the last two, since its next run likely wants the same."""
+    options = Options(
+        root=None if runtime.data_root is None else Path(runtime.data_root),
+        download=runtime.download,
+        image_size=image_size,
+        cache=None if runtime.cache is None else Path(runtime.cache),
+    )
+    return _load(source, options, split_seed)
+
+
+def image_store(
+    images: NDArray[np.uint8], data: Data, device: torch.device, augmentations: tuple[str, ...] = ()
+) -> ImageStore:
+    """Images on the device, padded as far as the augmentations crop."""
+    pad = max((pipeline(name).pad for name in augmentations), default=0)
+    # a copy: the array may be a read-only memory map
+    return ImageStore(torch.from_numpy(np.array(images)).to(device), data.mean, data.std, pad)
+
+
+def make_trainer(
+    problem: Problem,
+    spec: RunSpec,
+    device: torch.device,
+    should_stop: Callable[[], bool] = never,
+    ranks: Ranks = ALONE,
+) -> Trainer:
+    """The spec's method, ready to train on its part of the problem."""
+    method = load_method(spec.method)(**spec.parameters)
+    return Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop, ranks)
+
+
+def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch.device) -> TrainingPart:
+    """The training part as the method may see it, with the privileges that it declared and no clean label else."""
+    given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]
+    privileges: dict[str, Any] = {}
+    if "noise_rate" in method.needs:
+        told = told_noise_rate(spec.privileges)
+        privileges["noise_rate"] = float(np.mean(given != clean)) if told is None else told
+    if "transition_matrix" in method.needs:
+        if problem.noisy.matrix is None:
+            raise ValueError(f"{method.name} needs a transition matrix, which {spec.noise} can't give")
+        privileges["transition_matrix"] = torch.tensor(problem.noisy.matrix, dtype=torch.float32, device=device)
+    if "clean_labels" in method.needs:
+        privileges["clean_labels"] = torch.from_numpy(clean).to(device)
+    images = problem.data.train.images[problem.drawn[problem.train]]
+    store = image_store(images, problem.data, device, (spec.augmentation, spec.strong_augmentation))
+    classes = len(problem.data.description.classes)
+    held_images = problem.data.train.images[problem.drawn[problem.hold_out]]
+    held_labels = torch.from_numpy(problem.noisy.labels[problem.hold_out]).to(device)
+    return TrainingPart(
+        images=store,
+        labels=torch.from_numpy(given).to(device),
+        classes=classes,
+        held_images=image_store(held_images, problem.data, device),
+        held_labels=held_labels,
+        privileges=privileges,
+    )

@@ -1,0 +1,79 @@
+"""Several processes, as a user starts them: torchrun -m bench run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.executors.together import World, world
+
+DATA = "synthetic[classes=4,size=8,train=96,test=24]"
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+COMMAND = ("-m", "bench", "run", "--methods", "ce,dividemix", "--dataset", DATA, "--epochs", "3", "--seeds", "1")
+
+
+def torchrun(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command on two processes in `folder`."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [*TORCHRUN, *COMMAND, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def records(folder: Path) -> dict[str, dict[str, object]]:
+    """Records by method."""
+    found = [json.loads(path.read_text()) for path in (folder / "runs").glob("*/record.json")]
+    return {record["spec"]["method"]: record for record in found}
+
+
+def test_two_processes_train_each_run_together(tmp_path: Path) -> None:
+    planned = torchrun(tmp_path, "--dry-run", "--format", "json")
+    assert planned.returncode == 0, planned.stderr
+    assert not (tmp_path / "runs").exists()
+    ids = {run["run_id"] for run in json.loads(planned.stdout)["runs"]}
+    done = torchrun(tmp_path, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    # one process speaks, so there is one document
+    assert {row["method"] for row in json.loads(done.stdout)["settings"][0]["rows"]} >= {"ce", "dividemix"}
+    found = records(tmp_path)
+    assert {record["run_id"] for record in found.values()} == ids
+    for record in found.values():
+        assert record["spec"]["world_size"] == 2
+        assert record["measures"]["test_accuracy"] == record["curves"]["test_accuracy"][-1]
+    # each process counts the images it sees: together they are those of one
+    assert found["ce"]["measures"]["units_per_sample_epoch"] == pytest.approx(3)
+    (board,) = (tmp_path / "leaderboards").glob("*.md")
+    assert ", 2 processes." in board.read_text()
+    assert "torchrun --nproc-per-node 2 -m bench run --methods ce,dividemix" in board.read_text()
+    # what is stored is not trained again
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/record.json")}
+    assert torchrun(tmp_path).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/record.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(("--batch-size", "3"), "--batch-size 4"), (("--jobs", "2"), "under torchrun"), (("--lr", "fast"), "--lr")],
+)
+def test_wrong_requests_end_all_processes(tmp_path: Path, more: tuple[str, ...], words: str) -> None:
+    ended = torchrun(tmp_path, *more)
+    assert ended.returncode != 0
+    assert words in ended.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_world_is_what_torchrun_says() -> None:
+    said = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+    assert world(said) == World(3, 1, 4, 2)
+    assert world({}) == World()
+    # a batch system may set RANK for reasons of its own
+    assert world({"RANK": "3", "WORLD_SIZE": "4"}) == World()
+    assert world({**said, "WORLD_SIZE": "1", "RANK": "0"}) == World()
+    with pytest.raises(UsageError, match=r"LOCAL_RANK=\(none\)"):
+        world({name: value for name, value in said.items() if name != "LOCAL_RANK"})
