@@ -68,9 +68,10 @@ class NearestNeighbourMixing(Method):
         if self.scope == "batch" and setting.batch_size < among:
             among, what = setting.batch_size, "samples of a batch"
         if self.neighbours >= among:
+            wider = ", or scope=bank" if what.endswith("batch") else ""
             return (
                 f"mixnn looks for {self.neighbours} neighbours among {among} {what}, one being the sample itself; "
-                f"type mixnn[neighbours={max(among - 1, 1)}] or less, or scope=bank"
+                f"type mixnn[neighbours={max(among - 1, 1)}] or less{wider}"
             )
         return too_short(self.name, setting)
 
