@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from methods._published import keyed
+from methods.elr import EarlyLearningRegularization
 from methods.interface import Parameter, Recipe, Search
 
 _CODE = "ELR+, official code (shengliu66/ELR)"
@@ -19,24 +20,7 @@ _WEBVISION_STEPS = 100 * 2061
 """65,944 images, Google's part of the first 50 classes, in batches of 32."""
 
 PARAMETERS = (
-    Parameter(
-        "lam",
-        3.0,
-        "weight of the regulariser",
-        "official code, CIFAR-10, symmetric noise",
-        low=0.0,
-        search=Search("log-uniform", 0.1, 10.0),
-    ),
-    Parameter(
-        "beta",
-        0.7,
-        "momentum of the targets, per visit",
-        "official code, CIFAR-10, symmetric noise",
-        low=0.0,
-        high=1.0,
-        open_high=True,
-        search=Search("uniform", 0.5, 0.99),
-    ),
+    *EarlyLearningRegularization.parameters,
     Parameter(
         "alpha",
         1.0,

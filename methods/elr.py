@@ -10,8 +10,7 @@ from torch import Tensor
 from methods._published import SOURCES, keyed, recipe_row
 from methods.interface import Method, Parameter, Search, Step, Task
 from methods.losses import cross_entropy
-
-_CLAMP = 1e-4
+from methods.pieces.early_learning import CLAMP, as_distributions, early_learning_regularizer
 
 _TRAINING: dict[str, Any] = {
     "model": "resnet34",
@@ -83,15 +82,14 @@ class EarlyLearningRegularization(Method):
     def loss(self, step: Step) -> Tensor:
         """CE + lam mean ln(1 - <t, p>), after the batch's targets took their step."""
         logits = step.logits()
-        probabilities = logits.softmax(dim=1).clamp(_CLAMP, 1 - _CLAMP)
+        probabilities = logits.softmax(dim=1).clamp(CLAMP, 1 - CLAMP)
         with torch.no_grad():
             latest = probabilities / probabilities.sum(dim=1, keepdim=True)
             targets = self.beta * self.targets[step.index] + (1 - self.beta) * latest
             self.targets.index_copy_(0, step.index, targets)
-        agreement = (targets * probabilities).sum(dim=1)
-        return cross_entropy(logits, step.labels).mean() + self.lam * torch.log1p(-agreement).mean()
+        regularizer = early_learning_regularizer(probabilities, targets)
+        return cross_entropy(logits, step.labels).mean() + self.lam * regularizer
 
     def soft_targets(self) -> Tensor | None:
         """The targets, scaled to sum 1; uniform for a sample that was never visited."""
-        total = self.targets.sum(dim=1, keepdim=True)
-        return torch.where(total > 0, self.targets / total.clamp(min=1e-12), 1 / self.targets.shape[1])
+        return as_distributions(self.targets)
