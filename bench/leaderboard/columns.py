@@ -10,6 +10,8 @@ from bench.leaderboard.model import Row, Table
 from bench.privileges import in_words
 
 Cell = Callable[[Row], str]
+WIDEST_LABEL = 60
+"""Characters of a method and its parameters in a table's cell."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def columns(table: Table, informed: bool = False) -> list[Column]:
     first = [] if informed else [Column("#", rank)]
     return [
         *first,
-        Column("method", lambda row: named(row.label, row), left=True, bold=True),
+        Column("method", lambda row: named(in_a_cell(row), row), left=True, bold=True),
         Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
         Column("95 % interval", lambda row: numbers.interval(row.accuracy), goes=5),
         Column("n", lambda row: str(len(row.accuracies)), goes=1),
@@ -108,6 +110,18 @@ def apart_columns() -> list[Column]:
         Column("n", lambda row: str(len(row.accuracies)), goes=2),
         Column("told", told, goes=3, left=True),
         Column("why it stands here", lambda row: row.reason, left=True),
+    ]
+
+
+def in_a_cell(row: Row) -> str:
+    """The label, or the name alone where all parameters would make the column too wide; see `parameters_apart`."""
+    return row.label if len(row.label) <= WIDEST_LABEL else row.name
+
+
+def parameters_apart(table: Table) -> list[str]:
+    """The labels that the table's cells don't hold in full."""
+    return [
+        row.label for row in table.rows if not row.derived and row.standing != "apart" and in_a_cell(row) != row.label
     ]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 
 from bench.leaderboard.choose import Rule
-from bench.leaderboard.columns import Column, apart_columns, columns, finder_columns
+from bench.leaderboard.columns import Column, apart_columns, columns, finder_columns, parameters_apart
 from bench.leaderboard.legend import introduction, legend
 from bench.leaderboard.model import Board, Report, Row, Table
 from bench.leaderboard.stats import LEAST_REPLICATES
@@ -60,6 +60,10 @@ def _table(table: Table) -> str:
         ]
     notes = [*table.same, *table.caveats, hashes_sentence(table)]
     parts.append("\n".join(_item(note) for note in notes if note))
+    if long := parameters_apart(table):
+        parts.append(
+            "All parameters of rows whose name stands alone above:\n\n" + "\n".join(_item(label) for label in long)
+        )
     if table.command:
         parts.append(f"Again, from nothing:\n\n```sh\n{table.command}\n```")
     return "\n\n".join(part for part in parts if part)

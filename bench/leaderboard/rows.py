@@ -107,9 +107,23 @@ def labels_of(groups: Sequence[Group]) -> list[str]:
     return names
 
 
+def short_name(row: Row, others: Iterable[Row]) -> str:
+    """The method's name, with those parameters alone that tell the row from the `others` of its table."""
+    alike = [other for other in others if other.method == row.method and other.derived == row.derived]
+    told = [name for name in row.parameters if len({repr(other.parameters.get(name)) for other in alike}) > 1]
+    # what the label says beyond parameters, it says because rows differ in it
+    beyond = row.label.removeprefix(called(row.method, row.parameters))
+    return called(row.method, {name: row.parameters[name] for name in told}) + beyond
+
+
+def called(method: str, parameters: Mapping[str, Any]) -> str:
+    """A method with its parameters, such as "gce [q=0.7]"."""
+    values = [f"{name}={short(value)}" for name, value in sorted(parameters.items())]
+    return f"{method} [{', '.join(values)}]" if values else method
+
+
 def _name(spec: Mapping[str, Any]) -> str:
-    values = [f"{name}={short(value)}" for name, value in sorted(spec.get("parameters", {}).items())]
-    return f"{spec['method']} [{', '.join(values)}]" if values else str(spec["method"])
+    return called(str(spec["method"]), spec.get("parameters", {}))
 
 
 def row(group: Group, label: str, rule: Rule) -> Row:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bench.leaderboard import stats
 from bench.leaderboard.choose import Rule
 from bench.leaderboard.model import Replicate, Row, Standing
-from bench.leaderboard.rows import Group, early_stopped, labels_of, row
+from bench.leaderboard.rows import Group, early_stopped, labels_of, row, short_name
 from bench.leaderboard.settings import listed
 
 Judged = tuple[Row, Group]
@@ -26,14 +26,13 @@ def judge(groups: Sequence[Group], rule: Rule) -> tuple[list[Row], tuple[Replica
     usual, newest = label_hashes(groups), _newest(made)
     barred = [_older(own, newest) or _other_labels(group, usual) for own, group in made]
     reference = _reference(own for (own, _), why in zip(made, barred, strict=True) if not why)
-    of_method = Counter(own.method for own, _ in made)
     rows = []
     for (own, group), why in zip(made, barred, strict=True):
         reason = why or _missing(own, group, reference)
         standing: Standing = (
             "apart" if reason else "informed" if own.needs else "yardstick" if own.derived else "ranked"
         )
-        name = own.method if of_method[own.method] == 1 else own.label
+        name = short_name(own, (other for other, _ in made))
         rows.append(replace(own, name=name, standing=standing, reason=reason))
     return _ordered(_finders_ranked(_ranked(rows))), reference
 

@@ -215,3 +215,24 @@ def test_left_out_methods_stand_under_their_own_setting() -> None:
         [{"method": "x", "reason": "it needs a | pipe"}],
     ]
     assert leaderboard.as_markdown(report, {setting}).count("x: it needs a \\| pipe") == 1
+
+
+def test_many_parameters_stand_under_the_table_and_rows_of_one_method_by_what_tells_them_apart() -> None:
+    many = {f"parameter_{number}": 0.5 for number in range(6)}
+    records = [
+        *several("flsc", FIVE, parameters=many | {"localisation": 0.0}),
+        *several("flsc", LOWER, parameters=many | {"localisation": 0.3}),
+        *several("gce", LOWER, parameters={"q": 0.7}),
+        *several("dividemix", LOWER, parameters=many),
+    ]
+    report = leaderboard.build(records)
+    names = {row.name for row in only_table(report).rows}
+    assert names == {"flsc [localisation=0]", "flsc [localisation=0.3]", "gce", "dividemix"}
+    text = leaderboard.as_markdown(report)
+    assert "| **flsc [localisation=0]** |" in re.sub(" +", " ", text)
+    assert "| gce [q=0.7] |" in re.sub(" +", " ", text)
+    everything = ", ".join(f"{name}={value:g}" for name, value in many.items())
+    assert text.count(f"- dividemix [{everything}]") == 1
+    assert text.count(f"- flsc [localisation=0.3, {everything}]") == 1
+    # what is short enough to stand in the table isn't said again
+    assert "- gce [q=0.7]" not in text
