@@ -177,10 +177,16 @@ def compact(record: Mapping[str, Any]) -> dict[str, Any]:
         elif what in small[part]:
             del small[part][what]
             left_out.append(f"{part}.{what}")
-        small["left_out"] = left_out
+        # names of curves would take the room that leaving them out made
+        small["left_out"] = left_out if small["curves"] else ["curves", *_beyond_curves(left_out)]
     if len(encode(small)) > MOST_BYTES:
         raise ValueError(f"run {record['run_id']} can't be brought under {MOST_BYTES} bytes")
     return small
+
+
+def _beyond_curves(left_out: Iterable[str]) -> list[str]:
+    """What of a record was left out besides its curves."""
+    return [text for text in left_out if not text.startswith("curves")]
 
 
 def _thin(curves: dict[str, Any], over: str, most: int) -> list[str]:

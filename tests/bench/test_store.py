@@ -345,6 +345,19 @@ def test_committed_curves_of_the_training_set_outlast_those_that_boards_show_the
         assert value == float(f"{record['curves']['memorised'][place]:.4g}")
 
 
+def test_a_record_of_many_parameters_says_in_a_word_that_its_curves_are_left_out() -> None:
+    """Seventeen parameters leave room for the measures or for the names of all that is missing, not for both."""
+    record = long_record(epochs=120)
+    record["spec"]["parameters"] = {f"a_parameter_of_the_method_{number}": 1 / 3 for number in range(17)}
+    small = compact(record)
+    assert len(records_module.encode(small)) <= records_module.MOST_BYTES
+    assert small["spec"] == record["spec"]
+    assert small["curves"] == {}
+    assert small["left_out"][0] == "curves"
+    assert not any(text.startswith("curves.") for text in small["left_out"])
+    assert compact(small) == small
+
+
 def test_lines_come_back_each_run_once(tmp_path: Path) -> None:
     records = [fake.record_of(fake.spec_for(seed)) for seed in range(3)]
     path = tmp_path / "digits.jsonl"
