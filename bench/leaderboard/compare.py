@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import UsageError, nearest, offenders
 from bench.leaderboard import numbers, stats
 from bench.leaderboard.choose import RULES
-from bench.leaderboard.columns import told
+from bench.leaderboard.columns import in_a_cell, told
 from bench.leaderboard.markdown import escape, grid
 from bench.leaderboard.model import Replicate, Report, Row, Table
 from bench.leaderboard.stats import Summary
@@ -96,9 +96,10 @@ def _one(table: Table, name: str) -> Row | None:
     """The row that a name stands for; one that has runs of its own before one that is read off them."""
     wanted = "".join(name.split())
     exact = [row for row in table.rows if "".join(row.label.split()) == wanted]
-    rows = exact or [row for row in table.rows if row.method == name]
+    named = exact or [row for row in table.rows if "".join(row.name.split()) == wanted]
+    rows = named or [row for row in table.rows if row.method == name]
     if len(rows) > 1:
-        lines = [f"--compare {shlex.quote(row.label)}" for row in rows]
+        lines = [f"--compare {shlex.quote(row.name)}" for row in rows]
         raise UsageError(f"{name!r} has {len(rows)} rows under {table.heading!r}. Type one:\n" + offenders(lines))
     return rows[0] if rows else None
 
@@ -185,14 +186,16 @@ def as_markdown(found: Sequence[Comparison], select: str, short_names: bool = Fa
         "t-interval, and the replicates won, tied and lost. Each interval holds for itself: of twenty, one misses."
     ]
     for each in found:
-        parts.append(f"## {escape(each.data_set)} · {escape(each.table.heading)}: against {escape(each.to.label)}")
-        accuracy = f"{escape(each.to.label)}: {numbers.mean_and_std(each.to.accuracy)}, n = {len(each.to.accuracies)}."
+        parts.append(f"## {escape(each.data_set)} · {escape(each.table.heading)}: against {escape(in_a_cell(each.to))}")
+        accuracy = (
+            f"{escape(in_a_cell(each.to))}: {numbers.mean_and_std(each.to.accuracy)}, n = {len(each.to.accuracies)}."
+        )
         if each.own_best is not None:
             accuracy += f" Its own best epoch on the clean test set: {_signed(each.own_best.summary)}."
         parts.append(accuracy)
         lines = [
             [
-                escape(one.row.name if short_names else one.row.label),
+                escape(one.row.name if short_names else in_a_cell(one.row)),
                 _signed(one.summary),
                 str(one.summary.n),
                 f"{one.wins}/{one.ties}/{one.losses}",
