@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.leaderboard import numbers
+from bench.leaderboard import numbers, stats
 from bench.leaderboard.model import Row, Table
 from bench.privileges import in_words
 
@@ -99,6 +99,24 @@ def finder_columns(table: Table) -> list[Column]:
         column
         for column in shown
         if column.title in always or any(column.cell(row) != numbers.NOTHING for row in table.finders)
+    ]
+
+
+def frontier_columns(table: Table) -> list[Column]:
+    """The columns of the rows that no cheaper row matches."""
+    cheaper = dict(zip([row.label for row in table.frontier[1:]], table.frontier, strict=False))
+
+    def gain(row: Row) -> str:
+        before = cheaper.get(row.label)
+        pairs = [] if before is None else stats.differences(row.accuracies, before.accuracies)
+        return numbers.difference(stats.summarise(pairs)) if pairs else numbers.NOTHING
+
+    return [
+        Column("units", lambda row: numbers.plain(row.means.get("units"))),
+        Column("method", lambda row: named(row.name, row), left=True, bold=True),
+        Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
+        Column("over the row above", gain, goes=1),
+        Column("s / run", lambda row: numbers.seconds(row.means.get("seconds")), goes=2),
     ]
 
 

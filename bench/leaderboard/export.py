@@ -85,6 +85,7 @@ def _setting(data_set: str, table: Table) -> dict[str, Any]:
         "setting": dict(setting),
         "leader": table.leader,
         "may_be_best": None if table.best_set is None else list(table.best_set),
+        "cost_frontier": [row.label for row in table.frontier],
         "same": list(table.same),
         "caveats": list(table.caveats),
     }

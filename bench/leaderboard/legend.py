@@ -68,4 +68,8 @@ names what the method says itself; where it says nothing, what anybody could rea
   both are equal).
 - **corrected** is the share of wrong labels that the method's soft targets (*targets*), or else its prediction,
   put right; **damaged** the share of right labels that they put wrong.
+
+*What accuracy costs* lists, from the cheapest up, the ranked rows that no row of at most their **units** (see
+above) matches; for every other row there is one that is as good for as little. **over the row above** is the
+paired difference with its interval.
 """

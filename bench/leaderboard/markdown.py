@@ -6,13 +6,21 @@ import re
 from collections.abc import Callable, Collection, Sequence
 
 from bench.leaderboard.choose import Rule
-from bench.leaderboard.columns import Column, apart_columns, columns, finder_columns, parameters_apart
+from bench.leaderboard.columns import (
+    Column,
+    apart_columns,
+    columns,
+    finder_columns,
+    frontier_columns,
+    parameters_apart,
+)
 from bench.leaderboard.legend import introduction, legend
 from bench.leaderboard.model import Board, Report, Row, Table
 from bench.leaderboard.stats import LEAST_REPLICATES
 
 HASH_DIGITS = 12
 FINDERS = "Who finds the wrong labels"
+COSTS = "What accuracy costs"
 
 
 def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
@@ -51,6 +59,8 @@ def _table(table: Table) -> str:
         parts += ["### Told more than the noisy labels", _grid(columns(table, informed=True), informed)]
     if table.finders:
         parts += [f"### {FINDERS}", _grid(finder_columns(table), table.finders, lambda row: row.may_find_best)]
+    if len(table.frontier) > 1:
+        parts += [f"### {COSTS}", _grid(frontier_columns(table), table.frontier)]
     if apart:
         parts += ["### Not compared", _grid(apart_columns(), apart)]
     if table.left_out:

@@ -108,6 +108,19 @@ class Table:
         known = [(row, auroc.mean) for row, auroc in found if auroc is not None]
         return [row for row, mean in sorted(known, key=lambda each: (not each[0].finder_rank, -each[1], each[0].label))]
 
+    @property
+    def frontier(self) -> list[Row]:
+        """Ranked rows that no row of at most their cost matches, the cheapest first; cost in units of passes."""
+        priced = [(row.means.get("units"), row.accuracy, row) for row in self.standing("ranked")]
+        known = [(units, accuracy.mean, row) for units, accuracy, row in priced if units is not None and accuracy]
+        kept: list[Row] = []
+        best = float("-inf")
+        for _, mean, row in sorted(known, key=lambda each: (each[0], -each[1], each[2].label)):
+            if mean > best:
+                kept.append(row)
+                best = mean
+        return kept
+
     def standing(self, *kinds: Standing) -> list[Row]:
         """The rows of these standings, in order."""
         return [row for row in self.rows if row.standing in kinds]

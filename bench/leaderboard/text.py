@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from bench.leaderboard import numbers
-from bench.leaderboard.columns import Column, effort, finder_columns, singles, told
-from bench.leaderboard.markdown import FINDERS, best_by_accuracy, best_set_sentence
+from bench.leaderboard.columns import Column, effort, finder_columns, frontier_columns, singles, told
+from bench.leaderboard.markdown import COSTS, FINDERS, best_by_accuracy, best_set_sentence
 from bench.leaderboard.model import Report, Row, Table
 
 GAP = "  "
@@ -68,6 +68,9 @@ def _table(data_set: str, table: Table, width: int) -> list[Line]:
     if table.finders:
         lines += [Line(""), Line(f"{FINDERS}, at the last epoch:")]
         lines += _grid(finder_columns(table), table.finders, width, lambda row: row.may_find_best)
+    if len(table.frontier) > 1:
+        lines += [Line(""), Line(f"{COSTS}; no cheaper row is as good as one of these:")]
+        lines += _grid(frontier_columns(table), table.frontier, width)
     for title, items in (
         ("Not compared:", [_apart(row) for row in table.standing("apart")]),
         ("Left out:", [f"{each['method']}: {each['reason']}" for each in table.left_out]),

@@ -236,3 +236,35 @@ def test_many_parameters_stand_under_the_table_and_rows_of_one_method_by_what_te
     assert text.count(f"- flsc [localisation=0.3, {everything}]") == 1
     # what is short enough to stand in the table isn't said again
     assert "- gce [q=0.7]" not in text
+
+
+def test_the_cost_frontier_holds_the_rows_that_no_row_of_at_most_their_cost_matches() -> None:
+    def at(method: str, accuracies: tuple[float, ...], units: float | None, **spec: Any) -> list[dict[str, Any]]:
+        records = several(method, accuracies, **spec)
+        for record in records:
+            record["measures"]["units_per_sample_epoch"] = units
+        return records
+
+    higher = tuple(value + 0.1 for value in FIVE)
+    records = [
+        *at("cheap", LOWER, 3.0),
+        *at("as-cheap", FIVE, 3.0),
+        *at("dearer", FIVE, 6.0),
+        *at("best", higher, 12.0),
+        *at("dear", LOWER, 24.0),
+        *at("unknown", higher, None),
+        *at("told", tuple(value + 0.11 for value in FIVE), 1.0, privileges=("noise_rate",)),
+    ]
+    report = leaderboard.build(records)
+    assert [row.method for row in only_table(report).frontier] == ["as-cheap", "best"]
+    text = leaderboard.as_markdown(report)
+    lines = [re.sub(" +", " ", line) for line in text.split("### What accuracy costs")[1].splitlines()[2:6]]
+    assert lines[2].startswith("| 3 | as-cheap | 84.0 ± 3.2 | – |")
+    assert lines[3].startswith("| 12 | **best** | **94.0 ± 3.2** | 10.00 [10.00, 10.00] |")
+    (setting,) = leaderboard.as_json(report)["settings"]
+    assert setting["cost_frontier"] == ["as-cheap", "best"]
+    assert "no cheaper row is as good" in leaderboard.as_text(report, width=120)
+    # one row alone costs what it costs
+    assert (
+        "What accuracy costs" not in leaderboard.as_markdown(leaderboard.build(at("cheap", LOWER, 3.0))).split("##")[1]
+    )
