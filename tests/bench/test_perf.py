@@ -89,7 +89,7 @@ def test_perf_prints_a_table_and_one_json_document(capsys: pytest.CaptureFixture
     [
         (["--models", "cnn9"], "Did you mean cnn8"),
         (["--models", ","], "list models"),
-        (["--models", "cnn8", "--image-size", "8"], "cnn8 needs"),
+        (["--models", "cnn-small", "--image-size", "7"], "cnn-small needs 8"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--pairs", "many"], "--pairs many"),
         (["--threads", "100000"], "--threads 100000"),

@@ -53,29 +53,27 @@ def results(out: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_group", [True, False], ids=["group", "parent alone"])
 def test_killed_and_restarted_until_done(whole_group: bool, tmp_path: Path) -> None:
-    began = time.monotonic()
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    duration = time.monotonic() - began
     expected = results(tmp_path / "whole")
     assert len(expected) == RUNS
-    moments = random.Random(0)
     kills = 0
-    for _ in range(12):
+    # after a moment at random behind the first, the third and the fifth record: in the middle of other runs
+    for done in (1, 3, 5, RUNS + 1):
         process = subprocess.Popen(
             command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        try:
-            # a share of what the whole study took, later each time, so that the last attempt ends by itself
-            process.wait(timeout=duration * moments.uniform(0.5, 0.8) * 1.2**kills)
+        while process.poll() is None and len(list((tmp_path / "killed").glob("runs/*/record.json"))) < done:
+            time.sleep(0.01)
+        time.sleep(random.Random(done).uniform(0, 0.2))
+        if process.poll() is not None:
             break
-        except subprocess.TimeoutExpired:
-            kills += 1
-            if whole_group:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            time.sleep(0.2)
+        kills += 1
+        if whole_group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        time.sleep(0.2)
     assert kills >= 1
     assert process.returncode == 0
     assert results(tmp_path / "killed") == expected
