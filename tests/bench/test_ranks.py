@@ -27,6 +27,15 @@ from bench.spec import RunSpec
 
 SAMPLES, CLASSES, SIZE = 45, 4, 8
 CPU = torch.device("cpu")
+WORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("train", "ce", {}),
+    ("train", "elr", {}),
+    ("train", "sop", {}),
+    ("train", "ce-ema", {}),
+    ("fit", "dividemix", {}),
+    ("fit", "mixnn", {"scope": "bank"}),
+)
+"""Trained for four epochs, or inferred and fitted once given equal weights."""
 
 
 def without_batch_norm(name: str, num_classes: int, in_chans: int, image_size: Any, seed: int | None) -> nn.Module:
@@ -120,33 +129,39 @@ def primitives(ranks: Ranks) -> dict[str, Any]:
     }
 
 
-def process(number: int, folder: Path, work: str) -> None:
-    """One of two processes."""
+def left_by(kind: str, method: str, parameters: dict[str, Any], ranks: Ranks) -> dict[str, Tensor]:
+    """What one of WORKS leaves behind."""
+    if kind == "fit":
+        return fitted(method, ranks, parameters)
+    return tensors_of(trained(method, ranks, parameters))
+
+
+def process(number: int, folder: Path) -> None:
+    """One of two processes: the primitives, then every one of WORKS."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=number, world_size=2)
     ranks = Ranks(number, 2)
-    if work == "primitives":
-        (folder / f"{number}.json").write_text(json.dumps(primitives(ranks)))
-    else:
-        trainer_module.build = without_batch_norm  # type: ignore[assignment]
-        kind, method, parameters = json.loads(work)
-        fit = kind == "fit"
-        left = fitted(method, ranks, parameters) if fit else tensors_of(trained(method, ranks, parameters))
-        torch.save(left, folder / f"{number}.pt")
+    (folder / f"{number}.json").write_text(json.dumps(primitives(ranks)))
+    trainer_module.build = without_batch_norm  # type: ignore[assignment]
+    for kind, method, parameters in WORKS:
+        torch.save(left_by(kind, method, parameters, ranks), folder / f"{kind} {method} {number}.pt")
     distributed.destroy_process_group()
 
 
-def two_processes(folder: Path, work: str) -> None:
-    """Run both to their end."""
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which two processes left all that they did."""
+    folder = tmp_path_factory.mktemp("together")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(folder), work]
-    running = [subprocess.Popen([*command, str(number)], env=environment) for number in (0, 1)]
+    running = [
+        subprocess.Popen([sys.executable, __file__, str(folder), str(number)], env=environment) for number in (0, 1)
+    ]
     assert [one.wait(timeout=300) for one in running] == [0, 0]
+    return folder
 
 
-def test_what_processes_tell_one_another(tmp_path: Path) -> None:
-    two_processes(tmp_path, "primitives")
-    first, second = (json.loads((tmp_path / f"{number}.json").read_text()) for number in (0, 1))
+def test_what_processes_tell_one_another(together: Path) -> None:
+    first, second = (json.loads((together / f"{number}.json").read_text()) for number in (0, 1))
     assert (first.pop("mine"), second.pop("mine")) == ([0, 2, 4, 6], [1, 3, 5])
     assert first == second
     assert first == {
@@ -162,32 +177,20 @@ def test_what_processes_tell_one_another(tmp_path: Path) -> None:
     }
 
 
-def as_one(kind: str, method: str, parameters: dict[str, Any], tmp_path: Path, alone: dict[str, Tensor]) -> None:
-    """Check that two processes hold the same, to the last bit, and what one process holds, to 1e-5."""
-    two_processes(tmp_path, json.dumps([kind, method, parameters]))
-    first, second = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in (0, 1))
+@pytest.mark.parametrize(("kind", "method", "parameters"), WORKS, ids=[f"{kind} {name}" for kind, name, _ in WORKS])
+def test_two_processes_are_as_one(
+    kind: str, method: str, parameters: dict[str, Any], together: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes hold the same, to the last bit, and what one process holds, to 1e-5."""
+    monkeypatch.setattr(trainer_module, "build", without_batch_norm)
+    alone = left_by(kind, method, parameters, Ranks())
+    first, second = (torch.load(together / f"{kind} {method} {number}.pt", weights_only=True) for number in (0, 1))
     assert first.keys() == second.keys() == alone.keys()
     for name, value in alone.items():
         assert torch.equal(first[name], second[name]), name
         assert torch.allclose(first[name].double(), value.double(), rtol=0, atol=1e-5), name
-
-
-@pytest.mark.parametrize(("method", "parameters"), [("ce", {}), ("elr", {}), ("sop", {}), ("ce-ema", {})])
-def test_two_processes_train_as_one(
-    method: str, parameters: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer_module, "build", without_batch_norm)
-    as_one("train", method, parameters, tmp_path, tensors_of(trained(method, Ranks(), parameters)))
-
-
-@pytest.mark.parametrize(("method", "parameters"), [("dividemix", {}), ("mixnn", {"scope": "bank"})])
-def test_two_processes_select_as_one_given_equal_weights(
-    method: str, parameters: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer_module, "build", without_batch_norm)
-    alone = fitted(method, Ranks(), parameters)
-    assert 0 < alone["selected"].double().mean() < 1
-    as_one("fit", method, parameters, tmp_path, alone)
+    if kind == "fit":
+        assert 0 < alone["selected"].double().mean() < 1
 
 
 @given(st.integers(1, 200), st.integers(2, 50), st.integers(1, 4))
@@ -214,4 +217,4 @@ def test_a_rank_outside_its_world_is_refused() -> None:
 
 
 if __name__ == "__main__":
-    process(int(sys.argv[3]), Path(sys.argv[1]), sys.argv[2])
+    process(int(sys.argv[2]), Path(sys.argv[1]))
