@@ -11,7 +11,7 @@ PARAMETERS = (
     Parameter(
         "localisation",
         0.0,
-        "weight of where the networks look in the clean probability; 0: selection by loss alone",
+        "weight of the localisation score in the clean probability",
         "ours: 0 because joining it to the loss found no more wrong labels than the loss (docs/claims.md)",
         low=0.0,
         high=1.0,

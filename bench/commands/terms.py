@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.leaderboard.numbers import short
+from bench.leaderboard.rows import called
 from bench.leaderboard.settings import listed
 
 Spec = Mapping[str, Any]
@@ -22,7 +21,6 @@ def switched_off(specs: Iterable[Spec], methods: Mapping[str, Mapping[str, Any]]
     `methods` are the catalogue's declarations; methods that it doesn't hold are passed over.
     """
     rows = {(str(spec["method"]), repr(sorted(spec.get("parameters", {}).items()))): spec for spec in specs}
-    count = Counter(name for name, _ in rows)
     found: dict[tuple[str, str, str], list[str]] = {}
     for (name, _), spec in sorted(rows.items()):
         declared = methods.get(name, {})
@@ -31,16 +29,21 @@ def switched_off(specs: Iterable[Spec], methods: Mapping[str, Mapping[str, Any]]
             weight = WEIGHT.match(str(parameter.get("meaning", "")))
             if weight and values.get(parameter["name"]) == 0:
                 whence = _source(spec, parameter["name"], declared.get("recipes", ()))
-                label = (
-                    name
-                    if count[name] == 1
-                    else f"{name} [{', '.join(f'{key}={short(value)}' for key, value in sorted(values.items()))}]"
-                )
-                found.setdefault((parameter["name"], whence, weight["term"]), []).append(label)
+                alike = [other.get("parameters", {}) for (method, _), other in rows.items() if method == name]
+                label = called(name, telling(values, alike, always=parameter["name"]))
+                names = found.setdefault((parameter["name"], whence, weight["term"]), [])
+                names += [label] if label not in names else []
     return [
         f"{listed(labels)}: {parameter} = 0{whence}, so {term} is no part of {'it' if len(labels) == 1 else 'them'}."
         for (parameter, whence, term), labels in found.items()
     ]
+
+
+def telling(values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], always: str) -> dict[str, Any]:
+    """Of a row's parameters those that tell rows of its method (`alike`) apart, where these differ in `always`."""
+    if len({repr(other.get(always)) for other in alike}) == 1:
+        return {}
+    return {name: value for name, value in values.items() if len({repr(other.get(name)) for other in alike}) > 1}
 
 
 def _source(spec: Spec, parameter: str, recipes: Sequence[Mapping[str, Any]]) -> str:

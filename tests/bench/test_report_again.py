@@ -248,7 +248,7 @@ def test_a_weight_of_zero_is_said_with_its_source() -> None:
 def test_a_typed_weight_of_zero_is_said_without_one_and_names_its_row() -> None:
     specs = specs_of({"methods": "nce+mae,nce+mae[alpha=0]", "seeds": "1"})
     assert switched_off(specs, registry.methods()) == [
-        "nce+mae [alpha=0, beta=10]: alpha = 0, so normalised cross-entropy is no part of it."
+        "nce+mae [alpha=0]: alpha = 0, so normalised cross-entropy is no part of it."
     ]
 
 
