@@ -32,6 +32,7 @@ def records(folder: Path) -> dict[str, dict[str, object]]:
     return {record["spec"]["method"]: record for record in found}
 
 
+@pytest.mark.slow
 def test_two_processes_train_each_run_together(tmp_path: Path) -> None:
     planned = torchrun(tmp_path, "--dry-run", "--format", "json")
     assert planned.returncode == 0, planned.stderr
