@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from methods._published import keyed
+from methods._published import cifar_training, keyed
 from methods.elr import EarlyLearningRegularization
 from methods.interface import Parameter, Recipe, Search
 
@@ -71,19 +71,7 @@ PARAMETERS = (
     ),
 )
 
-_TRAINING: Mapping[str, Any] = {
-    "model": "preact-resnet18",
-    "epochs": 200,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.02,
-    "weight_decay": 5e-4,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "step:150@0.1",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+_TRAINING = cifar_training("preact-resnet18", 200, 0.02, 5e-4, "step:150@0.1")
 _LARGE: Mapping[str, Any] = {key: value for key, value in _TRAINING.items() if key != "augmentation"}
 
 RECIPES = (

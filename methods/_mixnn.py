@@ -6,9 +6,7 @@ count from 1: a warm-up of 9 (29) of 300 epochs, corrected targets from epoch 60
 
 from __future__ import annotations
 
-from typing import Any
-
-from methods._published import keyed
+from methods._published import cifar_training, keyed
 from methods.interface import Parameter, Recipe, Search
 from methods.pieces.lengths import warm_up_parameter
 
@@ -96,19 +94,7 @@ PARAMETERS = (
     ),
 )
 
-_TRAINING: dict[str, Any] = {
-    "model": "resnet34",
-    "epochs": 300,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.02,
-    "weight_decay": 1e-3,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "cosine-restarts:10",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+_TRAINING = cifar_training("resnet34", 300, 0.02, 1e-3, "cosine-restarts:10")
 
 
 def _recipes(data_set: str, warm_up: float) -> tuple[Recipe, ...]:

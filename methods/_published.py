@@ -72,6 +72,21 @@ CIFAR_N_TRAINING: Mapping[str, Any] = {
 }
 """The CIFAR-N protocol. The gradient clip is that of the codes that follow it here."""
 
+
+def cifar_training(model: str, epochs: int, learning_rate: float, weight_decay: float, schedule: str) -> dict[str, Any]:
+    """Training settings on CIFAR of most codes beyond the robust losses': SGD, batches of 128, no gradient clip."""
+    return _SGD | {
+        "model": model,
+        "epochs": epochs,
+        "batch_size": 128,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "gradient_clip": None,
+        "augmentation": "crop4+flip",
+    }
+
+
 _NO_CHANGE: Mapping[str, Any] = {}
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from methods._published import keyed
+from methods._published import cifar_training, keyed
 from methods.interface import Parameter, Recipe, Search, Value
 
 CODE = "SOP, official code (shengliu66/SOP 4d991ce)"
@@ -14,19 +11,7 @@ TABLE = "paper, table A.1"
 REFERENCE_BATCH, REFERENCE_EPOCHS = 128, 300
 """The training that the published learning rates are for: the official code's configuration."""
 
-TRAINING: Mapping[str, Any] = {
-    "model": "preact-resnet18",
-    "epochs": REFERENCE_EPOCHS,
-    "batch_size": REFERENCE_BATCH,
-    "optimizer": "sgd",
-    "learning_rate": 0.02,
-    "weight_decay": 1e-3,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "cosine",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+TRAINING = cifar_training("preact-resnet18", REFERENCE_EPOCHS, 0.02, 1e-3, "cosine")
 """The official code's configuration; its cosine ends at 0.0002, which our schedule's end at 0 stands for."""
 
 

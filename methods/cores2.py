@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from methods._published import cifar_training
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces.lengths import epochs_of
@@ -18,19 +18,7 @@ from methods.pieces.small_loss import linspace_ramp, mean_over
 _CODE = "CORES2, official code (haochenglouis/cores)"
 _LOG_FLOOR = math.log(1e-8)
 _VALUES = {"beta": 2.0, "delay": 10 / 100, "ramp": 30 / 100, "sieve": 31 / 100}
-_TRAINING: dict[str, Any] = {
-    "model": "resnet34",
-    "epochs": 100,
-    "batch_size": 64,
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "weight_decay": 0.0,
-    "momentum": 0.0,
-    "nesterov": False,
-    "schedule": "step:50@0.1",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+_TRAINING = cifar_training("resnet34", 100, 0.1, 0.0, "step:50@0.1") | {"batch_size": 64, "momentum": 0.0}
 
 
 def label_costs(logits: Tensor) -> Tensor:

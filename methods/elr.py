@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from methods._published import SOURCES, keyed, recipe_row
+from methods._published import SOURCES, cifar_training, keyed, recipe_row
 from methods.interface import Method, Parameter, Search, Step, Task
 from methods.losses import cross_entropy
 from methods.pieces.early_learning import CLAMP, as_distributions, early_learning_regularizer
 
-_TRAINING: dict[str, Any] = {
-    "model": "resnet34",
-    "epochs": 150,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.02,
-    "weight_decay": 1e-3,
-    "momentum": 0.9,
-    "nesterov": False,
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
-_RESTARTS = _TRAINING | {"schedule": "cosine-restarts:10"}
-_ASYMMETRIC = _TRAINING | {"schedule": "step:40,80@0.01", "epochs": 120}
-_CIFAR100 = _TRAINING | {"schedule": "step:80,120@0.01"}
+_RESTARTS = cifar_training("resnet34", 150, 0.02, 1e-3, "cosine-restarts:10")
+_ASYMMETRIC = _RESTARTS | {"schedule": "step:40,80@0.01", "epochs": 120}
+_CIFAR100 = _RESTARTS | {"schedule": "step:80,120@0.01"}
 
 
 class EarlyLearningRegularization(Method):

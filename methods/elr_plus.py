@@ -96,7 +96,7 @@ class EarlyLearningRegularizationPlus(Method):
         images, weight = step.streams["all"].views[0], step.draws["weight"]
         targets = self._visit(network, step.index, images)
         partner = partners(step.draws["order"], len(images))
-        labels = one_hot(step.labels, self.targets.shape[2]).to(targets.dtype)
+        labels = one_hot(step.labels, self.targets.shape[2])
         mixed, labels, targets = (mix(values, partner, weight) for values in (images, labels, targets))
         if self.refine:
             agreed = labels * targets

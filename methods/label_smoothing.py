@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods import losses
+from methods._published import cifar_training
 from methods.interface import Method, Parameter, Recipe, Search
 
 
@@ -41,19 +42,7 @@ class LabelSmoothing(Method):
             {},
             "negative label smoothing, official code (UCSC-REAL/negative-label-smoothing 05078f6)",
             "rate not fixed by the source",
-            training={
-                "model": "resnet34",
-                "epochs": 200,
-                "batch_size": 128,
-                "optimizer": "sgd",
-                "learning_rate": 0.1,
-                "weight_decay": 1e-4,
-                "momentum": 0.9,
-                "nesterov": True,
-                "schedule": "step:100,150@0.1",
-                "gradient_clip": None,
-                "augmentation": "crop4+flip",
-            },
+            training=cifar_training("resnet34", 200, 0.1, 1e-4, "step:100,150@0.1") | {"nesterov": True},
         ),
     )
     rate: float

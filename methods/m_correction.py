@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from methods._published import cifar_training
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy, soft_cross_entropy
 from methods.pieces.lengths import LONGEST_WARM_UP, too_short, warm_up_epochs, warm_up_parameter
@@ -15,19 +15,7 @@ from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_p
 from methods.pieces.mixtures import beta_clean_probability
 
 _CODE = "M-correction, official code (PaulAlbert31/LabelNoiseCorrection), M-DYR-H"
-_TRAINING: Mapping[str, Any] = {
-    "model": "preact-resnet18",
-    "epochs": 300,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "weight_decay": 1e-4,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "step:100,250@0.1",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+_TRAINING = cifar_training("preact-resnet18", 300, 0.1, 1e-4, "step:100,250@0.1")
 
 
 class MCorrection(Method):

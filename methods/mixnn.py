@@ -12,7 +12,7 @@ from methods.interface import Method, Pass, Phase, Setting, Step, Stream, Task
 from methods.losses import cross_entropy, mean_absolute_error, soft_cross_entropy
 from methods.pieces.features import logits_and_features
 from methods.pieces.lengths import epochs_of, too_short, warm_up_epochs
-from methods.pieces.mixing import mix, mixup_draws, one_hot, partners
+from methods.pieces.mixing import blended, mix, mixup_draws, one_hot, partners
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 from methods.pieces.neighbours import Metric, mix_neighbours, nearest, nearest_in_batch, neighbour_weights
 
@@ -112,8 +112,7 @@ class NearestNeighbourMixing(Method):
             weight, partner = step.draws["weight"], partners(step.draws["order"], len(images))
             logits = network(mix(images, partner, weight))
             losses = mean_absolute_error if self.early_loss == "linear" else cross_entropy
-            blend = weight * losses(logits, step.labels) + (1 - weight) * losses(logits, step.labels[partner])
-            return blend.mean()
+            return blended(losses, logits, step.labels, partner, weight).mean()
         with torch.no_grad():
             mixed, target = self._mixed(step, images)
         return soft_cross_entropy(network(mixed), target).mean()

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, stack
 
+from methods._published import cifar_training
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Step, Steps
 from methods.losses import cross_entropy
-from methods.pieces.mixing import mix, mixup_draws, partners
+from methods.pieces.mixing import blended, mix, mixup_draws, partners
 
 
 class Mixup(Method):
@@ -41,19 +42,7 @@ class Mixup(Method):
             "cifar10",
             {"alpha": 1.0},
             "mixup, official code (facebookresearch/mixup-cifar10)",
-            training={
-                "model": "preact-resnet18",
-                "epochs": 200,
-                "batch_size": 128,
-                "optimizer": "sgd",
-                "learning_rate": 0.1,
-                "weight_decay": 1e-4,
-                "momentum": 0.9,
-                "nesterov": False,
-                "schedule": "step:100,150@0.1",
-                "gradient_clip": None,
-                "augmentation": "crop4+flip",
-            },
+            training=cifar_training("preact-resnet18", 200, 0.1, 1e-4, "step:100,150@0.1"),
         ),
     )
     alpha: float
@@ -74,6 +63,5 @@ class Mixup(Method):
         totals = []
         for number in step.learn:
             logits = step.network(number)(mixed)
-            blend = weight * cross_entropy(logits, labels) + (1 - weight) * cross_entropy(logits, labels[partner])
-            totals.append(blend.mean())
+            totals.append(blended(cross_entropy, logits, labels, partner, weight).mean())
         return stack(totals).sum()

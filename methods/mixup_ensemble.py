@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from methods.interface import Method, Parameter, Pass, Phase, Step, Steps
 from methods.losses import cross_entropy
 from methods.mixup import Mixup
-from methods.pieces.mixing import mix, mixup_draws, partners
+from methods.pieces.mixing import blended, mix, mixup_draws, partners
 
 
 class MixupEnsemble(Method):
@@ -59,6 +59,5 @@ class MixupEnsemble(Method):
             weight = step.draws["weight"][number]
             partner = partners(step.draws["order"][number], len(labels))
             logits = step.network(number)(mix(images, partner, weight))
-            blend = weight * cross_entropy(logits, labels) + (1 - weight) * cross_entropy(logits, labels[partner])
-            totals.append(blend.mean())
+            totals.append(blended(cross_entropy, logits, labels, partner, weight).mean())
         return torch.stack(totals).sum()

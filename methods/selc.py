@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, full
 
-from methods._published import keyed
+from methods._published import cifar_training, keyed
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import soft_cross_entropy
 from methods.pieces.lengths import epochs_of
@@ -17,19 +17,7 @@ from methods.pieces.mixing import one_hot
 
 CODE = "SELC, official code (MacLLL/SELC)"
 
-TRAINING: dict[str, Any] = {
-    "model": "resnet34",
-    "epochs": 200,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.02,
-    "weight_decay": 1e-3,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "step:40,80@0.1",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+TRAINING = cifar_training("resnet34", 200, 0.02, 1e-3, "step:40,80@0.1")
 _LARGE = {key: value for key, value in TRAINING.items() if key != "augmentation"} | {"learning_rate": 0.01}
 _CLOTHING = _LARGE | {"model": "timm:resnet50", "epochs": 40, "batch_size": 64, "schedule": "step:10,20@0.1"}
 _WEBVISION = _LARGE | {"model": "timm:inception_resnet_v2", "epochs": 100, "batch_size": 32, "weight_decay": 5e-4}

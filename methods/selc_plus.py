@@ -9,7 +9,7 @@ from torch import Tensor
 from methods.interface import Parameter, Pass, Phase, Search, Step
 from methods.losses import cross_entropy
 from methods.mixup import Mixup
-from methods.pieces.mixing import mix, partners
+from methods.pieces.mixing import blended, mix, partners
 from methods.selc import CIFAR_RECIPES, SelfEnsembleLabelCorrection
 
 CORRECT, RETRAIN = "correct", "retrain"
@@ -60,11 +60,10 @@ class SelfEnsembleLabelCorrectionPlus(SelfEnsembleLabelCorrection):
         return super().passes(phase, epoch)
 
     def loss(self, step: Step) -> Tensor:
-        """Where the pass drew blends, mixup on argmax q; else that of `selc`."""
-        if "order" not in step.draws:
+        """That of `selc`, then mixup on argmax q."""
+        if step.phase == CORRECT:
             return super().loss(step)
         weight, corrected = step.draws["weight"], self.targets[step.index].argmax(dim=1)
         partner = partners(step.draws["order"], len(corrected))
         logits = step.network(0)(mix(step.streams["all"].views[0], partner, weight))
-        blend = weight * cross_entropy(logits, corrected) + (1 - weight) * cross_entropy(logits, corrected[partner])
-        return blend.mean()
+        return blended(cross_entropy, logits, corrected, partner, weight).mean()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from methods._published import recipe_row
+from methods._published import cifar_training, recipe_row
 from methods.interface import Method, Parameter, Search, Step, Task
 from methods.losses import forward_corrected
 
@@ -17,19 +15,7 @@ _SMALLEST, _LARGEST = 1e-30, 1 - 1e-4
 REFERENCE_STEPS = 11_686
 """Steps at T's full learning rate: 30 of 80 epochs at 1, 30 at 1/10, 20 at 1/100, of 352 batches (CIFAR-10)."""
 
-_CIFAR: dict[str, Any] = {
-    "model": "resnet18",
-    "epochs": 80,
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "weight_decay": 1e-4,
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "step:30,60@0.1",
-    "gradient_clip": None,
-    "augmentation": "crop4+flip",
-}
+_CIFAR = cifar_training("resnet18", 80, 0.01, 1e-4, "step:30,60@0.1")
 
 
 def transition_of(weights: Tensor) -> Tensor:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Generator, Tensor, arange, as_tensor, float32, float64, log_softmax, maximum, rand
 
 from methods.interface import Steps
+
+Losses = Callable[[Tensor, Tensor], Tensor]
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -63,6 +67,14 @@ def mix(values: Tensor, partner: Tensor, weight: Tensor | float) -> Tensor:
     if isinstance(weight, Tensor) and weight.dim() == 1:
         weight = weight.reshape(-1, *[1] * (values.dim() - 1))
     return weight * values + (1 - weight) * values[partner]
+
+
+def blended(losses: Losses, logits: Tensor, labels: Tensor, partner: Tensor, weight: Tensor | float) -> Tensor:
+    """weight * loss(label) + (1 - weight) * loss(the partner's label), (B,), of mixed images' logits (B, K).
+
+    `losses(logits, labels)` gives per-sample losses (B,); of cross-entropy it is that of the mixed one-hot targets.
+    """
+    return weight * losses(logits, labels) + (1 - weight) * losses(logits, labels[partner])
 
 
 def uniform_prior_penalty(logits: Tensor) -> Tensor:

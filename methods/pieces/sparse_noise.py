@@ -16,7 +16,7 @@ FLOOR = 1e-4
 
 def label_noise(u: Tensor, v: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """U = u^2 at the given label and V = v^2 at the others, (B, K) each, in [0, 1]: the noise is s = U - V."""
-    given = one_hot(labels, v.shape[1]).to(v.dtype)
+    given = one_hot(labels, v.shape[1])
     return (u.square() * given).clamp(0, 1), (v.square() * (1 - given)).clamp(0, 1)
 
 
@@ -34,7 +34,7 @@ def separation(logits: Tensor, labels: Tensor, added: Tensor, removed: Tensor) -
     """||e + U - V - y||^2, (B,), e the predicted class as a one-hot vector: no gradient reaches the network."""
     classes = logits.shape[1]
     predicted, given = one_hot(logits.argmax(dim=1), classes), one_hot(labels, classes)
-    return ((predicted - given).to(added.dtype) + added - removed).square().sum(dim=1)
+    return (predicted - given + added - removed).square().sum(dim=1)
 
 
 def without_noise(u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def without_noise(u: Tensor, v: Tensor, labels: Tensor) -> Tensor:
     Where nothing is left, every other class gets the same.
     """
     added, removed = label_noise(u, v, labels)
-    given = one_hot(labels, v.shape[1]).to(v.dtype)
+    given = one_hot(labels, v.shape[1])
     left = (given - added) * given + removed
     total = left.sum(dim=1, keepdim=True)
     others = (1 - given) / max(1, v.shape[1] - 1)

@@ -53,6 +53,7 @@ def visit(method: Any, logits: Tensor, index: Tensor, epoch: int = EPOCHS - 1) -
     (work,) = method.passes(Phase(CORRECT, EPOCHS), epoch)
     drawn = work.draws(Steps(1, len(index)), torch.Generator().manual_seed(0))
     step = SimpleNamespace(
+        phase=CORRECT,
         index=index,
         labels=method.task.labels[index],
         draws={name: value[0] for name, value in drawn.items()},
@@ -157,6 +158,7 @@ def test_the_second_phase_is_mixup_on_the_corrected_labels_which_stay(seed: int,
     kept, index = method.targets.clone(), torch.tensor([8, 0, 3, 5])
     images, network = normal(seed + 1, 4, 1, 3, 3), Linear()
     step = SimpleNamespace(
+        phase=RETRAIN,
         index=index,
         labels=method.task.labels[index],
         draws={"weight": torch.tensor(weight), "order": torch.tensor([0.4, 0.1, 0.9, 0.3, 0.7])},
