@@ -12,31 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import statistics
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from bench.machine import processor
+from bench.perf.timing import alternate, median
 from methods.pieces.neighbours import BLOCK, Metric, nearest
 
 CHECKED = 200
-
-
-def seconds(action: Callable[..., object], arguments: tuple[object, ...], repeats: int, device: torch.device) -> float:
-    """Median wall time of `action(*arguments)` over the repeats."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action(*arguments)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
 
 
 def products(bank: Tensor) -> None:
@@ -75,7 +62,7 @@ def main() -> None:
     device = torch.device(asked.device)
     bank = torch.randn(asked.samples, asked.features, generator=torch.Generator().manual_seed(0)).to(device)
     everyone = torch.arange(asked.samples, device=device)
-    print(f"{platform.processor() or platform.machine()}, {asked.threads} threads, torch {torch.__version__}, {device}")
+    print(f"{processor()}, {asked.threads} threads, torch {torch.__version__}, {device}")
     print(f"top {asked.count} of {asked.samples:,} x {asked.features}")
     print(f"{'metric':10} {'seconds':>8} {'products':>9} {'rows that float64 orders otherwise':>35}")
     results: list[dict[str, Any]] = []
@@ -83,8 +70,9 @@ def main() -> None:
         if metric not in asked.metric.split(","):
             continue
         found = nearest(bank, bank, asked.count, metric, everyone)
-        took = seconds(nearest, (bank, bank, asked.count, metric, everyone), asked.repeats, device)
-        bare = seconds(products, (bank,), asked.repeats, device)
+        search = partial(nearest, bank, bank, asked.count, metric, everyone)
+        seconds = alternate({"search": search, "products": partial(products, bank)}, asked.repeats, device, warm_up=0)
+        took, bare = (median(seconds[name]).value for name in ("search", "products"))
         wrong = disagreements(bank, found, metric)
         print(f"{metric:10} {took:8.2f} {bare:9.2f} {wrong:>24} of {min(CHECKED, asked.samples):7}")
         results.append({"metric": metric, "seconds": took, "products": bare, "otherwise": wrong})

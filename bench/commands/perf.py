@@ -36,13 +36,14 @@ def perf_command(
     import torch
 
     from bench.core.precision import prepare_process
-    from bench.perf.report import measure, peak_of, table
+    from bench.perf.parts import matrix_peak
+    from bench.perf.report import measure, table
     from bench.perf.steps import Workload
 
     prepare_process(asked.threads)
     where = torch.device(asked.device)
     note(f"perf: measuring the matrix peak in {asked.precision} on {asked.device}, {asked.threads} threads")
-    peak = peak_of(asked.precision, where)
+    peak = matrix_peak(asked.precision, where)
     figures = []
     for model in asked.models:
         note(f"perf: {model}, {asked.pairs} pairs of steps of {asked.batch} images")

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed, nn
+
+if TYPE_CHECKING:
+    from bench.core.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,8 @@ class Visits:
         self.ranks = ranks
         self.last = torch.zeros(0 if ranks.alone else samples, dtype=torch.int64, device=device)
 
-    def note(self, batches: Iterable[Tensor], number: int) -> None:
-        """The positions (B,) of each stream's batch in step `number`, from 1."""
+    def note(self, batches: Iterable[Batch], number: int) -> None:
+        """Each stream's batch in step `number`, from 1."""
         if not self.ranks.alone:
-            for index in batches:
-                self.last[index] = number
+            for batch in batches:
+                self.last[batch.index] = number

@@ -199,7 +199,7 @@ class Trainer:
                     raise Interrupted
                 total += self.train_step(step)
                 steps += 1
-                visits.note([batch.index for batch in step.streams.values()], steps)
+                visits.note(step.streams.values(), steps)
             for network in self.networks:
                 network.learn(True)
             self.ranks.merge(self.task.memory_per_sample(), visits.last)

@@ -31,11 +31,6 @@ class World:
     size: int = 1
     local_size: int = 1
 
-    @property
-    def leads(self) -> bool:
-        """Whether this process runs the study."""
-        return self.number == 0
-
 
 def world(environment: Mapping[str, str] = os.environ) -> World:
     """What torchrun's variables say; one process alone without them. Raises UsageError where some are missing."""
@@ -61,13 +56,12 @@ def join(here: World, device: str) -> str:
     return device
 
 
-def tell(message: dict[str, Any] | None) -> dict[str, Any] | None:
+def tell(message: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The leader's message, in every process."""
-    from torch import distributed
+    from bench.core.ranks import present
 
-    box = [message]
-    distributed.broadcast_object_list(box, src=0)
-    return box[0]
+    told: Mapping[str, Any] | None = present().told(message)
+    return told
 
 
 def lead(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_stop: Callable[[], bool]) -> None:

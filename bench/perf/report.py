@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.perf.parts import augmentation_milliseconds, evaluation, matrix_peak
+from bench.perf.parts import augmentation_milliseconds, evaluation
 from bench.perf.steps import Workload, flops_per_image, time_steps
 from bench.perf.timing import Median
 
@@ -64,11 +64,6 @@ def measure(work: Workload, pairs: int, device: torch.device, peak: float) -> Fi
         weak_milliseconds=augmentation_milliseconds(work, work.augmentation, 4 * rounds, device),
         strong_milliseconds=augmentation_milliseconds(work, STRONG, 4 * rounds, device),
     )
-
-
-def peak_of(precision: str, device: torch.device) -> float:
-    """The machine's matrix peak, operations a second."""
-    return matrix_peak(precision, device)
 
 
 COLUMNS = (
