@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.atomic import write_atomically
 from bench.errors import UsageError
-from bench.spec import CHOSEN_BY_METHOD, SEEDS, canonical_json, digest
+from bench.spec import ADDED_LATER, CHOSEN_BY_METHOD, SEEDS, canonical_json, digest
 
 if TYPE_CHECKING:
     import pandas
@@ -233,7 +233,7 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     spec, measures, provenance = record["spec"], record["measures"], record["provenance"]
     setting = {key: value for key, value in spec.items() if key not in CHOSEN_BY_METHOD | SEEDS}
     row: dict[str, Any] = {"run_id": record["run_id"], "setting_id": digest(canonical_json(setting))}
-    row |= spec
+    row |= ADDED_LATER | spec
     row["parameters"] = canonical_json(spec.get("parameters", {}))
     row["privileges"] = ",".join(spec.get("privileges", ()))
     for key, value in measures.items():

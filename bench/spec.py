@@ -6,7 +6,15 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    StrictStr,
+    model_serializer,
+)
 
 IDENTITY_VERSION = 1
 """Raised whenever the same spec would train differently; old records then stand for themselves."""
@@ -21,6 +29,14 @@ SEEDS = frozenset({"noise_seed", "split_seed", "seed"})
 
 CHOSEN_BY_METHOD = frozenset({"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"})
 """The method, and what the protocol lets it choose: fields that differ between the rows of one table."""
+
+
+ADDED_LATER: dict[str, Value | None] = {}
+"""Fields of RunSpec that came after the first records, each with the value under which a run is what it was before.
+
+A spec is written without them while they hold that value, so that a new field changes no older run's id, nor the table
+that it stands in. The value is the field's default, for ever.
+"""
 
 
 class RunSpec(BaseModel):
@@ -72,6 +88,12 @@ class RunSpec(BaseModel):
     seed: Seed = 0
     precision: str = "fp32"
     world_size: int = Field(default=1, ge=1)
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        unused = {name for name, value in ADDED_LATER.items() if getattr(self, name) == value}
+        return {name: value for name, value in written.items() if name not in unused}
 
     def canonical(self) -> str:
         """The one JSON text of this spec: sorted keys, no spaces, shortest floats."""
