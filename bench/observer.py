@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench import measures
 from bench.core.evaluate import EvaluationSet, log_probabilities, single_predictions, uncounted
 from bench.core.trainer import EpochDone, Trainer
 from bench.problem import Problem, image_store
-from bench.spec import RunSpec
 from methods.interface import Method, Phase
 
 MEASURED_PER_RUN = 20
@@ -90,7 +88,7 @@ class Observer:
         for name, value in values.items():
             self.curves[name].append(value)
 
-    def measures(self, spec: RunSpec) -> dict[str, Any]:
+    def measures(self) -> dict[str, Any]:
         """What the last epoch is worth, and what choosing another epoch would have given."""
         method, networks, problem = self.trainer.method, self.trainer.networks, self.problem
         curve = self.curves["test_accuracy"]
@@ -99,21 +97,19 @@ class Observer:
         chosen = None if noisy[0] is None else int(np.argmax(noisy))
         labels = problem.data.test.labels
         singles = single_predictions(networks, self.test) if len(networks) > 1 else []
-        epochs = spec.epochs * len(self.given)
-        units = torch.tensor(self.trainer.meter.units, dtype=torch.float64, device=self.trainer.device)
         return {
             **measures.test_measures(self._log_probabilities, labels),
             "best_test_accuracy": curve[best],
             "best_test_epoch": best + 1,
             "holdout_epoch": None if chosen is None else chosen + 1,
             "holdout_test_accuracy": None if chosen is None else curve[chosen],
+            "noisy_holdout_accuracy": noisy[-1],
             "last10_test_accuracy": float(np.mean(curve[-10:])),
             **{name: self.curves[name][-1] for name in ("memorised", "corrected", "learnt")},
             "selector": self.selector,
             "network_test_accuracies": [measures.accuracy(single, labels) for single in singles] or [curve[-1]],
             "networks": len(networks),
             "views": views(method, self.trainer.phases),
-            "units_per_sample_epoch": float(self.trainer.ranks.sum(units)) / epochs,
             "labels_sha256": problem.noisy.sha256,
             "realised_rate": problem.noisy.realised_rate,
             "noise_caption": problem.noisy.caption,

@@ -109,6 +109,7 @@ def _significant(value: Any, digits: int) -> Any:
 
 PROVENANCE_KEPT = (
     "seconds",
+    "images_per_second",
     "peak_memory_bytes",
     "parameters",
     "device",

@@ -13,6 +13,7 @@ from bench.core import checkpoint
 from bench.core.precision import prepare_process
 from bench.core.ranks import present
 from bench.core.trainer import Trainer, never
+from bench.costs import costs
 from bench.job import Diverged, Interrupted, Report
 from bench.observer import Observer
 from bench.problem import make_trainer, pose
@@ -47,12 +48,13 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
         if ranks.leads and not done.last and time.monotonic() - saved >= runtime.checkpoint_seconds:
             save(path, trainer, observer, clock)
             saved = time.monotonic()
+    cache = None if runtime.cache is None else Path(runtime.cache)
     record = {
         "schema": SCHEMA,
         "run_id": spec.run_id,
         "spec": spec.model_dump(mode="json"),
         "curves": observer.curves,
-        "measures": observer.measures(spec),
+        "measures": {**observer.measures(), **costs(trainer, cache)},
         "provenance": provenance.collect(clock, trainer, observer.seconds, runtime),
     }
     if ranks.leads:

@@ -111,12 +111,22 @@ def frontier_columns(table: Table) -> list[Column]:
         pairs = [] if before is None else stats.differences(row.accuracies, before.accuracies)
         return numbers.difference(stats.summarise(pairs)) if pairs else numbers.NOTHING
 
-    return [
+    shown = [
         Column("units", lambda row: numbers.plain(row.means.get("units"))),
         Column("method", lambda row: named(row.name, row), left=True, bold=True),
         Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
         Column("over the row above", gain, goes=1),
+        Column("forward + backward", passes, goes=6),
+        Column("TFLOP / run", lambda row: numbers.plain(row.means.get("flops"), 1e12), goes=4),
         Column("s / run", lambda row: numbers.seconds(row.means.get("seconds")), goes=2),
+        Column("images / s", lambda row: numbers.count(row.means.get("images_per_second")), goes=5),
+        Column("MiB", lambda row: numbers.count(row.means.get("peak_memory_bytes"), 2**20), goes=3),
+    ]
+    always = ("units", "method", "accuracy", "over the row above", "s / run")
+    return [
+        column
+        for column in shown
+        if column.title in always or any(column.cell(row) != numbers.NOTHING for row in table.frontier)
     ]
 
 
@@ -172,6 +182,14 @@ def singles(row: Row) -> str:
     """Accuracy of the single networks, and how far they lie apart in a run, such as "85.2 (1.3)"."""
     mean, spread = row.means.get("single_networks"), row.means.get("network_spread")
     return numbers.NOTHING if mean is None else f"{numbers.percent(mean)} ({numbers.percent(spread)})"
+
+
+def passes(row: Row) -> str:
+    """Forward and backward passes of an image and epoch, such as "6 + 2"."""
+    forward, backward = row.means.get("forward"), row.means.get("backward")
+    if forward is None or backward is None:
+        return numbers.NOTHING
+    return f"{numbers.plain(forward)} + {numbers.plain(backward)}"
 
 
 def effort(row: Row) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bench.leaderboard.model import Report, Row, Table
-from bench.leaderboard.rows import SELECTOR, SOURCES
+from bench.leaderboard.rows import COSTS, ON_THE_MACHINE, SELECTOR, SOURCES
 from bench.spec import canonical_json
 
 SCHEMA = 1
@@ -130,6 +130,7 @@ def _row(row: Row) -> dict[str, Any]:
         "networks": means.get("networks"),
         "views": means.get("views"),
         "units": means.get("units"),
+        **{name: means.get(name) for name in (*COSTS[1:], "flops", *ON_THE_MACHINE)},
         "method_version": row.version,
         "learning_rate": row.learning_rate,
         "weight_decay": row.weight_decay,

@@ -71,5 +71,8 @@ names what the method says itself; where it says nothing, what anybody could rea
 
 *What accuracy costs* lists, from the cheapest up, the ranked rows that no row of at most their **units** (see
 above) matches; for every other row there is one that is as good for as little. **over the row above** is the
-paired difference with its interval.
+paired difference with its interval. **forward + backward** splits the units into passes; **TFLOP / run** is
+10^12 operations in matrix products over a whole run's training. Of the machine that ran it, **images / s** are the
+training set's images that went by in a second of training, and **MiB** is the most memory that a run took: on a card
+its tensors, else the whole process, which may have had other runs before.
 """

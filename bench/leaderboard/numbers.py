@@ -56,9 +56,14 @@ def difference(summary: Summary | None) -> str:
     return mean if summary.low is None else f"{mean} {interval(summary)}"
 
 
-def plain(value: float | None) -> str:
-    """A count or ratio with at most three digits, such as "1" or "3.33"."""
-    return NOTHING if value is None else f"{value:.3g}"
+def plain(value: float | None, unit: float = 1.0) -> str:
+    """A count or ratio in `unit` with at most three digits, such as "1" or "3.33"."""
+    return NOTHING if value is None else f"{value / unit:.3g}"
+
+
+def count(value: float | None, unit: float = 1.0) -> str:
+    """A large count in `unit`, whole, such as "12,345"."""
+    return NOTHING if value is None else f"{value / unit:,.0f}"
 
 
 def seconds(value: float | None) -> str:

@@ -28,7 +28,14 @@ SHARES = {
     "networks": "networks",
     "views": "views",
     "units": "units_per_sample_epoch",
+    "forward": "forward_per_sample_epoch",
+    "backward": "backward_per_sample_epoch",
+    "flops_forward": "flops_forward",
+    "flops_forward_backward": "flops_forward_backward",
 }
+COSTS = ("units", "forward", "backward", "flops_forward", "flops_forward_backward")
+ON_THE_MACHINE = ("images_per_second", "peak_memory_bytes")
+"""What a run's provenance says of its cost, beside the seconds."""
 SELECTOR = (
     "auroc",
     "average_precision",
@@ -134,6 +141,8 @@ def row(group: Group, label: str, rule: Rule) -> Row:
     spec = group.spec
     means = {name: average([number(record["measures"].get(key)) for record in records]) for name, key in SHARES.items()}
     means["seconds"] = average([_seconds(record) for record in records])
+    means |= {name: average([number(record["provenance"].get(name)) for record in records]) for name in ON_THE_MACHINE}
+    means["flops"] = average([_flops(record) for record in records])
     means |= _singles(records)
     return Row(
         method=str(spec["method"]),
@@ -161,7 +170,10 @@ def early_stopped(group: Group, label: str) -> Row | None:
     if not base.accuracies:
         return None
     # Training images were measured at the last epoch and every so many, not at the one chosen here.
-    kept = {name: base.means[name] for name in ("best_test", "networks", "views", "units", "seconds")}
+    kept = {
+        name: base.means[name]
+        for name in ("best_test", "networks", "views", "seconds", "flops", *COSTS, *ON_THE_MACHINE)
+    }
     return Row(
         **{name: value for name, value in vars(base).items() if name not in {"method", "means", "selector", "aurocs"}}
         | {"control": True, "derived": True},
@@ -177,6 +189,18 @@ def _seconds(record: Record) -> float | None:
     total = number(seconds.get("total"))
     parts = [value for part in ("train", "evaluate", "measure") if (value := number(seconds.get(part))) is not None]
     return total if total is not None else (sum(parts) if parts else None)
+
+
+def _flops(record: Record) -> float | None:
+    """Operations of a whole run's training: its passes, each with those of its backbone."""
+    measures, epochs = record["measures"], int(record["spec"]["epochs"])
+    names = ("forward_per_sample_epoch", "backward_per_sample_epoch", "flops_forward", "flops_forward_backward")
+    found = [number(each) for each in (*map(measures.get, names), (measures.get("samples") or {}).get("train"))]
+    known = [value for value in found if value is not None]
+    if len(known) < len(found):
+        return None
+    forward, backward, once, both, samples = known
+    return (forward * once + backward * (both - once)) * samples * epochs
 
 
 def _selector(records: Sequence[Record]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from bench.models.flops import flops_per_image
 from bench.perf.parts import augmentation_milliseconds, evaluation
-from bench.perf.steps import Workload, flops_per_image, time_steps
+from bench.perf.steps import Workload, time_steps
 from bench.perf.timing import Median
 
 STRONG = "crop4+flip+autoaugment"

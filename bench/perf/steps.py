@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.core.augment import pipeline
 from bench.core.images import ImageStore
@@ -163,14 +162,3 @@ def time_steps(
     for _ in trainer.epochs():
         pass
     return StepTimes(work, {name: np.array(values[WARM_UP:]) for name, values in turns.seconds.items()})
-
-
-def flops_per_image(model: str, size: tuple[int, int], channels: int, classes: int) -> tuple[int, int]:
-    """(forward, forward and backward) floating-point operations of one image: those of its matrix products."""
-    network = build(model, num_classes=classes, in_chans=channels, image_size=size, seed=0).eval()
-    images = torch.zeros(1, channels, *size)
-    with FlopCounterMode(display=False) as forward, torch.no_grad():
-        network(images)
-    with FlopCounterMode(display=False) as both:
-        torch.autograd.backward(network(images).sum())
-    return int(forward.get_total_flops()), int(both.get_total_flops())

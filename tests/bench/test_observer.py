@@ -75,7 +75,7 @@ def test_a_methods_own_words_are_measured_and_named(tmp_path: Path, monkeypatch:
     spec = spec_of()
     problem = problem_of(spec, tmp_path)
     observer = observed(spec, problem, Teller(), monkeypatch)
-    measures = observer.measures(spec)
+    measures = observer.measures()
     found, wrong = measures["selector"], observer.given != observer.clean
     assert (found["source"], found["kept_source"], found["corrected_source"]) == (
         "clean_probability",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bench.cli import main
 from bench.models import build
+from bench.models.flops import flops_per_image
 from bench.perf.report import COLUMNS
-from bench.perf.steps import Workload, flops_per_image, time_steps
+from bench.perf.steps import Workload, time_steps
 from bench.perf.timing import alternate, median
 
 CPU = torch.device("cpu")

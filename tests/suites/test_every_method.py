@@ -63,7 +63,11 @@ def test_two_epochs_make_a_whole_record_and_the_same_one_again(method: str, make
     curves = records[0]["curves"]
     assert len(curves["epoch"]) == len(curves["train_loss"]) >= spec.epochs
     assert all(math.isfinite(loss) for loss in curves["train_loss"])
-    assert records[0]["measures"]["test_accuracy"] == curves["test_accuracy"][-1]
+    measures = records[0]["measures"]
+    assert measures["test_accuracy"] == curves["test_accuracy"][-1]
+    assert measures["noisy_holdout_accuracy"] == curves["noisy_holdout_accuracy"][-1]
+    passes = measures["forward_per_sample_epoch"] + 2 * measures["backward_per_sample_epoch"]
+    assert measures["units_per_sample_epoch"] == pytest.approx(passes) and passes > 0
     assert not store.checkpoint_path(spec.run_id).exists()
 
 

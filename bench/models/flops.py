@@ -1,0 +1,68 @@
+"""Floating-point operations of a backbone: those of its matrix products, counted on shapes alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from bench.models import build
+from bench.registry import keep
+
+Flops = tuple[int, int]
+"""(forward, forward and backward) operations of one image."""
+
+
+@functools.lru_cache(maxsize=64)
+def flops_per_image(model: str, size: tuple[int, int], channels: int, classes: int) -> Flops:
+    """(forward, forward and backward) floating-point operations of one image (height, width) in eval mode.
+
+    A multiplication and its addition are two. Nothing is computed but shapes, unless a layer has no rule for them.
+    Raises UsageError as `bench.models.build` does.
+    """
+    try:
+        return _count(model, size, channels, classes, "meta")
+    except NotImplementedError:
+        return _count(model, size, channels, classes, "cpu")
+
+
+def _count(model: str, size: tuple[int, int], channels: int, classes: int, device: str) -> Flops:
+    from torch.utils.flop_counter import FlopCounterMode  # takes a second to get ready
+
+    with torch.device(device):
+        network = build(model, num_classes=classes, in_chans=channels, image_size=size).eval()
+        images = torch.zeros(1, channels, *size)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        network(images)
+    with FlopCounterMode(display=False) as both:
+        torch.autograd.backward(network(images).sum())
+    return int(forward.get_total_flops()), int(both.get_total_flops())
+
+
+@functools.lru_cache(maxsize=64)
+def kept_flops(model: str, size: tuple[int, int], channels: int, classes: int, cache: Path | None) -> Flops:
+    """`flops_per_image`, kept in the folder `cache` (None: in this process only), so that few runs wait for it."""
+    if cache is None:
+        return flops_per_image(model, size, channels, classes)
+    asked = f"{_code()} {model} {size} {channels} {classes}"
+    sidecar = cache / "flops" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(sidecar.read_text(encoding="utf-8"))
+        return int(kept["forward"]), int(kept["forward_backward"])
+    forward, both = flops_per_image(model, size, channels, classes)
+    keep(sidecar, {"asked": asked, "forward": forward, "forward_backward": both}, most=256)
+    return forward, both
+
+
+@functools.cache
+def _code() -> str:
+    """What a count depends on beside the question: the backbones' code, and the versions of timm and torch."""
+    state = hashlib.sha256(f"{version('timm')} {version('torch')}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        state.update(path.read_bytes())
+    return state.hexdigest()[:16]
