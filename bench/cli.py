@@ -104,8 +104,13 @@ def run(
     boards: Annotated[Text, _where("Folder of the leaderboards. Default: leaderboards.")] = None,
     when: Annotated[Text, _where("Train what is missing, always, never, or what failed. Default: missing.")] = None,
     plugin: Plugins = None,
+    shard: Annotated[
+        Text, _where("2/4: train the second of four equal parts of the plan. slurm: this array task's part.")
+    ] = None,
     format: Annotated[Text, _where("Form of the result: md, csv or json. Default: md.")] = None,
-    dry_run: Annotated[bool, _where("Print the plan and train nothing.")] = False,
+    dry_run: Annotated[
+        bool, _where("Print the plan, its expected cost and what is stored of it; train nothing.")
+    ] = False,
 ) -> int:
     """Train every run asked for that has no record yet, and write the leaderboard.
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         device=device,
         cores=machine.cores(),
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},
-        unsuitable=ask,
+        unsuitable=partial(ask, key(registry.plugins())),
     )
 
 
@@ -234,13 +235,13 @@ def label_facts(request: Request, data_set: DataSet, description: Description, s
     return NoiseFacts("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def ask(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
+def ask(code: str, method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
     """Ask a method whether it can run in a setting: None, or why not.
 
-    The answer is a function of the code and the question, so it is kept beside the catalogue: torch is imported for the
-    first asking only.
+    The answer is a function of the code, whose hash `code` is, and the question, so it is kept beside the catalogue:
+    torch is imported for the first asking only.
     """
-    question = [key(registry.plugins()), method, dict(parameters), {**setting, "given": sorted(setting["given"])}]
+    question = [code, method, dict(parameters), {**setting, "given": sorted(setting["given"])}]
     name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
     sidecar = registry.cache_folder() / "answers" / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):

@@ -55,6 +55,7 @@ RUNTIME = frozenset(
         "plugin",
         "format",
         "dry_run",
+        "shard",
     }
 )
 """Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
@@ -133,6 +134,7 @@ class Request(BaseModel):
     plugin: Annotated[tuple[Text, ...], BeforeValidator(_paths)] = ()
     format: Literal["md", "csv", "json"] = "md"
     dry_run: bool = False
+    shard: Text | None = None
 
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Self:

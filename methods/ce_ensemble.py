@@ -20,6 +20,8 @@ class CrossEntropyEnsemble(CrossEntropy):
     source = "control of this benchmark"
     control = True
     parameters = (Parameter("members", 2, "networks", "ASSUMPTION: as many as co-teaching has", low=2, high=32),)
+    units = 0.0
+    units_per = {"members": 3.0}
     members: int
 
     @property

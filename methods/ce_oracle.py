@@ -22,6 +22,7 @@ class CrossEntropyOracle(CrossEntropy):
     source = "control of this benchmark"
     control = True
     needs = ("clean_labels",)
+    units = 2.0
     right: Tensor
     index: Tensor
 

@@ -71,6 +71,8 @@ class ConfidentLearning(Method):
             | {"learning_rate": 0.1, "weight_decay": 1e-4, "schedule": "step:150,250@0.1"},
         ),
     )
+    units = -0.6
+    units_per = {"folds": 3.0}
     folds: int
     filter_by: str
     class_weights: bool

@@ -52,6 +52,7 @@ class DivideMix(Method):
     recipes = _dividemix.RECIPES
     assumes = ("balanced_classes",)
     networks = 2
+    units = 21.0
     lambda_u: float
     threshold: float
     temperature: float

@@ -52,6 +52,7 @@ class EarlyLearningRegularizationPlus(Method):
     parameters = _elr_plus.PARAMETERS
     recipes = _elr_plus.RECIPES
     networks = 2
+    units = 8.0
     lam: float
     beta: float
     alpha: float

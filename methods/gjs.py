@@ -46,6 +46,7 @@ class GeneralizedJensenShannon(Method):
         _jensen_shannon.cifar("cifar100", "asym-superclass", 0.4, 0.1, 0.4, 1e-4),
         _jensen_shannon.webvision(learning_rate=0.1, batch_size=32),
     )
+    units = 6.0
     weight: float
     scaled: bool
 

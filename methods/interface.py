@@ -320,6 +320,9 @@ class Method:
     `needs`: privileges ("noise_rate", "transition_matrix", "clean_labels"; the last for controls only).
     `assumes`: such as "balanced_classes". `networks`: how many. `weight_decay`: a number where the method's own
     penalty replaces weight decay under every protocol. `static_shapes`: False where a step's shapes depend on data.
+    `units`: what training is expected to cost, in forward passes for each training image and epoch, a backward pass
+    counting as two (None: 3 for each network), and `units_per` what each 1 of a parameter adds to it; sweeps are
+    planned by them, and records hold what it was.
     `version`: raise it whenever a change makes the method compute something else.
 
     `start` may put into `effective` what it made of lengths that scale with the training; the record holds them.
@@ -338,6 +341,8 @@ class Method:
     networks: int = 1
     weight_decay: ClassVar[float | None] = None
     static_shapes: ClassVar[bool] = True
+    units: ClassVar[float | None] = None
+    units_per: ClassVar[Mapping[str, float]] = {}
     effective: Mapping[str, float]
     task: Task
 
@@ -411,6 +416,8 @@ class Method:
             "networks": cls.networks if isinstance(cls.networks, int) else "depends on a parameter",
             "weight_decay": cls.weight_decay,
             "static_shapes": cls.static_shapes,
+            "units": cls.units,
+            "units_per": dict(cls.units_per),
             "may_be_unsuitable": cls.unsuitable is not Method.unsuitable,
             "parameters": [
                 {

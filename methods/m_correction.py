@@ -67,6 +67,7 @@ class MCorrection(Method):
         for data_set in ("cifar10", "cifar100")
     )
     assumes = ("balanced_classes",)
+    units = 4.4
     alpha: float
     z: str
     regulariser: float

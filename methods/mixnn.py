@@ -50,6 +50,7 @@ class NearestNeighbourMixing(Method):
     source = "He and Lu, arXiv 2406.16966"
     parameters = _mixnn.PARAMETERS
     recipes = _mixnn.RECIPES
+    units = 4.7
     warm_up: float
     correction_start: float
     refreshes: int

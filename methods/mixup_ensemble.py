@@ -34,6 +34,8 @@ class MixupEnsemble(Method):
         Parameter("members", 2, "networks", "ASSUMPTION: as many as DivideMix has", low=2, high=32),
     )
     recipes = Mixup.recipes
+    units = 0.0
+    units_per = {"members": 3.0}
     alpha: float
     members: int
 

@@ -47,6 +47,7 @@ class SelfEnsembleLabelCorrectionPlus(SelfEnsembleLabelCorrection):
         ),
     )
     recipes = CIFAR_RECIPES
+    units = 6.0
     alpha: float
 
     def phases(self) -> tuple[Phase, ...]:

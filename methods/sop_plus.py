@@ -54,6 +54,7 @@ class SparseOverParametrizationPlus(SparseOverParametrization):
     )
     recipes = _sop.recipes(consistency=0.9, balance=0.1)
     assumes = ("balanced_classes",)
+    units = 6.0
     consistency: float
     balance: float
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import facts as lookup
-from bench import machine, registry
-from bench.commands.output import check_folder, note, write, write_json, write_page
+from bench import machine, registry, shards
+from bench.commands.output import check_folder, note
 from bench.commands.words import command_line
+from bench.expected_costs import Costs
 from bench.errors import UsageError
 from bench.executors import together
 from bench.plan import Facts, Plan, plan
@@ -30,6 +30,7 @@ def run_command(options: Mapping[str, Any]) -> int:
     Under torchrun every process calls this: the first leads, the others train along and print nothing.
     """
     request = Request.typed(**options)
+    shard = None if request.shard is None else shards.parse(request.shard, os.environ)
     here = together.world()
     if here.number > 0:
         if not request.dry_run:
@@ -50,15 +51,21 @@ def run_command(options: Mapping[str, Any]) -> int:
         display.end()
     facts = replace(facts, processes=here.size)
     planned = plan(request, facts)
+    costs = Costs(facts.methods, registry.models())
+    specs = planned.specs if shard is None else shard.of(planned.specs, costs.work)
     if here.size > 1 and request.jobs not in (None, 1):
         raise UsageError(f"--jobs {request.jobs}: under torchrun the processes train one run at a time. Leave it out")
     at_once = here.local_size if here.size > 1 else request.jobs
-    runs = here.local_size if here.size > 1 else len(planned.specs)
+    runs = here.local_size if here.size > 1 else len(specs)
     jobs, threads = machine.share(facts.cores, runs, facts.device, at_once)
     if request.dry_run:
-        _print_plan(planned, request.format)
+        from bench.commands import dry_run
+
+        dry_run.show(dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs), request.format)
         return 0
     _refuse_an_empty_report(planned, store, request)
+    if shard is not None:
+        _say_shard(shard, planned, specs, request, facts)
     from bench.study import run_study
 
     executor: together.TogetherExecutor | None = None
@@ -67,7 +74,7 @@ def run_command(options: Mapping[str, Any]) -> int:
         executor = together.TogetherExecutor(store.root, store.lease)
     try:
         outcome = run_study(
-            planned.specs,
+            specs,
             runtimes(request, facts, threads),
             store,
             jobs=jobs,
@@ -78,7 +85,18 @@ def run_command(options: Mapping[str, Any]) -> int:
     finally:
         if executor is not None:
             executor.close()
-    return _conclude(request, options, planned, store, outcome, here.size)
+    return _conclude(request, options, planned, len(specs), store, outcome, here.size)
+
+
+def _say_shard(shard: shards.Shard, planned: Plan, specs: Sequence[RunSpec], request: Request, facts: Facts) -> None:
+    """Say which part of which plan this is, and what could make another machine plan otherwise."""
+    whole = len(planned.specs)
+    note(f"shard {shard}: {len(specs)} of {whole} runs; plan {shards.name_of_plan(planned.specs)} on every machine")
+    if request.precision == "auto" and facts.protocol.precision == "auto":
+        note(
+            f"note: --precision auto is {facts.precision} here; where it is another, other runs are planned. "
+            f"Type --precision {facts.precision} if the machines differ"
+        )
 
 
 def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:
@@ -112,9 +130,18 @@ def _refuse_an_empty_report(planned: Plan, store: Store, request: Request) -> No
 
 
 def _conclude(
-    request: Request, options: Mapping[str, Any], planned: Plan, store: Store, outcome: Outcome, processes: int
+    request: Request,
+    options: Mapping[str, Any],
+    planned: Plan,
+    runs: int,
+    store: Store,
+    outcome: Outcome,
+    processes: int,
 ) -> int:
-    """Write the boards, print the tables of what was asked for, and say what is missing."""
+    """Write the boards, print the tables of what was asked for, and say what of the `runs` seen to is missing.
+
+    The tables show all that the store has of the whole plan, other shards' runs too.
+    """
     from bench.commands.report import publish
 
     unwritten = 0
@@ -138,74 +165,5 @@ def _conclude(
         note(f"  ... and {len(outcome.failed) - 10} more")
     if outcome.left:
         ever = "the same command goes on with them" if request.when == "missing" else "leave --when out to train them"
-        note(f"{len(outcome.left)} of {len(planned.specs)} runs are left; {ever}")
+        note(f"{len(outcome.left)} of {runs} runs are left; {ever}")
     return outcome.exit_code or unwritten
-
-
-def _print_plan(planned: Plan, form: str) -> None:
-    if form == "json":
-        write_json(
-            {
-                "runs": [{"run_id": spec.run_id, "spec": spec.model_dump(mode="json")} for spec in planned.specs],
-                "left_out": [
-                    {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
-                    for each in planned.left_out
-                ],
-            }
-        )
-        return
-    rows = _plan_rows(planned)
-    if form == "csv":
-        table = csv.DictWriter(text := io.StringIO(), list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write(text.getvalue())
-        return
-    from rich.table import Table
-
-    from bench.show import escape_all
-
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        drawn.add_column(name, overflow="fold")
-    for row in rows:
-        drawn.add_row(*escape_all(row.values()))
-    write_page(drawn)
-    write(f"\n{len(planned.specs)} runs")
-    for each in planned.left_out:
-        where = "" if each.noise is None else f" ({each.noise}{'' if each.rate is None else f' {each.rate:g}'})"
-        write(f"left out: {each.method}{where}: {each.reason}")
-
-
-def _plan_rows(planned: Plan) -> list[dict[str, str]]:
-    """One row for each method, parameters, noise and rate."""
-    groups: dict[str, list[RunSpec]] = {}
-    for spec in planned.specs:
-        groups.setdefault(f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())}", []).append(spec)
-    return [
-        {
-            "method": specs[0].method,
-            "parameters": ", ".join(f"{name}={value}" for name, value in specs[0].parameters.items()),
-            "data set": specs[0].data_set,
-            "noise": specs[0].noise,
-            "rate": "" if specs[0].rate is None else f"{specs[0].rate:g}",
-            "model": specs[0].model,
-            "epochs": str(specs[0].epochs),
-            "lr": f"{specs[0].learning_rate:g}",
-            "weight decay": f"{specs[0].weight_decay:g}",
-            "told": ", ".join(specs[0].privileges),
-            "seeds": _spans([spec.seed for spec in specs]),
-        }
-        for specs in groups.values()
-    ]
-
-
-def _spans(seeds: list[int]) -> str:
-    """0, 1, 2, 3, 7 -> "0-3, 7"."""
-    spans: list[list[int]] = []
-    for seed in sorted(seeds):
-        if spans and seed == spans[-1][1] + 1:
-            spans[-1][1] = seed
-        else:
-            spans.append([seed, seed])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)

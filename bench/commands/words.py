@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device"})
-"""Options that the command under a board leaves out: they don't change what it shows."""
+NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device", "shard"})
+"""Options that the command under a board leaves out: they don't change what it shows once all is done."""
 
 
 def command_line(options: Mapping[str, Any], processes: int = 1) -> str:

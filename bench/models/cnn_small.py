@@ -11,6 +11,7 @@ CNN_SMALL = Declaration(
     summary="2 convolutions and 2 linear layers for 8 x 8 to 32 x 32 images, quick on one core (72 k parameters)",
     source="ours, for the digits and synthetic data",
     smallest=8,
+    megaflops=3.4,
 )
 
 

@@ -11,12 +11,14 @@ CNN4 = Declaration(
     summary="2 convolutions and 2 linear layers, the MNIST network of APL and ANL (0.42 M parameters at 28 x 28)",
     source="Ma et al. 2020 (arXiv 2006.13554) and Ye et al. 2023 (arXiv 2309.15641), official code",
     smallest=4,
+    megaflops=12.3,
 )
 CNN8 = Declaration(
     name="cnn8",
     summary="6 convolutions and 2 linear layers, the CIFAR-10 network of APL and ANL (1.64 M parameters at 32 x 32)",
     source="Ma et al. 2020 (arXiv 2006.13554) and Ye et al. 2023 (arXiv 2309.15641), official code",
     smallest=8,
+    megaflops=267.0,
 )
 
 

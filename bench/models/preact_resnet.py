@@ -14,6 +14,7 @@ PREACT_RESNET18 = Declaration(
     summary="Pre-activation ResNet-18 as DivideMix and ELR+ use it (11.2 M parameters)",
     source="He et al. 2016 (arXiv 1603.05027) as in Li et al. 2020 (arXiv 2002.07394), official code",
     smallest=8,
+    megaflops=1110.8,
 )
 
 PREACT_RESNET34 = Declaration(
@@ -21,12 +22,14 @@ PREACT_RESNET34 = Declaration(
     summary="Pre-activation ResNet-34 of the blocks of preact-resnet18 (21.3 M parameters)",
     source="He et al. 2016 (arXiv 1603.05027); blocks as in Li et al. 2020 (arXiv 2002.07394), official code",
     smallest=8,
+    megaflops=2318.8,
 )
 PREACT_RESNET34_NARROW = Declaration(
     name="preact-resnet34-narrow",
     summary="Pre-activation ResNet of JS and GJS: 3 x 5 blocks of 32, 64 and 128 channels (1.9 M parameters)",
     source="Englesson and Azizpour 2021 (arXiv 2105.04522), official code, where it is called PreActResNet34",
     smallest=4,
+    megaflops=551.2,
 )
 NARROW = (32, 64, 128)
 

@@ -11,12 +11,14 @@ RESNET18 = Declaration(
     summary="ResNet-18 with the CIFAR stem (11.2 M parameters)",
     source="He et al. 2016 (arXiv 1512.03385); stem and initialisation as in the robust-loss papers' code",
     smallest=8,
+    megaflops=1110.8,
 )
 RESNET34 = Declaration(
     name="resnet34",
     summary="ResNet-34 with the CIFAR stem, the CIFAR-100 network of ANL and eps-softmax (21.3 M parameters)",
     source="He et al. 2016 (arXiv 1512.03385); stem and initialisation as in the robust-loss papers' code",
     smallest=8,
+    megaflops=2318.8,
 )
 WIDTHS = (64, 128, 256, 512)
 

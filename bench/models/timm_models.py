@@ -15,6 +15,7 @@ TIMM = Declaration(
     summary="any model of timm, such as timm:resnet18 or timm:convnext_atto, with random weights",
     source="Wightman, PyTorch Image Models, github.com/huggingface/pytorch-image-models",
     smallest=1,
+    megaflops=167.0,  # those of resnet50, for all of them
 )
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 """Sizes that are tried to name the smallest one that a model takes."""

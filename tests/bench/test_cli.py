@@ -13,6 +13,8 @@ import pytest
 
 from bench import registry
 from bench.cli import main
+from bench.spec import RunSpec
+from bench.store import Store
 
 Captured = pytest.CaptureFixture[str]
 
@@ -154,6 +156,59 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: Captur
     assert capsys.readouterr().out.splitlines()[1].startswith("ce,")
     assert main(["run", "--methods", "ce", "--dry-run"]) == 0
     assert "5 runs" in capsys.readouterr().out
+    assert list(here.iterdir()) == []
+
+
+def test_a_dry_run_says_what_is_stored_and_what_the_rest_will_take(here: Path, capsys: Captured) -> None:
+    line = "run --methods ce,dividemix --seeds 2 --epochs 4 --dry-run"
+    planned = result(capsys, f"{line} --format json")
+    assert (planned["stored"], planned["failed"], planned["to_train"]) == (0, 0, 4)
+    assert planned["expected"]["seconds"] is None
+    assert planned["expected"]["forward_passes"] == pytest.approx(2 * (3 + 21) * 4 * 1400 * 0.9)
+    assert main(line.split()) == 0
+    assert "expected time: unknown" in capsys.readouterr().out
+    specs = [RunSpec.model_validate(run["spec"]) for run in planned["runs"]]
+    store = Store(here / "runs")
+    for spec in specs[:2]:
+        seconds = {"seconds": {"total": 10.0 if spec.method == "ce" else 80.0}}
+        nothing: dict[str, Any] = {"curves": {}, "measures": {}}
+        store.write_record(
+            {"run_id": spec.run_id, "spec": spec.model_dump(mode="json"), "provenance": seconds} | nothing
+        )
+    store.write_failure(specs[2], "as told")
+    planned = result(capsys, f"{line} --format json")
+    assert (planned["stored"], planned["failed"], planned["to_train"]) == (2, 1, 2)
+    assert [(run["stored"], run["to_train"]) for run in planned["runs"]] == [(True, False)] * 2 + [(False, True)] * 2
+    assert planned["expected"]["seconds"] == pytest.approx(90.0)
+    assert planned["expected"]["runs_by_own_method"] == 2
+    assert main([*line.split(), "--jobs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "4 runs: 2 stored, 2 to train; 1 have failed before" in out
+    assert "expected time: 0:01:20, 2 at a time, going by records of the same method (2 runs)" in out
+    assert main([*line.split(), "--when", "never"]) == 0
+    assert "4 runs: 2 stored, 0 to train" in capsys.readouterr().out
+
+
+def test_shards_of_a_dry_run_are_its_plan(here: Path, capsys: Captured) -> None:
+    line = "run --methods ce,gce,dividemix --seeds 3 --dry-run --format json"
+    whole = result(capsys, line)
+    parts = [result(capsys, f"{line} --shard {number}/4") for number in (1, 2, 3, 4)]
+    ids = [run["run_id"] for part in parts for run in part["runs"]]
+    assert sorted(ids) == sorted(run["run_id"] for run in whole["runs"])
+    assert {part["plan"] for part in parts} == {whole["plan"]}
+    assert [part["shard"] for part in parts] == [{"number": number, "count": 4} for number in (1, 2, 3, 4)]
+    empty = result(capsys, "run --methods ce --seeds 1 --dry-run --format json --shard 2/2")
+    assert empty["runs"] == [] and empty["expected"]["forward_passes"] == 0
+    for form in ("md", "csv"):
+        assert main(["run", "--methods", "ce", "--seeds", "1", "--dry-run", "--shard", "2/2", "--format", form]) == 0
+
+
+def test_a_shard_that_is_none_is_a_wrong_request(here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+    for shard in ("5/4", "four", "slurm"):
+        assert main(["run", "--methods", "ce", "--shard", shard]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith(f"error: --shard {shard}: ")
     assert list(here.iterdir()) == []
 
 

@@ -211,3 +211,25 @@ def test_when_says_what_is_trained(here: Path, capsys: Captured) -> None:
     (after,) = records(here)
     assert file.stat().st_mtime_ns > written
     assert after["curves"] == before["curves"]
+
+
+def test_a_shard_trains_its_part_and_its_board_shows_what_the_store_has(here: Path, capsys: Captured) -> None:
+    line = "run --methods ce,gce --epochs 1 --train-size 60 --precision fp32 --seeds 2"
+    first = typed(capsys, f"{line} --shard 1/2")
+    assert len(records(here)) == 2
+    assert sum(row["n"] for row in first["settings"][0]["rows"] if not row["derived"]) == 2
+    assert main(f"{line} --shard 2/2".split()) == 0
+    assert "shard 2/2: 2 of 4 runs; plan" in capsys.readouterr().err
+    whole = typed(capsys, line)
+    assert len(records(here)) == 4
+    assert [row["n"] for row in whole["settings"][0]["rows"] if not row["derived"]] == [2, 2]
+    assert "--shard" not in whole["settings"][0]["command"]
+
+
+def test_a_shard_without_runs_is_no_failure(here: Path, capsys: Captured) -> None:
+    assert (
+        main(["run", "--methods", "ce", "--epochs", "1", "--train-size", "60", "--seeds", "1", "--shard", "2/2"]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert out == "" and "0 of 1 runs" in err and "no run has a record yet" in err
+    assert not (here / "runs").exists()

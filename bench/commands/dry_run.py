@@ -1,0 +1,203 @@
+"""`run --dry-run`: the plan, what is stored of it, and what the rest is expected to cost. Trains and writes nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.commands.output import write, write_json, write_page
+from bench.expected_costs import Costs
+from bench.forecast import Forecast, forecast, sample
+from bench.leaderboard.commands import spans
+from bench.plan import Facts, LeftOut, Plan
+from bench.progress import duration
+from bench.shards import Shard, name_of_plan
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.study import When, left_to_run
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a study would do: its part of the plan, what of it the store has, and the rest's expected cost."""
+
+    planned: Plan
+    shard: Shard | None
+    specs: tuple[RunSpec, ...]
+    """The part that this command would see to; all of the plan without a shard."""
+    stored: frozenset[str]
+    failed: frozenset[str]
+    todo: tuple[RunSpec, ...]
+    jobs: int
+    passes: float
+    """Forward passes of a training image that `todo` amounts to, a backward pass counting as two."""
+    forecast: Forecast
+
+
+def look(
+    planned: Plan,
+    specs: Sequence[RunSpec],
+    shard: Shard | None,
+    store: Store,
+    when: When,
+    facts: Facts,
+    costs: Costs,
+    jobs: int,
+) -> DryRun:
+    """Compare a plan with a store. Opens at most `bench.forecast.MOST_READ` records."""
+    ids = [spec.run_id for spec in specs]
+    stored = store.finished(ids)
+    todo, _ = left_to_run(specs, store, when)
+    images = {spec.hold_out: facts.samples * (1 - spec.hold_out) for spec in specs}
+    return DryRun(
+        planned=planned,
+        shard=shard,
+        specs=tuple(specs),
+        stored=frozenset(stored),
+        failed=frozenset(store.failed(ids)),
+        todo=tuple(todo),
+        jobs=max(1, min(jobs, len(todo))),
+        passes=sum(costs.units(spec) * images[spec.hold_out] for spec in todo),
+        forecast=forecast(todo, sample(planned.specs, stored, store), costs) if todo else Forecast(),
+    )
+
+
+def show(found: DryRun, form: str) -> None:
+    """Print a dry run to standard output."""
+    if form == "json":
+        write_json(_as_json(found))
+    elif form == "csv":
+        rows = _rows(found)
+        table = csv.DictWriter(text := io.StringIO(), list(rows[0]) if rows else [], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write(text.getvalue())
+    else:
+        _print_page(found)
+
+
+def _as_json(found: DryRun) -> Mapping[str, Any]:
+    todo = {spec.run_id for spec in found.todo}
+    return {
+        "plan": name_of_plan(found.planned.specs),
+        "shard": None if found.shard is None else asdict(found.shard),
+        "runs": [
+            {
+                "run_id": spec.run_id,
+                "stored": spec.run_id in found.stored,
+                "to_train": spec.run_id in todo,
+                "spec": spec.model_dump(mode="json"),
+            }
+            for spec in found.specs
+        ],
+        "stored": len(found.stored),
+        "failed": len(found.failed),
+        "to_train": len(todo),
+        "expected": {
+            "forward_passes": found.passes,
+            "seconds": found.forecast.seconds if found.forecast.wall(1) is not None else None,
+            "jobs": found.jobs,
+            "seconds_with_jobs": found.forecast.wall(found.jobs),
+            "runs_by_own_method": found.forecast.by_method,
+            "runs_by_other_methods": found.forecast.by_others,
+            "runs_unknown": found.forecast.unknown,
+        },
+        "left_out": [
+            {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
+            for each in found.planned.left_out
+        ],
+    }
+
+
+def _print_page(found: DryRun) -> None:
+    from rich.table import Table
+
+    from bench.show import escape_all
+
+    rows = _rows(found)
+    if rows:
+        drawn = Table(box=None, pad_edge=False, header_style="bold")
+        for name in rows[0]:
+            drawn.add_column(name, overflow="fold")
+        for row in rows:
+            drawn.add_row(*escape_all(row.values()))
+        write_page(drawn)
+    write("\n" + "\n".join(summary(found)))
+    for each in found.planned.left_out:
+        write(f"left out: {_named(each)}: {each.reason}")
+
+
+def summary(found: DryRun) -> list[str]:
+    """What there is to do, what it costs, how long it takes; a line each."""
+    count = len(found.specs)
+    lines = [f"{count} runs: {len(found.stored)} stored, {len(found.todo)} to train"]
+    if found.failed:
+        lines[0] += f"; {len(found.failed)} have failed before"
+    if found.shard is not None:
+        whole = len(found.planned.specs)
+        lines[0] = f"shard {found.shard} of {whole} runs (plan {name_of_plan(found.planned.specs)}): {lines[0]}"
+    if found.todo:
+        lines.append(f"expected cost: {_large(found.passes)} forward passes of an image (a backward pass is two)")
+        lines.append(f"expected time: {_time(found)}")
+    return lines
+
+
+def _time(found: DryRun) -> str:
+    """Seconds in words, and what they rest on."""
+    expected, wall = found.forecast, found.forecast.wall(found.jobs)
+    if wall is None:
+        return "unknown, since no record in the output folder is of comparable runs"
+    at_once = f"{found.jobs} at a time" if found.jobs > 1 else "one after another"
+    grounds = []
+    if expected.by_method:
+        grounds.append(f"the same method ({expected.by_method} runs)")
+    if expected.by_others:
+        grounds.append(f"other methods, scaled by cost ({expected.by_others} runs)")
+    words = f"{duration(wall)}, {at_once}, going by records of {' and of '.join(grounds)}"
+    return f"{words}; beside it {expected.unknown} runs of unknown time" if expected.unknown else words
+
+
+def _large(number: float) -> str:
+    """A count in three digits: 970, 12.3 thousand, 4.56 million."""
+    for size, name in ((1e12, "million million"), (1e9, "thousand million"), (1e6, "million"), (1e3, "thousand")):
+        if number >= size:
+            return f"{number / size:.3g} {name}"
+    return f"{number:.3g}"
+
+
+def _named(each: LeftOut) -> str:
+    if each.noise is None:
+        return each.method
+    return f"{each.method} ({each.noise}{'' if each.rate is None else f' {each.rate:g}'})"
+
+
+def _rows(found: DryRun) -> list[dict[str, str]]:
+    """One row for each method, parameters, noise and rate."""
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in found.specs:
+        groups.setdefault(f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())}", []).append(spec)
+    return [
+        {
+            "method": specs[0].method,
+            "parameters": ", ".join(f"{name}={value}" for name, value in specs[0].parameters.items()),
+            "data set": specs[0].data_set,
+            "noise": specs[0].noise,
+            "rate": "" if specs[0].rate is None else f"{specs[0].rate:g}",
+            "model": specs[0].model,
+            "epochs": str(specs[0].epochs),
+            "lr": f"{specs[0].learning_rate:g}",
+            "weight decay": f"{specs[0].weight_decay:g}",
+            "told": ", ".join(specs[0].privileges),
+            "seeds": _spans([spec.seed for spec in specs]),
+            "stored": f"{sum(spec.run_id in found.stored for spec in specs)} of {len(specs)}",
+        }
+        for specs in groups.values()
+    ]
+
+
+def _spans(seeds: Sequence[int]) -> str:
+    """0, 1, 2, 3, 7 -> "0-3, 7"."""
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans(seeds))
