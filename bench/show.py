@@ -50,6 +50,7 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
         "needs": _listed(entry["needs"]) or "noisy labels only",
         "assumes": _listed(entry["assumes"]),
         "networks": str(entry["networks"]),
+        "expected cost": _cost(entry),
         "weight decay": "" if entry["weight_decay"] is None else f"{entry['weight_decay']:g} (the method's own)",
         "control": "yes: a row to compare with, not a method to choose" if entry["control"] else "",
     }
@@ -65,6 +66,15 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
         if trainings:
             parts += ["", _table(("for", "published training (--protocol paper)"), list(trainings))]
     return Group(*parts)
+
+
+def _cost(entry: Mapping[str, Any]) -> str:
+    """What training costs by the method's own word; "" where it is what its networks cost."""
+    if entry["units"] is None:
+        return ""
+    parts = [f"{each:g} x {name}" for name, each in entry["units_per"].items()]
+    base = [f"{entry['units']:g}"] if entry["units"] or not parts else []
+    return f"{' + '.join([*parts, *base])} forward passes for each image and epoch".replace("+ -", "- ")
 
 
 def data_set(entry: Mapping[str, Any]) -> RenderableType:

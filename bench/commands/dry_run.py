@@ -135,7 +135,7 @@ def summary(found: DryRun) -> list[str]:
     count = len(found.specs)
     lines = [f"{count} runs: {len(found.stored)} stored, {len(found.todo)} to train"]
     if found.failed:
-        lines[0] += f"; {len(found.failed)} have failed before"
+        lines[0] += f"; {len(found.failed)} failed before"
     if found.shard is not None:
         whole = len(found.planned.specs)
         lines[0] = f"shard {found.shard} of {whole} runs (plan {name_of_plan(found.planned.specs)}): {lines[0]}"

@@ -183,7 +183,7 @@ def test_a_dry_run_says_what_is_stored_and_what_the_rest_will_take(here: Path, c
     assert planned["expected"]["runs_by_own_method"] == 2
     assert main([*line.split(), "--jobs", "2"]) == 0
     out = capsys.readouterr().out
-    assert "4 runs: 2 stored, 2 to train; 1 have failed before" in out
+    assert "4 runs: 2 stored, 2 to train; 1 failed before" in out
     assert "expected time: 0:01:20, 2 at a time, going by records of the same method (2 runs)" in out
     assert main([*line.split(), "--when", "never"]) == 0
     assert "4 runs: 2 stored, 0 to train" in capsys.readouterr().out
