@@ -12,9 +12,9 @@ from bench import facts as lookup
 from bench import machine, registry, shards
 from bench.commands.output import check_folder, note
 from bench.commands.words import command_line
-from bench.expected_costs import Costs
 from bench.errors import UsageError
 from bench.executors import together
+from bench.expected_costs import Costs
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import registry
-from bench.expected_costs import Costs
 from bench.executors.worker import load_file
+from bench.expected_costs import Costs
 from bench.forecast import Forecast, forecast, sample
 from bench.models import MODELS
-from bench.perf.steps import flops_per_image
+from bench.models.flops import flops_per_image
 from bench.records import read_jsonl
 from bench.spec import RunSpec
 from bench.store import Store
