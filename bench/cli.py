@@ -78,9 +78,18 @@ def run(
     imbalance: Annotated[Text, _what("Long tail: smallest class size divided by the largest.")] = None,
     train_size: Annotated[Text, _what("Train on this many images, drawn by class.")] = None,
     image_size: Annotated[Text, _what("Bring images to this many pixels a side.")] = None,
-    protocol: Annotated[Text, _protocol("shared: one for all. paper: each method's own. Default: shared.")] = None,
+    protocol: Annotated[
+        Text,
+        _protocol(
+            "shared: one for all, with the shared grid's learning rates if it was run. shared-lr: the data set's. "
+            "paper: each method's own. Default: shared."
+        ),
+    ] = None,
     recipes: Annotated[
-        Text, _protocol("plain: one setting for any noise. published: by noise. Default: plain.")
+        Text,
+        _protocol(
+            "plain: one setting for any noise. published: by noise. Or a file that `tune` wrote. Default: plain."
+        ),
     ] = None,
     hold_out: Annotated[
         Text, _protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")

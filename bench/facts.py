@@ -16,12 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import augmentations, machine, registry
+from bench import augmentations, machine, recipe_files, registry
 from bench.catalogue import key
 from bench.core import schedules
 from bench.errors import UsageError
 from bench.names import parse_call
 from bench.plan import Facts, NoiseFacts, asked_methods
+from bench.recipe_use import Sourced
 from bench.request import Request
 from bench.timm_names import PREFIX, check_timm
 
@@ -53,6 +54,7 @@ def check_names(request: Request) -> None:
         registry.parse_noise(text)
     if request.model is not None:
         check_model(request.model)
+    named_recipes(request)
     if request.labels is not None and not Path(request.labels).is_file():
         raise UsageError(
             f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
@@ -90,6 +92,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
     sizes = sizes_of(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     check_fit(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
+    grid, study = recipe_sources(request, description.protocol.model)
     return Facts(
         methods=registry.methods(),
         data_set=recorded_name(request.dataset),
@@ -104,7 +107,38 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         cores=machine.cores(),
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},
         unsuitable=partial(ask, key(registry.plugins())),
+        grid=grid,
+        study=study,
     )
+
+
+def named_recipes(request: Request) -> Sourced | None:
+    """The recipe file that `--recipes` names, checked against the methods; raises UsageError with file and line."""
+    if request.recipe_file is None:
+        return None
+    path = Path(request.recipe_file)
+    if not path.is_file():
+        raise UsageError(
+            f"--recipes {path}: it is neither plain nor published, and there is no such file. "
+            "`python -m bench tune` writes recipe files"
+        )
+    found = recipe_files.read(path)
+    recipe_files.check(found, registry.methods(), path)
+    return Sourced(str(path), found, named=True)
+
+
+def recipe_sources(request: Request, model: str) -> tuple[Sourced | None, Sourced | None]:
+    """(the grid's file, the studies' file) for a request: what `--recipes` names, and the project's own grid.
+
+    `model` is the data set's own.
+    """
+    named = named_recipes(request)
+    if named is not None and named.file.kind == "grid":
+        return named, None
+    own = None
+    if request.protocol == "shared":
+        own = recipe_files.shared(recorded_name(request.dataset), request.model or model)
+    return None if own is None else Sourced(own[0].name, own[1], named=False), named
 
 
 def check_fit(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench import augmentations, privileges, recipes
+from bench import augmentations, privileges, recipe_use, recipes
 from bench.core import schedules
 from bench.errors import UsageError, offenders
 from bench.names import Selected, select
 from bench.parameters import check_parameters
+from bench.recipe_use import Sourced
 from bench.request import Request
-from bench.spec import RunSpec
+from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR, RunSpec
 
 if TYPE_CHECKING:
     from datasets.interface import Protocol
@@ -66,7 +67,8 @@ class Facts:
 
     `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
     "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
-    `processes` how many train each run together.
+    `processes` how many train each run together. `grid` is the file of the shared protocol's grid (the project's own
+    for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -83,6 +85,8 @@ class Facts:
     smallest: Mapping[str, int]
     unsuitable: Unsuitable
     processes: int = 1
+    grid: Sourced | None = None
+    study: Sourced | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs asked for, each once, and what was left out."""
+    """The runs asked for, each once, what was left out, and what the user should know of them."""
 
     specs: tuple[RunSpec, ...]
     left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,7 @@ def plan(request: Request, facts: Facts) -> Plan:
     Raises UsageError where a method named outright can't run, or where nothing can.
     """
     asked = asked_methods(request, facts.methods)
+    facts, notes = recipes_in_force(request, facts, asked)
     specs: list[RunSpec] = []
     left_out: dict[LeftOut, None] = {}
     for noise, rate in settings(request, facts):
@@ -160,7 +166,35 @@ def plan(request: Request, facts: Facts) -> Plan:
         raise UsageError(
             "none of the methods can run here. Try --methods all, or another --noise\n" + offenders(reasons)
         )
-    return Plan(tuple(specs), tuple(left_out))
+    if any(seed >= RESERVED_SEEDS for seed in request.seeds):
+        notes = (*notes, f"seeds from {RESERVED_SEEDS:,} up are for choosing: their runs stand on no board")
+    return Plan(tuple(specs), tuple(left_out), notes)
+
+
+def recipes_in_force(request: Request, facts: Facts, asked: Sequence[Asked]) -> tuple[Facts, tuple[str, ...]]:
+    """The facts with those recipe files alone that hold for this request, and notes on one that doesn't.
+
+    Raises UsageError where a file that `--recipes` names doesn't hold.
+    """
+    if (facts.grid is None and facts.study is None) or request.protocol == "paper":
+        return replace(facts, grid=None, study=None), ()
+    fields = training(request, facts, recipes.Chosen(None))
+    probe = RunSpec(method="-", noise="-", **about_data(request, facts), **fields)
+    # a study's values are its own: the grid's file then says no more than which table they stand in
+    outright = [each.declaration for each in asked if each.selected.outright and facts.study is None]
+    grid, notes = recipe_use.grid_in_force(facts.grid, probe, request, outright)
+    return replace(facts, grid=grid, study=recipe_use.study_in_force(facts.study, probe)), notes
+
+
+def about_data(request: Request, facts: Facts) -> dict[str, Any]:
+    """The spec's fields that say which images are drawn."""
+    return {
+        "data_set": facts.data_set,
+        "data_sha256": facts.data_sha256,
+        "train_size": request.train_size,
+        "imbalance": request.imbalance,
+        "image_size": request.image_size,
+    }
 
 
 def settings(request: Request, facts: Facts) -> Iterator[tuple[NoiseFacts, float | None]]:
@@ -210,16 +244,11 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
     seed = request.seeds[0]
     return RunSpec(
-        protocol=request.protocol,
+        protocol=protocol(request, facts),
         method=declared["name"],
         method_version=declared["version"],
         parameters=dict(sorted(parameters.items())),
         privileges=tuple(sorted({*privileges.named(declared["needs"], request.noise_rate), *chosen.privileges})),
-        data_set=facts.data_set,
-        data_sha256=facts.data_sha256,
-        train_size=request.train_size,
-        imbalance=request.imbalance,
-        image_size=request.image_size,
         noise=noise.name,
         rate=rate,
         draw=request.draw,
@@ -229,8 +258,16 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         seed=seed,
         precision=facts.precision,
         world_size=facts.processes,
+        **about_data(request, facts),
         **fields,
     )
+
+
+def protocol(request: Request, facts: Facts) -> str:
+    """The protocol as specs name it: what was typed, and whether the grid's choice is in force."""
+    if request.protocol == "paper":
+        return "paper"
+    return SHARED_LR if facts.grid is None else SHARED_GRID
 
 
 def typed(default: Any, value: Any) -> Any:
@@ -239,21 +276,39 @@ def typed(default: Any, value: Any) -> Any:
 
 
 def recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float | None) -> recipes.Chosen:
-    """The recipe that a method runs with; under `--protocol paper` raises Refused where none was published."""
-    protocol = facts.protocol
-    model = request.model or (protocol.model if request.protocol == "shared" else None)
-    known = recipes.candidates(asked.declaration["recipes"], protocol.recipes_from, model)
+    """The recipe that a method runs with. Raises Refused where none was published, or a file has none for it."""
+    if facts.study is not None:
+        absent = recipe_use.missing(facts.study, asked.declaration)
+        found = None if absent else recipe_use.from_study(facts.study, asked.declaration, noise, rate)
+        if found is None:
+            here = noise if rate is None else f"{noise} {rate:g}"
+            raise Refused(absent or f"{facts.study.path} holds no values of it for {here}")
+        return found
+    chosen = published_recipe(request, facts, asked, noise, rate)
+    if facts.grid is None:
+        return chosen
+    absent = recipe_use.missing(facts.grid, asked.declaration)
+    if absent:
+        raise Refused(f"{absent}; {recipe_use.HOW_TO_CHOOSE}")
+    return recipe_use.with_grid(facts.grid, asked.declaration, chosen)
+
+
+def published_recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float | None) -> recipes.Chosen:
+    """The published recipe by `--recipes`; under `--protocol paper` raises Refused where none was published."""
+    own = facts.protocol
+    model = request.model or (own.model if request.protocol != "paper" else None)
+    known = recipes.candidates(asked.declaration["recipes"], own.recipes_from, model)
     if request.protocol == "paper":
         known = [each for each in known if each["training"]]
         if not known:
-            raise Refused(f"no training settings are published for it on {protocol.recipes_from}")
+            raise Refused(f"no training settings are published for it on {own.recipes_from}")
     if request.recipes == "published":
         return recipes.published(known, noise, rate)
     return recipes.plain(known)
 
 
 def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str, Any]:
-    """The spec's training fields: the data set's, under `--protocol paper` the recipe's, and what was typed.
+    """The spec's training fields: the data set's, those of a paper's recipe or of a recipe file, then what was typed.
 
     A schedule that wasn't typed keeps its shape where other epochs were: its milestones move with the total.
     """
@@ -266,6 +321,7 @@ def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str
         own_model = {"model": chosen.recipe["model"]} if chosen.recipe["model"] else {}
         fields |= own_model | {name: value for name, value in published.items() if name in TRAINING_FIELDS}
         fields["hold_out"] = 0.0
+    fields |= chosen.core
     published_epochs, published_schedule = fields["epochs"], fields["schedule"]
     for option, name in OVERRIDES.items():
         value = getattr(request, option)

@@ -2,6 +2,7 @@
 
 A spec's `privileges` hold the names that a method declares in `needs` and those that key an informed recipe.
 "noise_rate" there stands for the realised share of wrong labels, "noise_rate=0.2" for what the user says it is.
+"tuned=30" is no knowledge but effort: values chosen by a study of 30 trials, which other rows weren't given.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Iterable
 ALWAYS_GIVEN = frozenset({"clean_labels"})
 """What any noise can hand over."""
 RATE = "noise_rate"
+CLEAN_VALIDATION = "clean_validation"
+"""What a run was told whose values were chosen by clean labels of the hold-out."""
+TUNED = "tuned"
 
 
 def handed_over(states_rate: bool, gives_matrix: bool, noise_rate: float | None) -> frozenset[str]:
@@ -44,7 +48,19 @@ def told_noise_rate(privileges: Iterable[str]) -> float | None:
     return float(found[0]) if found else None
 
 
+def tuned(trials: int) -> str:
+    """The privilege of values that a study chose."""
+    return f"{TUNED}={trials}"
+
+
+def is_tuned(privileges: Iterable[str]) -> bool:
+    """Whether a run's values were chosen by a study."""
+    return any(each.partition("=")[0] == TUNED for each in privileges)
+
+
 def in_words(privilege: str) -> str:
-    """As boards say it: "transition matrix", "noise rate (given 0.2)"."""
+    """As boards say it: "transition matrix", "noise rate (given 0.2)", "tuned (30 trials)"."""
     name, _, value = privilege.partition("=")
+    if name == TUNED:
+        return f"tuned ({value} trial{'' if value == '1' else 's'})"
     return name.replace("_", " ") + (f" (given {value})" if value else "")

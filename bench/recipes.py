@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Recipe = Mapping[str, Any]
@@ -14,10 +14,14 @@ REFERENCE_RATES = (0.4, 0.5)
 
 @dataclass(frozen=True)
 class Chosen:
-    """A recipe (None: the method's defaults) and the privileges that its choice hands to the run."""
+    """A recipe (None: the method's defaults) and the privileges that its choice hands to the run.
+
+    `core` holds what was chosen beside the method's parameters: learning rate and weight decay, or nothing.
+    """
 
     recipe: Recipe | None
     privileges: tuple[str, ...] = ()
+    core: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ RUNTIME = frozenset(
 """Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
 
 
-def _seeds(value: Any) -> Any:
+def parse_seeds(value: Any) -> Any:
     """`5` -> 0..4, `5:8` -> 5..7."""
     if not isinstance(value, str):
         return value
@@ -107,7 +107,7 @@ class Request(BaseModel):
     image_size: Count | None = None
     noise: Names = ("sym",)
     rate: Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)] = (0.4,)
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Field(min_length=1)] = (0, 1, 2, 3, 4)
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)] = (0, 1, 2, 3, 4)
     noise_seed: Seed | None = None
     draw: Literal["exact", "multinomial"] = "exact"
     labels: Text | None = None
@@ -124,8 +124,9 @@ class Request(BaseModel):
     augment: Text | None = None
     model: Text | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    protocol: Literal["shared", "paper"] = "shared"
-    recipes: Literal["plain", "published"] = "plain"
+    protocol: Literal["shared", "shared-lr", "paper"] = "shared"
+    recipes: Text = "plain"
+    """"plain", "published", or a recipe file's path."""
     jobs: Count | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     out: Text = "runs"
@@ -141,6 +142,22 @@ class Request(BaseModel):
         if self.labels is not None and {"noise", "rate"} & self.model_fields_set:
             raise ValueError("--labels brings noisy labels of its own: leave --noise and --rate out")
         return self
+
+    @model_validator(mode="after")
+    def _one_source_of_values(self) -> Self:
+        if self.recipe_file is not None and self.protocol == "paper":
+            raise ValueError("--recipes FILE and --protocol paper both say what methods train with: leave one out")
+        for option in ("lr", "weight_decay"):
+            if self.recipe_file is not None and getattr(self, option) is not None:
+                raise ValueError(
+                    f"--recipes FILE and --{option.replace('_', '-')} both say what methods train with: leave one out"
+                )
+        return self
+
+    @property
+    def recipe_file(self) -> str | None:
+        """The path that `--recipes` gives; None where it names a kind."""
+        return None if self.recipes in ("plain", "published") else self.recipes
 
     @classmethod
     def typed(cls, **options: Any) -> Request:

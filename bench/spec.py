@@ -27,6 +27,14 @@ Seed = Annotated[int, Field(ge=0)]
 SEEDS = frozenset({"noise_seed", "split_seed", "seed"})
 """What a replicate is: fields that differ between the runs whose mean a board shows."""
 
+SHARED_LR = "shared"
+"""`RunSpec.protocol` where every method trains with the data set's learning rate and weight decay."""
+SHARED_GRID = "shared-grid"
+"""`RunSpec.protocol` where these were chosen per method, from one grid for all."""
+
+RESERVED_SEEDS = 1_000_000
+"""Seeds from here up are for choosing (`tune`); no board shows their runs, which were picked for doing well."""
+
 CHOSEN_BY_METHOD = frozenset({"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"})
 """The method, and what the protocol lets it choose: fields that differ between the rows of one table."""
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from bench import facts as lookup
-from bench import registry
+from bench import recipe_files, registry
 from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.leaderboard.commands import spans
 from bench.names import Selected
 from bench.plan import OVERRIDES, Asked, Facts, LeftOut, NoiseFacts, Refused, first_run, plan
 from bench.privileges import told_noise_rate
+from bench.recipe_use import Sourced
 from bench.request import Request
-from bench.spec import RunSpec
+from bench.spec import SHARED_GRID, SHARED_LR, RunSpec
 
 if TYPE_CHECKING:
     from datasets.interface import Description
@@ -126,7 +127,7 @@ def _differing(run: RunSpec, facts: Facts) -> Options:
     told = told_noise_rate(run.privileges)
     rate: Options = {} if told is None else {"noise_rate": str(told)}
     for recipes in (rate, {"recipes": "published"} | rate):
-        bare = _bare(run, facts, {"protocol": run.protocol, **recipes})
+        bare = _bare(run, facts, _protocol(run, facts) | recipes)
         if bare is None or bare.privileges != run.privileges:
             continue
         own = {option: getattr(run, name) for option, name in OVERRIDES.items()}
@@ -143,6 +144,7 @@ def _bare(run: RunSpec, facts: Facts, options: Options) -> RunSpec | None:
     """What a run's method trains with where its name alone is typed, or None where it can't."""
     declared = facts.methods[run.method]
     request = Request.typed(**options)
+    facts = facts if run.protocol == SHARED_GRID else replace(facts, grid=None)
     try:
         return first_run(request, facts, Asked(Selected(run.method), declared, {}), facts.noises[0], run.rate)
     except Refused:
@@ -163,11 +165,19 @@ def _about(run: RunSpec, facts: Facts) -> Options:
     options: Options = {"dataset": run.data_set, "noise": [run.noise]}
     if run.rate is not None:
         options["rate"] = [str(run.rate)]
-    usual = {"protocol": "shared", "draw": "exact", "train_size": None, "imbalance": None, "image_size": None}
+    options |= _protocol(run, facts)
+    usual = {"draw": "exact", "train_size": None, "imbalance": None, "image_size": None}
     options |= {name: getattr(run, name) for name, value in usual.items() if getattr(run, name) != value}
     if facts.protocol.precision != run.precision:
         options["precision"] = run.precision
     return options
+
+
+def _protocol(run: RunSpec, facts: Facts) -> Options:
+    """`--protocol` where it has to be typed: the grid's values are in force wherever the project has some."""
+    if run.protocol == SHARED_LR:
+        return {} if facts.grid is None else {"protocol": "shared-lr"}
+    return {} if run.protocol == SHARED_GRID else {"protocol": run.protocol}
 
 
 def _seeds(replicates: Sequence[tuple[int, int, int]]) -> Iterator[Options]:
@@ -197,6 +207,7 @@ def _facts(runs: Sequence[RunSpec]) -> Facts:
         raise CannotTell("asking a method needs torch")
 
     samples = description.train_size or 1
+    own = recipe_files.shared(run.data_set, run.model)
     return Facts(
         methods=registry.methods(),
         data_set=run.data_set,
@@ -212,6 +223,7 @@ def _facts(runs: Sequence[RunSpec]) -> Facts:
         smallest={},  # large enough, since they ran
         unsuitable=unsuitable,
         processes=run.world_size,
+        grid=None if own is None else Sourced(own[0].name, own[1], named=False),
     )
 
 

@@ -13,6 +13,7 @@ from bench.commands.aside import what_is_known
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 from bench.plan import Plan
+from bench.spec import RESERVED_SEEDS
 
 if TYPE_CHECKING:
     from bench import leaderboard
@@ -34,6 +35,7 @@ def report_command(
     `compare` prints every row's paired differences to one method in place of the tables; `export` is a folder that
     gets the records in their short form.
     """
+    from bench.leaderboard import reportable
     from bench.store import Store
 
     if out is not None and records:
@@ -53,6 +55,11 @@ def report_command(
     else:
         store = Store(Path(out or "runs"), on_problem=lambda problem: note(f"note: {problem}"))
         found, failures, where = list(store.records()), list(store.failures()), str(store.root)
+    if found and not any(map(reportable, found)):
+        raise UsageError(
+            f"all {len(found):,} records in {where} are of seeds for choosing (from {RESERVED_SEEDS:,} up), which "
+            "stand on no board: train on others by python -m bench run"
+        )
     if not found:
         raise UsageError(f"there are no records in {where}: train some by python -m bench run, or give another --out")
     if compare is not None:
@@ -62,7 +69,7 @@ def report_command(
     if export is not None:
         from bench.commands.export import export as write_records
 
-        for path in write_records(found, Path(export)):
+        for path in write_records(list(filter(reportable, found)), Path(export)):
             note(f"wrote {path}")
     return 0
 
@@ -128,6 +135,11 @@ def publish(
     """
     from bench import leaderboard
 
+    every = len(records)
+    records = [record for record in records if leaderboard.reportable(record)]
+    failures = [failure for failure in failures if leaderboard.reportable(failure)]
+    if len(records) < every:
+        note(f"{every - len(records):,} runs on seeds for choosing (from {RESERVED_SEEDS:,} up) stand on no board")
     if not records and not failures:
         note("no run has a record yet, so there is no leaderboard")
         return

@@ -53,6 +53,8 @@ def run_command(options: Mapping[str, Any]) -> int:
     planned = plan(request, facts)
     costs = Costs(facts.methods, registry.models())
     specs = planned.specs if shard is None else shard.of(planned.specs, costs.work)
+    for each in planned.notes:
+        note(f"note: {each}")
     if here.size > 1 and request.jobs not in (None, 1):
         raise UsageError(f"--jobs {request.jobs}: under torchrun the processes train one run at a time. Leave it out")
     at_once = here.local_size if here.size > 1 else request.jobs

@@ -10,7 +10,7 @@ from bench.leaderboard.export import as_csv, as_json
 from bench.leaderboard.files import write
 from bench.leaderboard.markdown import as_markdown
 from bench.leaderboard.model import Board, Replicate, Report, Row, Table
-from bench.leaderboard.tables import build
+from bench.leaderboard.tables import build, reportable
 from bench.leaderboard.text import as_lines, as_text
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "as_markdown",
     "as_text",
     "build",
+    "reportable",
     "write",
 ]

@@ -13,7 +13,8 @@ from bench.errors import UsageError
 from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.numbers import short
 from bench.names import parse_call, split_values
-from bench.privileges import told_noise_rate
+from bench.privileges import is_tuned, told_noise_rate
+from bench.spec import SHARED_GRID, SHARED_LR
 
 Setting = Mapping[str, Any]
 Options = Mapping[str, Sequence[str]]
@@ -27,7 +28,6 @@ ALWAYS = {
     "precision": "--precision",
 }
 UNLESS = {
-    "protocol": ("--protocol", "shared"),
     "optimizer": ("--optimizer", "sgd"),
     "hold_out": ("--hold-out", 0.1),
     "draw": ("--draw", "exact"),
@@ -37,6 +37,9 @@ UNLESS = {
 }
 """Options that are left out where they have the value that they have without being typed."""
 
+PROTOCOLS: Mapping[str, Sequence[str]] = {SHARED_LR: ("--protocol", "shared-lr"), SHARED_GRID: ()}
+"""How a spec's protocol is typed, where it isn't its name."""
+
 CARRIED = ("--data-root", "--plugin", "--download")
 """What only the typed command knows, since records hold no paths."""
 
@@ -45,17 +48,20 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
     """The command under a table: the one that was typed where it asks for every row of it, or else one made for it.
 
     A made command names every value that an option can set, so that it holds when defaults change; one line for
-    each learning rate, weight decay and list of seeds, since one request has one of each.
+    each learning rate, weight decay and list of seeds, since one request has one of each. Where the shared grid chose
+    them, they are left to it; rows that a study chose come from the recipe file that was typed, or from no command.
     """
-    runs = [row for row in rows if not row.derived]
+    options = options_in(typed)
+    file = _recipe_file(options)
+    runs = [row for row in rows if not row.derived and (file or not is_tuned(row.needs))]
     wanted = sorted(set(replicates))
     if not runs or not wanted:
         return typed or ""
-    options = options_in(typed)
     if typed and _asks_for(options, runs, wanted):
         return typed
     lines = []
-    for group in _groups(runs):
+    grid = setting.get("protocol") == SHARED_GRID
+    for group in _groups(runs, grid):
         for seeds in _seedoptions_in(wanted, str(setting["noise"])):
             words = [
                 "python",
@@ -70,23 +76,32 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
     return "\n".join(dict.fromkeys(lines))
 
 
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+def _groups(rows: Sequence[Row], grid: bool) -> list[list[Row]]:
     """Rows that one request can ask for: one learning rate, weight decay, kind of recipe and given noise rate."""
-    groups: dict[tuple[float, float, bool, float], list[Row]] = {}
+    groups: dict[tuple[float, float, bool, bool, float], list[Row]] = {}
     for row in rows:
-        told = told_noise_rate(row.needs)
-        key = (row.learning_rate, row.weight_decay, _keyed(row), -1.0 if told is None else told)
+        told, tuned = told_noise_rate(row.needs), is_tuned(row.needs)
+        core = (0.0, 0.0) if grid or tuned else (row.learning_rate, row.weight_decay)
+        key = (*core, tuned, _keyed(row), -1.0 if told is None else told)
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
 
 def _keyed(row: Row) -> bool:
     """Whether the row's recipe is keyed by the noise, which `--recipes plain` would not give it."""
-    return "noise_kind" in row.needs
+    return "noise_kind" in row.needs and not is_tuned(row.needs)
+
+
+def _recipe_file(options: Options) -> str | None:
+    """The recipe file that a typed command names."""
+    named = (options.get("--recipes") or ["plain"])[-1]
+    return None if named in ("plain", "published") else named
 
 
 def _methods(rows: Sequence[Row]) -> list[str]:
     """One list, or the option repeated where a value has a comma in it that is no separator."""
+    if is_tuned(rows[0].needs):
+        return [",".join(sorted({row.method for row in rows}))]
     if _keyed(rows[0]):
         return [",".join(sorted({row.method for row in rows})), "--recipes", "published"]
     return [",".join(sorted({_call(row) for row in rows}))]
@@ -104,7 +119,13 @@ def _about(setting: Setting, options: Options, row: Row) -> list[str]:
     for name, option in ALWAYS.items():
         if setting.get(name) is not None:
             words += [option, short(setting[name])]
-    words += ["--lr", short(row.learning_rate), "--weight-decay", short(row.weight_decay)]
+    named = str(setting.get("protocol", SHARED_LR))
+    words += PROTOCOLS.get(named, ("--protocol", named))
+    file = _recipe_file(options)
+    if is_tuned(row.needs) or named == SHARED_GRID:
+        words += [] if file is None else ["--recipes", file]
+    else:
+        words += ["--lr", short(row.learning_rate), "--weight-decay", short(row.weight_decay)]
     told = told_noise_rate(row.needs)
     words += [] if told is None else ["--noise-rate", short(told)]
     for name, (option, usual) in UNLESS.items():

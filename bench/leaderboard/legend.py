@@ -52,9 +52,12 @@ Means and ranks never cross settings. Everything is in percent unless it says ot
 - **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of noise,
   clean labels). Such rows stand under a heading of their own and have no rank. **assumes** names what has to
   hold for it to be sound.
-- **shared-lr** in a heading: until the tuning grid is there, every method uses the data set's learning rate and
-  weight decay, whatever the scale of its loss. A method that trails here may only need another step size.
-  **paper** stands for each method's own published training settings.
+- **shared** in a heading: learning rate and weight decay (or a method's own penalty in its place) were chosen for
+  each method from one grid for all, by noisy held-out labels on seeds that no board shows. **shared-lr**: every
+  method uses the data set's, whatever the scale of its loss; a method that trails there may only need another
+  step size. **paper** stands for each method's own published training settings.
+- *tuned* among what a row was told is effort rather than knowledge: a study of so many trials chose its values,
+  which rows without the mark weren't given. Such rows have no rank either.
 
 *Who finds the wrong labels* judges each row, at the last epoch, by what it makes of its training set. *Its own*
 names what the method says itself; where it says nothing, what anybody could read off its network stands in.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.leaderboard.model import Record, Row
-from bench.spec import CHOSEN_BY_METHOD, SEEDS
+from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
 
 Setting = Mapping[str, Any]
 
@@ -58,10 +58,16 @@ def heading(setting: Setting, fields: Iterable[str]) -> str:
     """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file."""
     parts = [
         noise(setting),
-        "shared-lr" if setting.get("protocol") == "shared" else str(setting.get("protocol")),
+        protocol(setting),
     ]
     parts += [say(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
     return " · ".join(parts)
+
+
+def protocol(setting: Setting) -> str:
+    """How headings call the protocol: "shared" only where learning rates were chosen per method."""
+    named = str(setting.get("protocol"))
+    return {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(named, named)
 
 
 def noise(setting: Setting) -> str:
@@ -82,10 +88,17 @@ def say(name: str, value: Any) -> str:
 
 
 def order(setting: Setting) -> tuple[Any, ...]:
-    """Key that sorts tables: by protocol (shared first), noise, rate, and then the rest as text."""
+    """Key that sorts tables: by protocol (the grid's first, then shared-lr), noise, rate, and then the rest as text."""
     rate = setting.get("rate")
     rest = [repr(setting.get(name)) for name in sorted(setting)]
-    return (setting.get("protocol") != "shared", str(setting["noise"]), -1.0 if rate is None else rate, rest)
+    first = [SHARED_GRID, SHARED_LR]
+    named = setting.get("protocol")
+    return (
+        first.index(named) if named in first else len(first),
+        str(setting["noise"]),
+        -1.0 if rate is None else rate,
+        rest,
+    )
 
 
 def describe(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:

@@ -15,7 +15,7 @@ from bench.leaderboard.rows import group, labels_of
 from bench.leaderboard.same import same_runs
 from bench.leaderboard.settings import describe, differing, heading, order, setting_of
 from bench.leaderboard.standing import judge, label_hashes
-from bench.spec import canonical_json, digest
+from bench.spec import RESERVED_SEEDS, canonical_json, digest
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,18 @@ def build(
     return Report(rule, tuple(made))
 
 
+def reportable(record: Record) -> bool:
+    """Whether a run may stand on a board: its seed isn't one of those for choosing."""
+    return int(record["spec"].get("seed", 0)) < RESERVED_SEEDS
+
+
 def _by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Records by setting id, each run once, ordered by run id so that nothing depends on how they came."""
+    """Records by setting id, each run once, ordered by run id so that nothing depends on how they came.
+
+    Without the runs on seeds for choosing: values were picked for doing well there.
+    """
     found: dict[str, dict[str, Record]] = {}
-    for record in records:
+    for record in filter(reportable, records):
         setting_id = digest(canonical_json(setting_of(record)))
         found.setdefault(setting_id, {}).setdefault(record["run_id"], record)
     return {setting_id: [runs[key] for key in sorted(runs)] for setting_id, runs in found.items()}

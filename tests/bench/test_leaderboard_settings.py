@@ -19,7 +19,7 @@ from bench.errors import UsageError
 from bench.executors.worker import load_file
 from bench.leaderboard.files import file_names
 from bench.leaderboard.settings import setting_of
-from bench.spec import ADDED_LATER, CHOSEN_BY_METHOD, SEEDS, RunSpec
+from bench.spec import ADDED_LATER, CHOSEN_BY_METHOD, RESERVED_SEEDS, SEEDS, RunSpec
 
 fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
 make = fake.make
@@ -79,6 +79,20 @@ def test_a_heading_names_only_noise_protocol_and_what_differs() -> None:
     (board,) = leaderboard.build([*several("a", FIVE), *several("a", FIVE, epochs=3)]).boards
     headings = [table.heading for table in board.tables]
     assert headings == ["sym 0.4 · shared-lr · 3 epochs", "sym 0.4 · shared-lr · 30 epochs"]
+
+
+def test_a_board_is_called_shared_where_a_grid_chose_learning_rates_and_comes_first() -> None:
+    report = leaderboard.build([*several("a", FIVE), *several("a", LOWER, protocol="shared-grid", learning_rate=0.15)])
+    headings = [table.heading for table in report.boards[0].tables]
+    assert headings == ["sym 0.4 · shared", "sym 0.4 · shared-lr"]
+
+
+def test_no_board_shows_runs_on_seeds_for_choosing() -> None:
+    chosen_on = [make("a", RESERVED_SEEDS + number, 0.9) for number in range(3)]
+    report = leaderboard.build([*several("a", FIVE), *chosen_on], failures=[make("b", RESERVED_SEEDS, None)])
+    (table,) = report.boards[0].tables
+    assert [(row.method, len(row.accuracies)) for row in table.rows] == [("a", len(FIVE))]
+    assert leaderboard.build(chosen_on).boards == ()
 
 
 def test_data_sets_have_files_of_their_own(tmp_path: Path) -> None:
