@@ -94,6 +94,9 @@ def run(
     hold_out: Annotated[
         Text, _protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")
     ] = None,
+    members: Annotated[
+        Text, _protocol("Copies of each method, trained apart; the mean of their predictions counts. Default: 1.")
+    ] = None,
     epochs: Annotated[Text, _protocol("Epochs.")] = None,
     batch_size: Annotated[Text, _protocol("Images in a batch.")] = None,
     lr: Annotated[Text, _protocol("Learning rate.")] = None,

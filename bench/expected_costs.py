@@ -31,7 +31,7 @@ class Costs:
             base = UNITS_PER_NETWORK * (networks if isinstance(networks, int) else 1)
         for name, each in (declared.get("units_per") or {}).items():
             base += each * float(spec.parameters.get(name, 0))
-        return max(base, 1.0) * spec.epochs
+        return max(base, 1.0) * spec.members * spec.epochs
 
     def work(self, spec: RunSpec) -> float:
         """Megaflops for each training image of 32 x 32: what runs of one data set can be compared by."""

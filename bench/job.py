@@ -32,6 +32,8 @@ class Job:
         method = spec.method
         if spec.parameters:
             method += "[" + ",".join(f"{key}={value}" for key, value in sorted(spec.parameters.items())) + "]"
+        if spec.members > 1:
+            method += f" x {spec.members}"
         noise = spec.noise if spec.rate is None else f"{spec.noise} {spec.rate:g}"
         return f"{method} · {spec.data_set} · {noise} · seed {spec.seed}"
 

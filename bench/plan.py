@@ -43,6 +43,7 @@ OVERRIDES = {
     "schedule": "schedule",
     "augment": "augmentation",
     "hold_out": "hold_out",
+    "members": "members",
 }
 """Options that replace what the protocol says, and the spec's fields that they set."""
 
@@ -313,7 +314,7 @@ def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str
     A schedule that wasn't typed keeps its shape where other epochs were: its milestones move with the total.
     """
     fields: dict[str, Any] = {name: getattr(facts.protocol, name) for name in PROTOCOL_FIELDS}
-    fields |= {"optimizer": "sgd", "hold_out": 0.1}
+    fields |= {"optimizer": "sgd", "hold_out": 0.1, "members": 1}
     if request.protocol == "paper":
         if chosen.recipe is None:
             raise Refused(f"its settings on {facts.protocol.recipes_from} are published for other noise only")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.core.augment import pipeline
 from bench.core.images import ImageStore
+from bench.core.members import Members
 from bench.core.ranks import ALONE, Ranks
 from bench.core.trainer import Trainer, TrainingPart, never
 from bench.privileges import told_noise_rate
@@ -91,8 +92,11 @@ def make_trainer(
     should_stop: Callable[[], bool] = never,
     ranks: Ranks = ALONE,
 ) -> Trainer:
-    """The spec's method, ready to train on its part of the problem."""
-    method = load_method(spec.method)(**spec.parameters)
+    """The spec's method, or as many copies of it as the spec has members, ready to train on its part of the problem."""
+    make = load_method(spec.method)
+    method: Method = make(**spec.parameters)
+    if spec.members > 1:
+        method = Members([method, *(make(**spec.parameters) for _ in range(spec.members - 1))])
     return Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop, ranks)
 
 

@@ -28,6 +28,7 @@ IDENTITY = frozenset(
         "imbalance",
         "train_size",
         "hold_out",
+        "members",
         "epochs",
         "batch_size",
         "lr",
@@ -115,6 +116,7 @@ class Request(BaseModel):
     imbalance: Annotated[float, Field(gt=0, le=1)] | None = None
     train_size: Count | None = None
     hold_out: Annotated[float, Field(ge=0, lt=1)] | None = None
+    members: Count = 1
     epochs: Count | None = None
     batch_size: Count | None = None
     lr: Positive | None = None

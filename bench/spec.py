@@ -35,11 +35,13 @@ SHARED_GRID = "shared-grid"
 RESERVED_SEEDS = 1_000_000
 """Seeds from here up are for choosing (`tune`); no board shows their runs, which were picked for doing well."""
 
-CHOSEN_BY_METHOD = frozenset({"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay"})
-"""The method, and what the protocol lets it choose: fields that differ between the rows of one table."""
+CHOSEN_BY_METHOD = frozenset(
+    {"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay", "members"}
+)
+"""The method, how many copies of it, and what the protocol lets it choose: what differs between rows of one table."""
 
 
-ADDED_LATER: dict[str, Value | None] = {}
+ADDED_LATER: dict[str, Value | None] = {"members": 1}
 """Fields of RunSpec that came after the first records, each with the value under which a run is what it was before.
 
 A spec is written without them while they hold that value, so that a new field changes no older run's id, nor the table
@@ -63,6 +65,8 @@ class RunSpec(BaseModel):
 
     "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for what the user says it is.
     """
+    members: int = Field(default=1, ge=1)
+    """Independent copies of the method, trained on the same data; the prediction is the mean of theirs."""
 
     data_set: str
     data_sha256: str

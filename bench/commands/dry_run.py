@@ -178,7 +178,8 @@ def _rows(found: DryRun) -> list[dict[str, str]]:
     """One row for each method, parameters, noise and rate."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in found.specs:
-        groups.setdefault(f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())}", []).append(spec)
+        row = f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())} {spec.members}"
+        groups.setdefault(row, []).append(spec)
     return [
         {
             "method": specs[0].method,
@@ -187,6 +188,7 @@ def _rows(found: DryRun) -> list[dict[str, str]]:
             "noise": specs[0].noise,
             "rate": "" if specs[0].rate is None else f"{specs[0].rate:g}",
             "model": specs[0].model,
+            "members": str(specs[0].members),
             "epochs": str(specs[0].epochs),
             "lr": f"{specs[0].learning_rate:g}",
             "weight decay": f"{specs[0].weight_decay:g}",

@@ -77,12 +77,12 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
 
 
 def _groups(rows: Sequence[Row], grid: bool) -> list[list[Row]]:
-    """Rows that one request can ask for: one learning rate, weight decay, kind of recipe and given noise rate."""
-    groups: dict[tuple[float, float, bool, bool, float], list[Row]] = {}
+    """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind of recipe, noise rate."""
+    groups: dict[tuple[float, float, int, bool, bool, float], list[Row]] = {}
     for row in rows:
         told, tuned = told_noise_rate(row.needs), is_tuned(row.needs)
         core = (0.0, 0.0) if grid or tuned else (row.learning_rate, row.weight_decay)
-        key = (*core, tuned, _keyed(row), -1.0 if told is None else told)
+        key = (*core, row.members, tuned, _keyed(row), -1.0 if told is None else told)
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
@@ -126,6 +126,7 @@ def _about(setting: Setting, options: Options, row: Row) -> list[str]:
         words += [] if file is None else ["--recipes", file]
     else:
         words += ["--lr", short(row.learning_rate), "--weight-decay", short(row.weight_decay)]
+    words += ["--members", str(row.members)] if row.members > 1 else []
     told = told_noise_rate(row.needs)
     words += [] if told is None else ["--noise-rate", short(told)]
     for name, (option, usual) in UNLESS.items():
@@ -208,6 +209,8 @@ def _asks_for(options: Options, rows: Sequence[Row], replicates: Sequence[Replic
     ):
         return False
     if len({(row.learning_rate, _keyed(row)) for row in rows}) > 1:
+        return False
+    if {str(row.members) for row in rows} != {(options.get("--members") or ["1"])[-1]}:
         return False
     given = {f"{rate:g}" for row in rows if (rate := told_noise_rate(row.needs)) is not None}
     if given != {f"{float(text):g}" for text in options.get("--noise-rate", ())[-1:]} and given:

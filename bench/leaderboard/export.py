@@ -134,6 +134,7 @@ def _row(row: Row) -> dict[str, Any]:
         "method_version": row.version,
         "learning_rate": row.learning_rate,
         "weight_decay": row.weight_decay,
+        "members": row.members,
     }
 
 

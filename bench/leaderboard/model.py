@@ -43,6 +43,8 @@ class Row:
     version: int
     learning_rate: float
     weight_decay: float
+    members: int
+    """Copies of the method whose predictions are averaged."""
     accuracies: Mapping[Replicate, float]
     """Accuracy by the board's rule, of the replicates that have one."""
     accuracy: Summary | None

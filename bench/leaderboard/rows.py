@@ -89,6 +89,7 @@ def _group_of(groups: dict[str, Group], spec: Mapping[str, Any]) -> Group:
             list(spec.get("privileges", ())),
             spec.get("learning_rate"),
             spec.get("weight_decay"),
+            spec.get("members", 1),
         ]
     )
     return groups.setdefault(key, Group(spec))
@@ -130,7 +131,9 @@ def called(method: str, parameters: Mapping[str, Any]) -> str:
 
 
 def _name(spec: Mapping[str, Any]) -> str:
-    return called(str(spec["method"]), spec.get("parameters", {}))
+    members = spec.get("members", 1)
+    name = called(str(spec["method"]), spec.get("parameters", {}))
+    return name if members == 1 else f"{name} ({members} members)"
 
 
 def row(group: Group, label: str, rule: Rule) -> Row:
@@ -154,6 +157,7 @@ def row(group: Group, label: str, rule: Rule) -> Row:
         version=spec.get("method_version", 1),
         learning_rate=spec["learning_rate"],
         weight_decay=spec.get("weight_decay", 0.0),
+        members=spec.get("members", 1),
         accuracies=accuracies,
         accuracy=summarise(list(accuracies.values())) if accuracies else None,
         means=means,
@@ -164,7 +168,7 @@ def row(group: Group, label: str, rule: Rule) -> Row:
 
 def early_stopped(group: Group, label: str) -> Row | None:
     """The control row that `ce`'s records hold, or None where nothing was held out."""
-    if group.spec["method"] != "ce" or group.spec.get("privileges"):
+    if group.spec["method"] != "ce" or group.spec.get("privileges") or group.spec.get("members", 1) > 1:
         return None
     base = row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
     if not base.accuracies:
