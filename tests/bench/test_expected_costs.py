@@ -111,3 +111,8 @@ def test_a_forecast_opens_few_records_and_some_of_every_method(tmp_path: Path) -
     assert [record["spec"]["method"] for record in read] == ["ce", "dear", "ce", "dear"]
     everything = {record["run_id"] for record in sample(specs, stored, store)}
     assert everything == {*stored, elsewhere.run_id}
+
+
+def test_members_cost_as_many_times_as_much() -> None:
+    one = fake.spec_for(0, "ce")
+    assert COSTS.units(one.model_copy(update={"members": 3})) == 3 * COSTS.units(one)
