@@ -44,13 +44,21 @@ Report = Callable[[int, int], None]
 Runner = Callable[[RunSpec, Runtime, "Store", Report, Callable[[], bool]], None]
 """run(spec, runtime, store, report, should_stop): trains and writes the record.
 
-It raises `Interrupted` once `should_stop()` is true and its checkpoint is written, `Diverged` where training left
-the finite numbers, and anything else for any other failure.
+It raises `Interrupted` once `should_stop()` is true and its checkpoint is written, `Pause` where the runtime's
+`pause_at` is reached, `Diverged` where training left the finite numbers, and anything else for any other failure.
 """
 
 
 class Interrupted(Exception):  # noqa: N818 - an answer to a request, not an error
     """The run was asked to stop and did so, after its checkpoint."""
+
+
+class Pause(Exception):  # noqa: N818 - an answer to a request, not an error
+    """The run has reached its runtime's `pause_at`; its checkpoint and its curves over `epochs` epochs stand."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs)
+        self.epochs = epochs
 
 
 DIVERGED = "diverged in epoch"
@@ -91,6 +99,14 @@ class Finished:
 
     run_id: str
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The run was put aside where its runtime says, after `epochs` epochs; the store has its curves so far."""
+
+    run_id: str
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -137,4 +153,4 @@ class Said:
     text: str
 
 
-Event = Started | Epoch | Finished | Failed | Busy | Stopped | Lost | Said
+Event = Started | Epoch | Finished | Paused | Failed | Busy | Stopped | Lost | Said

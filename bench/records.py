@@ -24,6 +24,7 @@ MIGRATIONS: dict[int, Migration] = {}
 
 RECORD_KEYS = ("run_id", "spec", "curves", "measures", "provenance")
 FAILURE_KEYS = ("run_id", "spec", "reason")
+PARTIAL_KEYS = ("run_id", "spec", "curves", "total_epochs")
 
 MOST_BYTES = 3000
 """The longest line of a committed file of records."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +15,22 @@ from bench.core.precision import prepare_process
 from bench.core.ranks import present
 from bench.core.trainer import Trainer, never
 from bench.costs import costs
-from bench.job import Diverged, Interrupted, Report
+from bench.job import Diverged, Interrupted, Pause, Report
 from bench.observer import Observer
 from bench.problem import make_trainer, pose
 from bench.registry import load_plugins
 from bench.spec import RunSpec, Runtime
 from bench.store import SCHEMA, Store
 
-__all__ = ["Diverged", "Interrupted", "run"]
+__all__ = ["Diverged", "Interrupted", "Pause", "run"]
 
 
 def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_stop: Callable[[], bool] = never) -> None:
     """Carry out `spec` and write its record to `store`; `report(done, total)` is called after every epoch.
 
     Where several processes have met, all call this at once with one spec, and the first of them writes. Raises
-    Diverged, or Interrupted once `should_stop()` is true; a checkpoint then lets the next call continue.
+    Diverged; Interrupted once `should_stop()` is true, and Pause where `runtime.pause_at` is reached: a checkpoint then
+    lets the next call continue.
     """
     prepare_process(runtime.threads)
     load_plugins(runtime.plugins)
@@ -41,13 +43,16 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
     path = store.checkpoint_path(spec.run_id)
     resume(path, trainer, observer, clock)
     report(trainer.epochs_done, trainer.total_epochs)
+    pause_if_due(spec, runtime, store, trainer, observer)
     saved = time.monotonic()
     for done in trainer.epochs():
         observer.epoch_done(done)
         report(done.number, trainer.total_epochs)
-        if ranks.leads and not done.last and time.monotonic() - saved >= runtime.checkpoint_seconds:
+        due = due_for_pause(runtime, trainer)
+        if ranks.leads and not done.last and (due or time.monotonic() - saved >= runtime.checkpoint_seconds):
             save(path, trainer, observer, clock)
             saved = time.monotonic()
+        pause_if_due(spec, runtime, store, trainer, observer)
     cache = None if runtime.cache is None else Path(runtime.cache)
     record = {
         "schema": SCHEMA,
@@ -60,6 +65,22 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
     if ranks.leads:
         store.write_record(record)
         store.discard_checkpoint(spec.run_id)
+
+
+def due_for_pause(runtime: Runtime, trainer: Trainer) -> bool:
+    """Whether an unfinished run has come as far as its runtime lets it."""
+    if runtime.pause_at is None or trainer.epochs_done >= trainer.total_epochs:
+        return False
+    return trainer.epochs_done >= math.ceil(runtime.pause_at * trainer.total_epochs)
+
+
+def pause_if_due(spec: RunSpec, runtime: Runtime, store: Store, trainer: Trainer, observer: Observer) -> None:
+    """Where the run may go no further: write its curves, which are read without torch, and raise Pause."""
+    if not due_for_pause(runtime, trainer):
+        return
+    if trainer.ranks.leads:
+        store.write_partial(spec, observer.curves, trainer.total_epochs)
+    raise Pause(trainer.epochs_done)
 
 
 def save(path: Path, trainer: Trainer, observer: Observer, clock: provenance.Clock) -> None:

@@ -145,6 +145,9 @@ class Runtime(BaseModel):
     threads: int = Field(default=1, ge=1)
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: Finite = 5.0
+    pause_at: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the run's epochs (rounded up) after which it is put aside: its checkpoint and curves stand, and a later
+    call goes on."""
 
 
 def canonical_json(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 OUT/<run id>/record.json       the result; appears by one atomic rename
 OUT/<run id>/failure.json      why there is none; tried again next time
+OUT/<run id>/partial.json      the curves of a run that was put aside; removed when the record is there
 OUT/<run id>/checkpoint.pt     where to go on; removed when the record is there
 OUT/<run id>/claim.json        who is at it
 """
@@ -23,6 +24,7 @@ from bench.errors import UsageError
 from bench.records import (
     FAILURE_KEYS,
     MIGRATIONS,
+    PARTIAL_KEYS,
     RECORD_KEYS,
     SCHEMA,
     CorruptRecord,
@@ -50,6 +52,7 @@ __all__ = [
 
 RECORD = "record.json"
 FAILURE = "failure.json"
+PARTIAL = "partial.json"
 CHECKPOINT = "checkpoint.pt"
 CLAIM = "claim.json"
 
@@ -104,8 +107,9 @@ class Store:
         return self.folder(run_id) / FAILURE
 
     def discard_checkpoint(self, run_id: str) -> None:
-        """Remove a run's checkpoint, if it has one."""
+        """Remove a run's checkpoint and the curves that belong to it, if it has any."""
         self.checkpoint_path(run_id).unlink(missing_ok=True)
+        (self.folder(run_id) / PARTIAL).unlink(missing_ok=True)
 
     def check_writable(self) -> None:
         """Raise UsageError if records can't be written here. Writes nothing and makes no folder."""
@@ -173,6 +177,19 @@ class Store:
         write_atomically(path, encode(failure))
         return path
 
+    def write_partial(self, spec: RunSpec, curves: Mapping[str, Any], total_epochs: int) -> Path:
+        """Write the curves of a run that is put aside, beside its checkpoint; `total_epochs` is where it would end."""
+        path = self.folder(spec.run_id) / PARTIAL
+        partial = {
+            "schema": SCHEMA,
+            "run_id": spec.run_id,
+            "spec": spec.model_dump(mode="json"),
+            "curves": curves,
+            "total_epochs": total_epochs,
+        }
+        write_atomically(path, encode(partial))
+        return path
+
     # Reading ---------------------------------------------------------------------------------------------------
 
     def has(self, run_id: str) -> bool:
@@ -210,6 +227,10 @@ class Store:
     def read_failure(self, run_id: str) -> dict[str, Any] | None:
         """A run's failure; None where there is none, or none that can be read."""
         return self._read(run_id, FAILURE, FAILURE_KEYS)
+
+    def read_partial(self, run_id: str) -> dict[str, Any] | None:
+        """The curves of a run that was put aside; None where there are none, or none that can be read."""
+        return self._read(run_id, PARTIAL, PARTIAL_KEYS)
 
     def records(self, run_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """The records of `run_ids` in that order (None: all, by id), without the runs that have none."""

@@ -1,4 +1,7 @@
-"""A study: the runs asked for, minus those that the store has, carried out and seen through to the end."""
+"""A study: the runs asked for, minus those that the store has, carried out and seen through to the end.
+
+What to run may also show only on the way, as results come in: then a `Source` says it.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from bench.errors import UsageError
 from bench.executors import Executor
 from bench.executors.local import LocalExecutor
-from bench.job import Busy, Epoch, Event, Failed, Finished, Job, Lost, Said, Started, Stopped
+from bench.job import Busy, Epoch, Event, Failed, Finished, Job, Lost, Paused, Said, Started, Stopped
 from bench.progress import Display, Silent
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
@@ -52,6 +55,33 @@ class Outcome:
         if self.interrupted_signal is not None:
             return 128 + self.interrupted_signal
         return 1 if self.failed or self.left else 0
+
+
+class Source(Protocol):
+    """Says what to run next, as results come in."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be more jobs, though none is under way."""
+
+    def further(self) -> Iterable[Job]:
+        """Jobs to carry out now, none of which is under way. Called often; quick where nothing has changed."""
+
+    def ended(self, run_id: str, event: Finished | Paused | Failed) -> None:
+        """A job has come to its end, in this process or (Finished, Failed) in another."""
+
+
+class Nothing:
+    """No jobs beyond those that were known at the start."""
+
+    open = False
+
+    def further(self) -> Iterable[Job]:
+        """None."""
+        return ()
+
+    def ended(self, run_id: str, event: Finished | Paused | Failed) -> None:
+        """Nobody waits for it."""
 
 
 def left_to_run(specs: Iterable[RunSpec], store: Store, when: When = "missing") -> tuple[list[RunSpec], list[str]]:
@@ -107,12 +137,7 @@ def run_study(
         executor = LocalExecutor(store.root, min(jobs, len(queue)), queue[0].runtime.threads, lease=store.lease)
     study = _Study(queue, store, display, executor)
     display.begin(len(queue) + len(skipped), len(skipped))
-    try:
-        with _signals(study):
-            study.carry_out()
-    finally:
-        executor.close()
-        display.end()
+    study.see_through()
     ended = {*study.finished, *study.failed, *skipped}
     return Outcome(
         finished=tuple(run_id for run_id in order if run_id in study.finished),
@@ -123,11 +148,31 @@ def run_study(
     )
 
 
+def follow(source: Source, store: Store, display: Display, executor: Executor) -> Outcome:
+    """Carry out what `source` says until it has no more, and say what became of it; `run_study` of jobs unknown yet.
+
+    `left` stays empty: what a source would have said is its own to know. Raises UsageError where the store can't be
+    written, before anything runs.
+    """
+    store.prepare()
+    study = _Study([], store, display, executor, source)
+    display.begin(0, 0)
+    study.see_through()
+    return Outcome(
+        finished=tuple(sorted(study.finished)),
+        failed=dict(study.failed),
+        interrupted_signal=study.signals[0] if study.signals else None,
+    )
+
+
 class _Study:
     """One study under way: what is with the executor, what waits for other processes, what has ended."""
 
-    def __init__(self, queue: list[Job], store: Store, display: Display, executor: Executor) -> None:
+    def __init__(
+        self, queue: list[Job], store: Store, display: Display, executor: Executor, source: Source | None = None
+    ) -> None:
         self.jobs = {job.run_id: job for job in queue}
+        self.source: Source = Nothing() if source is None else source
         self.store, self.display, self.executor = store, display, executor
         self.signals: list[int] = []
         self.given_up = False
@@ -139,13 +184,22 @@ class _Study:
         self._barren = 0
         self._said: set[str] = set()
 
+    def see_through(self) -> None:
+        """Carry everything out, minding signals; gives the executor and the display back."""
+        try:
+            with _signals(self):
+                self.carry_out()
+        finally:
+            self.executor.close()
+            self.display.end()
+
     def carry_out(self) -> None:
         """Submit everything and follow it to its end."""
         for run_id in self.jobs:
             self._submit(run_id)
         deadline: float | None = None
         looked = time.monotonic()
-        while self._submitted or self._waiting:
+        while self._submitted or self._waiting or (deadline is None and self.source.open):
             now = time.monotonic()
             if deadline is None and (self.signals or self.given_up):
                 deadline = now + SECONDS_TO_STOP
@@ -153,6 +207,10 @@ class _Study:
             if deadline is not None and (now > deadline or len(self.signals) > 1):
                 self.executor.kill()
                 return
+            if deadline is None:
+                for job in self.source.further():
+                    self.jobs[job.run_id] = job
+                    self._submit(job.run_id)
             if now - looked >= SECONDS_BETWEEN_LOOKS:
                 looked = now
                 self._look_after_others()
@@ -188,12 +246,14 @@ class _Study:
             self._submitted.discard(run_id)
             self._end(event, run_id, name)
 
-    def _end(self, event: Finished | Failed | Busy | Stopped | Lost, run_id: str, name: str) -> None:
+    def _end(self, event: Finished | Paused | Failed | Busy | Stopped | Lost, run_id: str, name: str) -> None:
         if isinstance(event, Finished):
-            self.finished.add(run_id)
-            self.display.finished(run_id, name, event.seconds)
+            self._finish(event, name)
+        elif isinstance(event, Paused):
+            self.display.gone(run_id)
+            self.source.ended(run_id, event)
         elif isinstance(event, Failed):
-            self._fail(run_id, name, event.reason)
+            self._fail(event, name)
             if event.hopeless:
                 self._give_up(
                     f"The output folder {self.store.root} takes no more: {event.reason}. Make room, and run again."
@@ -221,13 +281,20 @@ class _Study:
                 self.store.write_failure(self.jobs[run_id].spec, reason, traceback=output)
             except OSError as error:
                 self._give_up(f"The output folder {self.store.root} can't be written: {error.strerror}.")
-            self._fail(run_id, name, reason)
+            self._fail(Failed(run_id, reason), name)
         if self._barren >= DEATHS_BEFORE_GIVING_UP:
             self._give_up(f"{self._barren} workers died before any run began ({reason}); see `show run {run_id}`.")
 
-    def _fail(self, run_id: str, name: str, reason: str) -> None:
-        self.failed[run_id] = reason
-        self.display.failed(run_id, name, reason)
+    def _finish(self, event: Finished, name: str) -> None:
+        self.finished.add(event.run_id)
+        self.failed.pop(event.run_id, None)
+        self.display.finished(event.run_id, name, event.seconds)
+        self.source.ended(event.run_id, event)
+
+    def _fail(self, event: Failed, name: str) -> None:
+        self.failed[event.run_id] = event.reason
+        self.display.failed(event.run_id, name, event.reason)
+        self.source.ended(event.run_id, event)
 
     def _give_up(self, why: str) -> None:
         if not self.given_up:
@@ -242,10 +309,9 @@ class _Study:
                 continue
             del self._waiting[run_id]
             if not job.redo and self.store.read(run_id) is not None:
-                self.finished.add(run_id)
-                self.display.finished(run_id, job.name, None)
+                self._finish(Finished(run_id, None), job.name)
             elif self._failure_stamp(run_id) != stamp and (failure := self.store.read_failure(run_id)):
-                self._fail(run_id, job.name, failure["reason"])
+                self._fail(Failed(run_id, failure["reason"]), job.name)
             else:
                 self._submit(run_id)
 

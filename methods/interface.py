@@ -27,6 +27,10 @@ class Search:
             return f"one of {', '.join(map(str, self.choices))}"
         return f"{self.kind} [{self.low:g}, {self.high:g}]"
 
+    def declaration(self) -> dict[str, Any]:
+        """The same as JSON-able values."""
+        return {"kind": self.kind, "low": self.low, "high": self.high, "choices": list(self.choices)}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -430,6 +434,7 @@ class Method:
                     "choices": list(p.choices),
                     "bounds": p.bounds(),
                     "search": None if p.search is None else str(p.search),
+                    "search_space": None if p.search is None else p.search.declaration(),
                     "meaning": p.meaning,
                     "source": p.source,
                 }

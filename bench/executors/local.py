@@ -24,7 +24,15 @@ RUNNER = "bench.run:run"
 
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (events.Started, events.Epoch, events.Finished, events.Failed, events.Busy, events.Stopped)
+    for kind in (
+        events.Started,
+        events.Epoch,
+        events.Finished,
+        events.Paused,
+        events.Failed,
+        events.Busy,
+        events.Stopped,
+    )
 }
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -213,7 +221,7 @@ class LocalExecutor:
     def _noted(self, child: _Child, event: Event) -> Event:
         if isinstance(event, events.Started):
             child.begun = True
-        elif isinstance(event, events.Finished | events.Failed | events.Busy | events.Stopped):
+        elif isinstance(event, events.Finished | events.Paused | events.Failed | events.Busy | events.Stopped):
             child.retired = isinstance(event, events.Stopped) or (isinstance(event, Failed) and event.worker_ends)
             child.job, child.begun = None, False
         return event

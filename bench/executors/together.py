@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.executors.worker import Worker
-from bench.job import DIVERGED, Diverged, Event, Failed, Interrupted, Job, Report
+from bench.job import DIVERGED, Diverged, Event, Failed, Interrupted, Job, Pause, Report
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
 
@@ -81,7 +81,7 @@ def follow(root: Path, device: str) -> None:
     store = Store(root)
     while (message := tell(None)) is not None:
         runtime = Runtime(**message["runtime"]).model_copy(update={"device": device})
-        with suppress(Interrupted, Diverged):
+        with suppress(Interrupted, Pause, Diverged):
             run(RunSpec(**message["spec"]), runtime, store, _silent)
 
 

@@ -27,7 +27,21 @@ from types import ModuleType
 from typing import IO, Any, cast
 
 from bench.claims import Claim
-from bench.job import Busy, Diverged, Epoch, Event, Failed, Finished, Interrupted, Job, Runner, Started, Stopped
+from bench.job import (
+    Busy,
+    Diverged,
+    Epoch,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Job,
+    Pause,
+    Paused,
+    Runner,
+    Started,
+    Stopped,
+)
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
 
@@ -140,6 +154,8 @@ class Worker:
                 raise RuntimeError(f"{self.runner_name} returned without a record")
         except Interrupted:
             return Busy(run_id) if claim.lost else Stopped(run_id)
+        except Pause as pause:
+            return Paused(run_id, pause.epochs)
         except Exception as error:
             return self._failed(job, error)
         return Finished(run_id, time.monotonic() - begun)

@@ -22,11 +22,11 @@ from hypothesis import strategies as st
 from bench.errors import UsageError
 from bench.executors.local import LocalExecutor
 from bench.executors.worker import load_file
-from bench.job import Event, Failed, Finished, Job, Lost
+from bench.job import Event, Failed, Finished, Job, Lost, Paused
 from bench.progress import Silent
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.study import ATTEMPTS, DEATHS_BEFORE_GIVING_UP, Outcome, When, left_to_run, run_study
+from bench.study import ATTEMPTS, DEATHS_BEFORE_GIVING_UP, Outcome, When, follow, left_to_run, run_study
 
 HELPER = Path(__file__).with_name("fake_runners.py")
 RUNNER = f"{HELPER}:pretend"
@@ -323,3 +323,49 @@ def test_killed_at_random_moments_and_restarted_it_ends_as_if_never_killed(to_gr
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
     left_over = [path.name for path in (tmp_path / "killed").rglob("*") if path.is_file()]
     assert set(left_over) <= {"record.json", "starts.log", ".claims.lock"}
+
+
+class Chain:
+    """A source: one run at a time, first to its half, then to its end; a failed one is tried again once."""
+
+    def __init__(self, specs: Sequence[RunSpec]) -> None:
+        self.todo = [(spec, share) for spec in specs for share in (0.5, None)]
+        self.under_way: tuple[RunSpec, float | None] | None = None
+        self.events: list[Event] = []
+
+    @property
+    def open(self) -> bool:
+        return bool(self.todo or self.under_way)
+
+    def further(self) -> list[Job]:
+        if self.under_way is not None or not self.todo:
+            return []
+        self.under_way = self.todo.pop(0)
+        spec, share = self.under_way
+        return [Job(spec, fake.runtime_for(pause_at=share))]
+
+    def ended(self, run_id: str, event: Finished | Paused | Failed) -> None:
+        assert self.under_way is not None and run_id == self.under_way[0].run_id
+        if isinstance(event, Failed) and sum(isinstance(each, Failed) for each in self.events) < 1:
+            self.todo.insert(0, self.under_way)
+        self.under_way = None
+        self.events.append(event)
+
+
+def test_a_source_says_what_to_run_as_results_come_in(tmp_path: Path) -> None:
+    specs = [fake.spec_for(seed, epochs=4) for seed in range(2)]
+    source, executor = Chain(specs), LocalExecutor(tmp_path, 2, 1, RUNNER)
+    outcome = follow(source, Store(tmp_path), Silent(), executor)
+    assert [type(event) for event in source.events] == [Paused, Finished, Paused, Finished]
+    assert source.events[0] == Paused(specs[0].run_id, 2)
+    assert set(outcome.finished) == {spec.run_id for spec in specs} and outcome.exit_code == 0
+    assert executor.started == 1 and Store(tmp_path).read_partial(specs[0].run_id) is None
+
+
+def test_a_source_hears_of_failures_and_may_ask_again(tmp_path: Path) -> None:
+    spec = fake.spec_for(0, do="fail")
+    source = Chain([spec])
+    outcome = follow(source, Store(tmp_path), Silent(), LocalExecutor(tmp_path, 1, 1, RUNNER))
+    assert [type(event) for event in source.events] == [Failed, Failed, Failed]
+    assert outcome.failed == {spec.run_id: "ValueError: as told"} and outcome.exit_code == 1
+    assert started(tmp_path) == {spec.run_id: 3}
