@@ -156,6 +156,24 @@ def report(
     return report_command(out, records, boards, select, format, compare=compare, export=export)
 
 
+@app.command
+def merge(
+    *sources: Annotated[str, Parameter(help="Folders that `run --out` wrote, or .jsonl files of records.")],
+    out: Annotated[
+        str, _where("Folder of the records to merge into; made where it is missing. Default: runs.")
+    ] = "runs",
+    dry_run: Annotated[bool, _where("Say what would be copied, and copy nothing.")] = False,
+    format: Annotated[Literal["text", "json"], _where("Form of the result. Default: text.")] = "text",
+) -> int:
+    """Join the records of several machines; what contradicts is reported, and nothing is overwritten.
+
+    Records and failures are copied, checkpoints aren't. Exit code 1: something couldn't be taken over.
+    """
+    from bench.commands.merge import merge_command
+
+    return merge_command(sources, out, dry_run, format)
+
+
 @app.command(name="list")
 def list_(
     what: Literal["methods", "datasets", "noises", "models"],

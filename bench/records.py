@@ -26,6 +26,8 @@ RECORD_KEYS = ("run_id", "spec", "curves", "measures", "provenance")
 FAILURE_KEYS = ("run_id", "spec", "reason")
 PARTIAL_KEYS = ("run_id", "spec", "curves", "total_epochs")
 
+CURVE_DIGITS, MEASURE_DIGITS = 4, 6
+"""Significant digits of committed records."""
 MOST_BYTES = 3000
 """The longest line of a committed file of records."""
 
@@ -97,14 +99,14 @@ def decode(data: bytes, keys: tuple[str, ...] = RECORD_KEYS, run_id: str | None 
     return dict(record)
 
 
-def _significant(value: Any, digits: int) -> Any:
+def significant(value: Any, digits: int) -> Any:
     """Every float in `value` to so many significant digits."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {key: _significant(item, digits) for key, item in value.items()}
+        return {key: significant(item, digits) for key, item in value.items()}
     if isinstance(value, list):
-        return [_significant(item, digits) for item in value]
+        return [significant(item, digits) for item in value]
     return value
 
 
@@ -156,17 +158,19 @@ A number thins the curves over `epoch` or `measured_epoch` to so many values.
 def compact(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record as it is committed: at most MOST_BYTES bytes of JSON.
 
-    Curves to four significant digits, measures to six, no predictions; of the provenance what boards show. What
-    a longer record loses on top is named in its `left_out`. Raises ValueError if that isn't enough.
+    Curves to CURVE_DIGITS significant digits, measures to MEASURE_DIGITS, no predictions; of the provenance what
+    boards show. What a longer record loses on top is named in its `left_out`. Raises ValueError if that isn't enough.
     """
     record = plain(record)
     small: dict[str, Any] = {key: record[key] for key in ("schema", "run_id", "spec")}
-    small["curves"] = _significant(record["curves"], 4)
+    small["curves"] = significant(record["curves"], CURVE_DIGITS)
     small["measures"] = {
-        key: _significant(value, 6) for key, value in record["measures"].items() if key != "test_predictions"
+        key: significant(value, MEASURE_DIGITS)
+        for key, value in record["measures"].items()
+        if key != "test_predictions"
     }
     kept = {key: record["provenance"][key] for key in PROVENANCE_KEPT if key in record["provenance"]}
-    small["provenance"] = _significant(kept, 4)
+    small["provenance"] = significant(kept, 4)
     left_out: list[str] = list(record.get("left_out", ()))
     if left_out:
         small["left_out"] = left_out

@@ -80,7 +80,8 @@ class Store:
 
     Whatever can't be read is never dropped in silence: it is appended to `problems` (once a file) and handed to
     `on_problem`; corrupt files are renamed to `record.corrupt-<n>.json`, so that their runs count as missing.
-    Any number of processes may use one folder at once.
+    Any number of processes may use one folder at once. Without `set_aside` corrupt files stay as they are: the folder
+    is somebody else's.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class Store:
         root: Path,
         on_problem: Callable[[Problem], None] = _ignore,
         lease: float = LEASE_SECONDS,
+        set_aside: bool = True,
     ) -> None:
         self.root = Path(root)
         self.on_problem = on_problem
         self.lease = lease
+        self.set_aside = set_aside
         self.problems: list[Problem] = []
 
     def folder(self, run_id: str) -> Path:
@@ -164,7 +167,6 @@ class Store:
         provenance: Mapping[str, Any] | None = None,
     ) -> Path:
         """Write why a run has no record. `reason` is one line, `epoch` counts from 1."""
-        path = self.folder(spec.run_id) / FAILURE
         failure = {
             "schema": SCHEMA,
             "run_id": spec.run_id,
@@ -174,6 +176,11 @@ class Store:
             "traceback": traceback,
             "provenance": dict(provenance or {}),
         }
+        return self.copy_failure(failure)
+
+    def copy_failure(self, failure: Mapping[str, Any]) -> Path:
+        """Write a failure that `read_failure` of this or another store gave."""
+        path = self.failure_path(failure["run_id"])
         write_atomically(path, encode(failure))
         return path
 
@@ -205,7 +212,7 @@ class Store:
         try:
             with os.scandir(self.root) as entries:
                 return sorted(entry.name for entry in entries if _RUN_ID.fullmatch(entry.name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def finished(self, run_ids: Iterable[str] | None = None) -> set[str]:
@@ -261,7 +268,10 @@ class Store:
         except UnreadableSchema as error:
             self._report(Problem(run_id, path, str(error)))
         except CorruptRecord as error:
-            self._set_aside(run_id, path, data, str(error))
+            if self.set_aside:
+                self._set_aside(run_id, path, data, str(error))
+            else:
+                self._report(Problem(run_id, path, str(error)))
         return None
 
     def _set_aside(self, run_id: str, path: Path, data: bytes, reason: str) -> None:
