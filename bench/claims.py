@@ -116,6 +116,10 @@ def take(path: Path, lease: float = LEASE_SECONDS) -> Claim | None:
     # Two processes that judge the same claim stale: without the lock, the slower one would remove the claim that
     # the faster one has just made.
     with FileLock(path.parent.parent / ".claims.lock"):
+        # First, since it may have been given up meanwhile: removing what isn't there could hit the claim of a third.
+        claim = _create(path, lease)
+        if claim is not None:
+            return claim
         if is_stale(path, lease):
             path.unlink(missing_ok=True)
         return _create(path, lease)

@@ -6,7 +6,6 @@ import functools
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bench.revision import revision
 from bench.spec import Runtime
 
 if TYPE_CHECKING:
@@ -87,26 +87,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-@functools.cache
-def revision() -> tuple[str | None, bool | None]:
-    """Git revision of the checkout that this code runs from, and whether it has uncommitted changes; None elsewhere."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return None, None
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-    return head.stdout.strip(), bool(status.stdout.strip())
 
 
 def collect(clock: Clock, trainer: Trainer, seconds: dict[str, float], runtime: Runtime) -> dict[str, Any]:

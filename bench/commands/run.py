@@ -68,6 +68,7 @@ def run_command(options: Mapping[str, Any]) -> int:
     _refuse_an_empty_report(planned, store, request)
     if shard is not None:
         _say_shard(shard, planned, specs, request, facts)
+    _say_revisions(specs, store, request)
     from bench.study import run_study
 
     executor: together.TogetherExecutor | None = None
@@ -99,6 +100,17 @@ def _say_shard(shard: shards.Shard, planned: Plan, specs: Sequence[RunSpec], req
             f"note: --precision auto is {facts.precision} here; where it is another, other runs are planned. "
             f"Type --precision {facts.precision} if the machines differ"
         )
+
+
+def _say_revisions(specs: Sequence[RunSpec], store: Store, request: Request) -> None:
+    """Say which other revisions of the code have trained a part of what is asked for, if there is more to train."""
+    from bench.commands.revisions import other_revisions
+    from bench.study import left_to_run
+
+    todo, have = left_to_run(specs, store, request.when)
+    said = other_revisions(store.records(have), request.out) if todo and have else None
+    if said is not None:
+        note(said)
 
 
 def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:

@@ -233,3 +233,21 @@ def test_a_shard_without_runs_is_no_failure(here: Path, capsys: Captured) -> Non
     out, err = capsys.readouterr()
     assert out == "" and "0 of 1 runs" in err and "no run has a record yet" in err
     assert not (here / "runs").exists()
+
+
+def test_records_of_another_revision_are_named_and_kept(
+    here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "run --methods ce --epochs 1 --train-size 60 --precision fp32"
+    monkeypatch.setattr("bench.provenance.revision", lambda: ("a" * 40, False))
+    assert main([*line.split(), "--seeds", "1"]) == 0
+    (before,) = records(here)
+    monkeypatch.setattr("bench.commands.revisions.revision", lambda: ("b" * 40, True))
+    capsys.readouterr()
+    assert main([*line.split(), "--seeds", "1"]) == 0
+    assert "revision" not in capsys.readouterr().err, "nothing was added, so nothing is mixed"
+    assert main([*line.split(), "--seeds", "2"]) == 0
+    err = capsys.readouterr().err
+    assert "note: 1 of these runs are in runs already by other revisions of the code: aaaaaaaaaa (1)" in err
+    assert "this is bbbbbbbbbb with changes" in err
+    assert before in records(here)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli import main
@@ -77,6 +77,7 @@ versions = st.sampled_from([lambda number: RUNS[number], lambda number: elsewher
 stores = st.lists(st.dictionaries(st.integers(0, 2), versions, max_size=3), min_size=1, max_size=4)
 
 
+@settings(max_examples=25)  # each writes some twenty files, and waits for the disk
 @given(stores, st.randoms(use_true_random=False))
 def test_merging_is_idempotent_and_knows_no_order(found: list[dict[int, Any]], chance: Any) -> None:
     with TemporaryDirectory() as folder:

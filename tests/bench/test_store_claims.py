@@ -149,6 +149,29 @@ def test_many_that_find_one_stale_claim_get_it_once(tmp_path: Path) -> None:
         assert sum(claim is not None for claim in won) == 1
 
 
+def test_a_claim_that_is_given_up_while_it_is_judged_goes_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gives up, a second finds the claim gone, and a third claims before the second has acted on that."""
+    store = Store(tmp_path)
+    first = store.claim(RUN)
+    assert first is not None
+    judge, judged, taken = claims.is_stale, [], []
+
+    def slow(path: Path, lease: float) -> bool:
+        first.release()
+        stale = judge(path, lease)
+        if judged:
+            taken.append(claims._create(path, lease))
+        judged.append(stale)
+        return stale
+
+    monkeypatch.setattr(claims, "is_stale", slow)
+    second = store.claim(RUN)
+    holders = [claim for claim in (second, *taken) if claim is not None]
+    assert len(holders) == 1 and holders[0]._is_ours()
+
+
 def test_claiming_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.folder(RUN).mkdir()

@@ -271,6 +271,28 @@ def test_processes_on_one_store_divide_the_work(tmp_path: Path) -> None:
     assert len(results(tmp_path)) == 24
 
 
+@pytest.mark.slow
+def test_of_eight_processes_one_is_killed_and_its_run_goes_to_another(tmp_path: Path) -> None:
+    """Every run is recorded once: only the one that the dead process had in hand is begun again."""
+    specs = [fake.spec_for(seed, seconds=0.15) for seed in range(24)]
+    studies = [start(tmp_path, 24, 1, seconds=0.15) for _ in range(8)]
+    wait_for_starts(tmp_path, 8)
+    interrupted, worker = (tmp_path / "starts.log").read_text().splitlines()[-1].split()[:2]
+    victim = next(study for study in studies if study.pid == os.getpgid(int(worker)))
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    begun_again = not Store(tmp_path).has(interrupted)
+    for study in studies:
+        if study is not victim:
+            said = end(study)
+            assert study.returncode == 0 and said["finished"] + said["skipped"] == 24
+    assert begun_again, "the run was over before its process could be killed"
+    assert started(tmp_path) == {spec.run_id: 1 + (spec.run_id == interrupted) for spec in specs}
+    assert results(tmp_path).keys() == {spec.run_id for spec in specs}
+    left_over = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert set(left_over) <= {"record.json", "starts.log", ".claims.lock"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("to_group", [True, False], ids=["group", "parent alone"])
 def test_a_signal_ends_the_study_with_everything_stored(number: signal.Signals, to_group: bool, tmp_path: Path) -> None:
