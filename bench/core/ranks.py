@@ -7,7 +7,9 @@ that at the end of a pass all processes know the same. Alone, every call here re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +73,14 @@ class Ranks:
         distributed.all_reduce(total)
         return total
 
-    def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether `flag` is set in any process."""
-        return flag if self.alone else bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
+    def largest(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The largest of each value over the processes; every process waits for the others, and for its device."""
+        if self.alone:
+            return list(values)
+        # float64, so that all know the same numbers to the last bit of what was measured
+        most = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(most, distributed.ReduceOp.MAX)
+        return [float(value) for value in most.tolist()]
 
     def gather(self, share: Tensor, count: int) -> Tensor:
         """All of `count` entries, in order, out of every process's `mine` of them."""
@@ -132,6 +139,43 @@ def present() -> Ranks:
 
 ALONE = Ranks()
 """The one process of an ordinary run."""
+
+SECONDS_BETWEEN_VOTES = 0.25
+"""How long processes that train together go on before they ask one another whether to stop."""
+
+
+class Vote:
+    """Whether to stop, asked before every step: true in all processes at the same step once any of them was told to.
+
+    Alone, every call asks. Together, asking means that all wait for one another and for their devices, so they do it
+    every so many steps: as many as take SECONDS_BETWEEN_VOTES at the slowest one's pace, agreed upon at each vote.
+    """
+
+    def __init__(self, ranks: Ranks, device: torch.device, should_stop: Callable[[], bool]) -> None:
+        self.votes = 0
+        self._ranks, self._device, self._should_stop = ranks, device, should_stop
+        self.begin()
+
+    def begin(self) -> None:
+        """A pass begins: its steps may take longer than those before it, so the pace is measured anew."""
+        self._left = self._between = 0
+        self._since: float | None = None
+
+    def __call__(self) -> bool:
+        """Whether to stop before the next step."""
+        if self._ranks.alone:
+            return self._should_stop()
+        if self._left:
+            self._left -= 1
+            return False
+        now = time.perf_counter()
+        pace = math.inf if self._since is None else (now - self._since) / (self._between + 1)
+        told, slowest = self._ranks.largest([float(self._should_stop()), pace], self._device)
+        self.votes += 1
+        # at most twice as many as before: one quick step says little about the next hundred
+        self._between = min(2 * self._between + 1, int(SECONDS_BETWEEN_VOTES / max(slowest, 1e-9)))
+        self._left, self._since = self._between, time.perf_counter()
+        return told > 0
 
 
 class Visits:

@@ -123,7 +123,7 @@ def primitives(ranks: Ranks) -> dict[str, Any]:
         "gradient": weight.grad.tolist(),
         "no gradient": bare.grad is None,
         "sum": float(ranks.sum(torch.tensor(1.0 + ranks.number))),
-        "any": [ranks.any(flag, CPU) for flag in (False, ranks.number == 1)],
+        "largest": ranks.largest([1.0 + ranks.number, 0.1 - ranks.number], CPU),
         "memory": memory.tolist(),
         "flags": flags.tolist(),
     }
@@ -171,7 +171,7 @@ def test_what_processes_tell_one_another(together: Path) -> None:
         "gradient": [3, 3, 3],
         "no gradient": True,
         "sum": 3,
-        "any": [False, True],
+        "largest": [2.0, 0.1],
         "memory": [0, 1, 12, 3],
         "flags": [True, True, True, False],
     }
