@@ -112,6 +112,9 @@ def run(
     download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
     jobs: Annotated[Text, _where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None,
     device: Annotated[Text, _where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None,
+    steps: Annotated[
+        Text, _where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")
+    ] = None,
     out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,
     boards: Annotated[Text, _where("Folder of the leaderboards. Default: leaderboards.")] = None,
     when: Annotated[Text, _where("Train what is missing, always, never, or what failed. Default: missing.")] = None,

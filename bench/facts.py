@@ -62,6 +62,7 @@ def check_names(request: Request) -> None:
     check_training(request)
     device = machine.resolve_device(request.device)
     machine.resolve_precision(request.precision, device, "fp32")
+    machine.check_steps(request.steps, device)
 
 
 def check_model(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
 import shutil
@@ -80,6 +81,28 @@ def resolve_precision(name: str, device: str, declared: str) -> str:
     return name
 
 
+def check_steps(name: str, device: str) -> None:
+    """Raise UsageError where steps can't be carried out as `name` says on a device ("cpu", "cuda", "cuda:0")."""
+    cuda = device.startswith("cuda")
+    if name == "graph" and not cuda:
+        raise UsageError("--steps graph: graphs need a CUDA device. Type --steps auto, eager or compiled")
+    if name == "compiled" and (missing := _missing_to_compile(cuda)):
+        raise UsageError(
+            f"--steps compiled: torch.compile needs {missing}, which isn't here. Install it, or type --steps auto"
+        )
+
+
+def _missing_to_compile(cuda: bool) -> str | None:
+    """What `torch.compile` needs and this machine hasn't; None where it has all."""
+    if cuda and importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    chosen = os.environ.get("CC" if cuda else "CXX")
+    names = [chosen] if chosen else ["gcc", "clang"] if cuda else ["g++", "clang++"]
+    if not any(map(shutil.which, names)):
+        return f"a {'C' if cuda else 'C++'} compiler ({' or '.join(names)})"
+    return None
+
+
 def keep_pages() -> bool:
     """Keep glibc from handing large blocks back to the system between steps; False where there is no glibc.
 
@@ -133,8 +156,25 @@ def fast_paths(device: str, precision: str) -> dict[str, str]:
         "channels last": "on",
         "fused optimiser": "on",
         "allocator keeps its pages": "on" if keep_pages() else "off: there is no glibc here",
-        "compiled steps": "off: eager is as fast on a processor" if not cuda else "off: not measured on a card yet",
+        "steps as a CUDA graph": _graphs(cuda, precision),
+        "compiled networks": _compiled(cuda),
     }
+
+
+def _graphs(cuda: bool, precision: str) -> str:
+    if not cuda:
+        return "off: there are graphs on CUDA devices only"
+    if precision == "fp16":
+        return "off: fp16's gradient scaler decides on the host whether a step counts"
+    return "on: one recording a pass, but not under torchrun; its gain has not been measured on a card"
+
+
+def _compiled(cuda: bool) -> str:
+    if missing := _missing_to_compile(cuda):
+        return f"off: torch.compile needs {missing}"
+    if cuda:
+        return "off: its gain has not been measured on a card; --steps compiled turns it on"
+    return "off: bf16 gains nothing from it on a processor, and fp32 little; --steps compiled turns it on"
 
 
 def _cuda_hinted() -> bool:

@@ -95,6 +95,13 @@ def collect(clock: Clock, trainer: Trainer, seconds: dict[str, float], runtime: 
     images = trainer.total_epochs * trainer.task.samples
     return {
         "seconds": {"train": trainer.seconds, **seconds, "total": clock.seconds},
+        "compile_seconds": trainer.compile_seconds,
+        "steps": {
+            "asked": runtime.steps,
+            "way": str(trainer.way),
+            "because": trainer.way.because,
+            "replayed": trainer.steps_replayed / trainer.steps_done if trainer.steps_done else 0.0,
+        },
         "images_per_second": images / trainer.seconds if trainer.seconds else None,
         "peak_memory_bytes": clock.peak_memory(),
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),

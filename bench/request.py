@@ -50,6 +50,7 @@ RUNTIME = frozenset(
         "download",
         "jobs",
         "device",
+        "steps",
         "out",
         "boards",
         "when",
@@ -131,6 +132,7 @@ class Request(BaseModel):
     """"plain", "published", or a recipe file's path."""
     jobs: Count | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     out: Text = "runs"
     boards: Text = "leaderboards"
     when: Literal["missing", "always", "never", "failed"] = "missing"

@@ -38,7 +38,7 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
     clock = provenance.Clock(device)
     problem = pose(spec, runtime)
     ranks = present()
-    trainer = make_trainer(problem, spec, device, should_stop, ranks)
+    trainer = make_trainer(problem, spec, device, should_stop, ranks, runtime.steps)
     observer = Observer(problem, trainer)
     path = store.checkpoint_path(spec.run_id)
     resume(path, trainer, observer, clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -143,6 +143,8 @@ class Runtime(BaseModel):
     cache: str | None = None
     device: str = "cpu"
     threads: int = Field(default=1, ge=1)
+    steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
+    """How steps are carried out; see `bench.core.stepping`."""
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: Finite = 5.0
     pause_at: float | None = Field(default=None, gt=0, lt=1)

@@ -124,6 +124,7 @@ def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec]
         "cache": str(registry.cache_folder()),
         "device": facts.device,
         "threads": threads,
+        "steps": request.steps,
         "plugins": registry.plugins(),
     }
     by_noise = {key: Runtime(noise_source=text, **common) for key, text in typed.items()}

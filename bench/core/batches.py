@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,6 +67,28 @@ class CoreStep:
     def network(self, number: int) -> CoreNetwork:
         """A network by its number."""
         return self._networks[number]
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that differs from step to step, in one order for all steps of a pass."""
+        batches = self.streams.values()
+        return [
+            *self.draws.values(),
+            *(tensor for batch in batches for tensor in (batch.index, batch.labels, *batch.views)),
+        ]
+
+    def copy(self) -> CoreStep:
+        """The same step on tensors of its own."""
+        streams = {
+            name: replace(
+                batch,
+                index=batch.index.clone(),
+                labels=batch.labels.clone(),
+                views=[view.clone() for view in batch.views],
+            )
+            for name, batch in self.streams.items()
+        }
+        draws = {name: drawn.clone() for name, drawn in self.draws.items()}
+        return CoreStep(self.phase, self.epoch, self.learn, draws, streams, self._networks)
 
     @property
     def share(self) -> float:

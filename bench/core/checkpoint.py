@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what is saved changes; a checkpoint of another format is as good as none."""
 
 

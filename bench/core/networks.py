@@ -26,6 +26,16 @@ class Meter:
         return self.forward + 2 * self.backward
 
 
+Pooled = Callable[[Any, Tensor], Tensor]
+"""What the classifier of a module is given, (B, D), of images (B, C, H, W)."""
+
+
+def pooled(module: Any, images: Tensor) -> Tensor:
+    """What a module's classifier is given, (B, D), of images (B, C, H, W)."""
+    features: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
+    return features
+
+
 class CoreNetwork:
     """A module in its precision: images (B, C, H, W) -> logits (B, K) float32.
 
@@ -37,6 +47,7 @@ class CoreNetwork:
         self.module = module
         self.precision = precision
         self.meter = meter
+        self.pooled: Pooled = pooled
         self.classifier: nn.Module = self.module.get_classifier()
         self.weights: list[nn.Parameter] = list(self.module.parameters())
         self._learned = [weight for weight in self.weights if weight.requires_grad]
@@ -47,8 +58,8 @@ class CoreNetwork:
     def with_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, K) and what the classifier was given, (B, D), both float32, of one pass."""
         with self.precision.autocast():
-            pooled = self.module.forward_head(self.module.forward_features(images), pre_logits=True)
-        features: Tensor = pooled.float()
+            given = self.pooled(self.module, images)
+        features: Tensor = given.float()
         logits: Tensor = self.classifier(features)
         self.meter.forward += len(images)
         if logits.requires_grad:

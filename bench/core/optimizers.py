@@ -37,6 +37,16 @@ def make_optimizer(
     raise UsageError(f"no optimizer is called {name!r}; there are: {', '.join(OPTIMIZERS)}")
 
 
+def allow_recording(optimizer: torch.optim.Optimizer, recorded: bool) -> None:
+    """Tell an optimiser that counts its steps (Adam) whether they may be recorded as a CUDA graph.
+
+    The count lies on the device either way, and the step is the same.
+    """
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = recorded
+
+
 @torch.no_grad()
 def clip_gradient(weights: Sequence[nn.Parameter], largest: float) -> None:
     """Scale the gradients of `weights` so that their common norm is at most `largest`.

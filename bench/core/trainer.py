@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +15,15 @@ from torch import Tensor
 from bench.core import seeds
 from bench.core.augment import pipeline
 from bench.core.batches import CoreStep, Feeder
+from bench.core.compiling import compile_clock, compiled
+from bench.core.graphs import GraphRecorder
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
-from bench.core.optimizers import clip_gradient, make_optimizer
+from bench.core.optimizers import allow_recording, clip_gradient, make_optimizer
 from bench.core.precision import Precision
-from bench.core.ranks import ALONE, Ranks, Visits
+from bench.core.ranks import ALONE, Ranks, Visits, Vote
 from bench.core.schedules import learning_rate
+from bench.core.stepping import Recorder, Stepper, choose_way
 from bench.core.task import CoreTask
 from bench.job import Diverged, Interrupted
 from bench.models import build
@@ -70,16 +74,22 @@ class Trainer:
         device: torch.device,
         should_stop: Callable[[], bool] = never,
         ranks: Ranks = ALONE,
+        steps: str = "auto",
     ) -> None:
         self.ranks = ranks
         self.method = method
         self.spec = spec
         self.part = part
         self.device = device
-        self.should_stop = should_stop
+        self.stop = Vote(ranks, device, should_stop)
         self.precision = Precision(spec.precision, device)
         self.meter = Meter()
+        self.way = choose_way(steps, device, method, spec.precision, ranks)
+        self.recorder: Recorder | None = GraphRecorder(device) if self.way.graph else None
         self.seconds = 0.0
+        self.compile_seconds = 0.0
+        self.steps_done = 0
+        self.steps_replayed = 0
         self._shape = (part.images.size, part.images.channels)
         self._classes = part.classes
         self.networks = [self._network(number) for number in range(method.networks)]
@@ -134,7 +144,7 @@ class Trainer:
             if self._optimizer is None:
                 self._begin(phase)
             while self._epoch < phase.epochs:
-                loss = self._train_epoch(phase)
+                loss = self._timed_epoch(phase)
                 self._epoch += 1
                 done = self.epochs_done
                 yield EpochDone(done, phase.name, done == self.total_epochs, loss)
@@ -180,32 +190,56 @@ class Trainer:
             raise ValueError(f"phase {phase.name!r} sets {', '.join(unknown)}; a phase may set: {', '.join(names)}")
         return {name: getattr(self.spec, name) for name in names} | dict(phase.optimizer)
 
+    def _timed_epoch(self, phase: Phase) -> float:
+        """One epoch's mean loss; what compiling and recording took isn't training."""
+        began, aside = time.perf_counter(), self._seconds_aside()
+        loss = self._train_epoch(phase)
+        aside = self._seconds_aside() - aside
+        self.compile_seconds += aside
+        self.seconds += time.perf_counter() - began - aside
+        return loss
+
+    def _seconds_aside(self) -> float:
+        """Seconds of this process that went into compiling networks and recording steps."""
+        recording = 0.0 if self.recorder is None else self.recorder.seconds
+        return recording + (compile_clock().seconds if self.way.compiled else 0.0)
+
+    def _usually(self) -> AbstractContextManager[object]:
+        """What steps of the usual shape run under."""
+        return compiled([*self.networks, *self.task.averages]) if self.way.compiled else nullcontext()
+
     def _train_epoch(self, phase: Phase) -> float:
         """One epoch; the mean of its steps' losses, a last smaller batch counting as much as the others."""
-        began = time.perf_counter()
         assert self._optimizer is not None
         settings = self._settings(phase)
         rate = learning_rate(settings["schedule"], settings["learning_rate"], self._epoch, phase.epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        allow_recording(self._optimizer, self.way.graph)
         self.task.where, self.task.inferences = (self._phase, self._epoch), 0
         total, steps = torch.zeros((), device=self.device), 0
         for number, work in enumerate(self.method.passes(phase, self._epoch)):
             visits = Visits(self.ranks, self.task.samples, self.device)
             for index, network in enumerate(self.networks):
                 network.learn(index in work.learn)
+            self.stop.begin()
+            carry_out = Stepper(self._update, self.meter, self.recorder, self._usually)
             for step in self.feeder.steps(work, self.networks, phase.name, (self._phase, self._epoch, number)):
-                if self.ranks.any(self.should_stop(), self.device):
+                if self.stop():
                     raise Interrupted
-                total += self.train_step(step)
+                total += carry_out(step)
+                # not recorded: how far an average moves depends on how often it has
+                self._move_averages(step.learn)
                 steps += 1
                 visits.note(step.streams.values(), steps)
+            self.steps_replayed += carry_out.replayed
             for network in self.networks:
                 network.learn(True)
             self.ranks.merge(self.task.memory_per_sample(), visits.last)
             self.ranks.lead([*self.task.other_memory(), *self._buffers()])
         # the epoch's first wait for the device, before end_epoch() meets numbers that it can't work with
         mean = float(self.ranks.sum(total)) / max(steps, 1)
+        self.steps_done += steps
         if not math.isfinite(mean):
             raise Diverged(self.epochs_done + 1, f"the training loss is {mean}")
         if not self._weights_finite():
@@ -213,7 +247,6 @@ class Trainer:
         self.method.end_epoch(phase, self._epoch)
         # what was refitted is the first process's everywhere: a last bit may decide what is selected
         self.ranks.lead([*self.task.states.values()])
-        self.seconds += time.perf_counter() - began
         return mean
 
     @torch.no_grad()
@@ -223,8 +256,11 @@ class Trainer:
         learned = [learned.values for learned in self.task.learned.values()]
         return bool(torch.stack([values.sum() for values in (*weights, *learned)]).isfinite().all())
 
-    def train_step(self, step: CoreStep) -> Tensor:
-        """One forward, backward and update; returns the loss, detached, still on the device."""
+    def _update(self, step: CoreStep) -> Tensor:
+        """One forward, backward and update; returns the loss, detached, still on the device.
+
+        Recorded, it is played again without Python: it may count and decide nothing on the host, but for the meter.
+        """
         assert self._optimizer is not None
         loss = self.method.loss(step)
         if not self.ranks.alone:
@@ -251,10 +287,13 @@ class Trainer:
             self._clip(step.learn)
             for optimizer in optimizers:
                 optimizer.step()
-        for average in self.task.averages:
-            if any(average.of is self.networks[number] for number in step.learn):
-                average.update()
         return loss.detach()
+
+    def _move_averages(self, learn: tuple[int, ...]) -> None:
+        """Averages of the networks that have just learned take their step."""
+        for average in self.task.averages:
+            if any(average.of is self.networks[number] for number in learn):
+                average.update()
 
     def _sum_gradients(self, learn: tuple[int, ...]) -> None:
         """Every process's gradient of what all of them share; a sample's own rows have theirs in one process."""
@@ -289,6 +328,8 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "meter": [self.meter.forward, self.meter.backward],
             "seconds": self.seconds,
+            "compile_seconds": self.compile_seconds,
+            "steps": [self.steps_done, self.steps_replayed],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -311,3 +352,5 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.meter.forward, self.meter.backward = state["meter"]
         self.seconds = state["seconds"]
+        self.compile_seconds = state["compile_seconds"]
+        self.steps_done, self.steps_replayed = state["steps"]
