@@ -138,6 +138,78 @@ def run(
 
 
 @app.command
+def tune(
+    *,
+    methods: Annotated[
+        Texts, _what("Names, globs or all: gce,anl*. A typed parameter isn't searched. Default: all.")
+    ] = None,
+    dataset: Annotated[Text, _what("Data set: digits, cifar10, table:index.csv, ... Default: digits.")] = None,
+    noise: Annotated[Texts, _what("Noises: sym,asym,matrix:FILE,column:NAME. Default: sym.")] = None,
+    rate: Annotated[Texts, _what("Noise rates, 0 to 1: 0.2,0.4. Default: 0.4.")] = None,
+    trials: Annotated[Text, _what("Trials of each study. Default: 30.")] = None,
+    also: Annotated[
+        Texts, Parameter(name="--with", group=WHAT, help="What is searched besides: lr,weight_decay.")
+    ] = None,
+    objective: Annotated[
+        Text,
+        _what("noisy-val, or clean-val: by the hold-out's clean labels, a privilege. Default: noisy-val."),
+    ] = None,
+    finalists: Annotated[Text, _what("How many of the best are run again on fresh seeds. Default: 5.")] = None,
+    study_name: Annotated[Text, _what("Begins the studies' names: for a new study beside one that is there.")] = None,
+    study_seed: Annotated[Text, _what("Seed of what is suggested. Default: 0.")] = None,
+    draw: Annotated[
+        Text, _what("exact: counts as the rate says. multinomial: independent draws. Default: exact.")
+    ] = None,
+    noise_rate: Annotated[
+        Text, _what("What methods that need the noise rate are told. Default: the realised share of wrong labels.")
+    ] = None,
+    imbalance: Annotated[Text, _what("Long tail: smallest class size divided by the largest.")] = None,
+    train_size: Annotated[Text, _what("Train on this many images, drawn by class.")] = None,
+    image_size: Annotated[Text, _what("Bring images to this many pixels a side.")] = None,
+    hold_out: Annotated[
+        Text, _protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")
+    ] = None,
+    epochs: Annotated[Text, _protocol("Epochs.")] = None,
+    batch_size: Annotated[Text, _protocol("Images in a batch.")] = None,
+    lr: Annotated[Text, _protocol("Learning rate, or what --with lr is searched around.")] = None,
+    weight_decay: Annotated[Text, _protocol("Weight decay, but for methods with a penalty of their own.")] = None,
+    optimizer: Annotated[Text, _protocol("sgd, adam or adamw.")] = None,
+    schedule: Annotated[
+        Text, _protocol("cosine, constant, step:40,80@0.1, exponential:0.97, cosine-restarts:10.")
+    ] = None,
+    augment: Annotated[Text, _protocol("Augmentation, such as crop4+flip, or none.")] = None,
+    model: Annotated[Text, _protocol("Backbone; see `list models`.")] = None,
+    precision: Annotated[Text, _protocol("auto, fp32, bf16 or fp16. Default: auto.")] = None,
+    storage: Annotated[
+        Text, _where("Where studies are kept: sqlite:///FILE or postgresql://... Default: a file in --out.")
+    ] = None,
+    data_root: Annotated[Text, _where("Folder that data sets lie in.")] = None,
+    download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
+    jobs: Annotated[Text, _where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None,
+    device: Annotated[Text, _where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None,
+    steps: Annotated[
+        Text, _where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")
+    ] = None,
+    out: Annotated[Text, _where("Folder of the records and studies. Default: runs.")] = None,
+    boards: Annotated[
+        Text, _where("Folder of the leaderboards; recipes go to tuning/ in it. Default: leaderboards.")
+    ] = None,
+    plugin: Plugins = None,
+    format: Annotated[Literal["md", "json"], _where("Form of the result. Default: md.")] = "md",
+    dry_run: Annotated[bool, _where("Print what would be searched and train nothing.")] = False,
+) -> int:
+    """Search each method's parameters by accuracy on a hold-out's noisy labels, and choose what to train with.
+
+    The method's own values are the first trial. The best are run again on fresh seeds, and the own values are kept
+    unless they lie more than one standard error below the best.
+    """
+    options = {name: value for name, value in locals().items() if value is not None}
+    from bench.commands.tune import tune_command
+
+    return tune_command(options)
+
+
+@app.command
 def report(
     *,
     out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,

@@ -169,10 +169,10 @@ class Request(BaseModel):
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            raise UsageError("\n".join(_explain(item) for item in error.errors()[:3])) from None
+            raise UsageError("\n".join(explain(item) for item in error.errors()[:3])) from None
 
 
-def _explain(error: Any) -> str:
+def explain(error: Any) -> str:
     """One pydantic error as a user reads it: the option, what was typed, the rule."""
     if not error["loc"]:
         return str(error["msg"]).removeprefix("Value error, ")

@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device", "steps", "shard"})
+NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device", "steps", "shard", "storage"})
 """Options that the command under a board leaves out: they don't change what it shows once all is done."""
 
 
-def command_line(options: Mapping[str, Any], processes: int = 1) -> str:
+def command_line(options: Mapping[str, Any], processes: int = 1, command: str = "run") -> str:
     """The command that asks for the same table again, with what changes a result only."""
     start = ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
-    words = [*start, "-m", "bench", "run"]
+    words = [*start, "-m", "bench", command]
     for name, value in options.items():
         if name in NOT_TYPED or value is False:
             continue

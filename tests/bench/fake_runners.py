@@ -71,7 +71,7 @@ def pretend(spec: RunSpec, runtime: Runtime, store: Store, report: Report, shoul
         log.write(f"{spec.run_id} {os.getpid()} {os.environ['OMP_NUM_THREADS']}\n")
     first = not store.checkpoint_path(spec.run_id).exists()
     write_atomically(store.checkpoint_path(spec.run_id), b"{}")
-    if do == "fail":
+    if do == "fail" or float(spec.parameters.get("q", 0)) > float(spec.parameters.get("fail_above", 1)):
         raise ValueError("as told")
     if do == "diverge":
         raise Diverged(2, "the loss is nan")
@@ -90,7 +90,8 @@ def pretend(spec: RunSpec, runtime: Runtime, store: Store, report: Report, shoul
             time.sleep(0.005)
         report(epoch + 1, spec.epochs)
         if runtime.pause_at is not None and epoch + 1 == math.ceil(runtime.pause_at * spec.epochs) < spec.epochs:
-            store.write_partial(spec, record_of(spec)["curves"], spec.epochs)
+            curves = {name: curve[: epoch + 1] for name, curve in record_of(spec)["curves"].items()}
+            store.write_partial(spec, curves, spec.epochs)
             raise Pause(epoch + 1)
     store.write_record(record_of(spec, {"process": os.getpid()}))
     store.discard_checkpoint(spec.run_id)

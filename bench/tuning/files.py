@@ -1,0 +1,150 @@
+"""What `tune` leaves behind: a recipe file, a page beside it, and plots, in `tuning/` of the boards' folder."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import recipe_files
+from bench.atomic import write_atomically
+from bench.errors import UsageError
+from bench.recipe_files import Choice, Recipe, RecipeFile
+from bench.revision import revision
+from bench.tuning import page, plots
+from bench.tuning.case import Case
+from bench.tuning.search import Search
+from bench.tuning.space import applied
+from bench.tuning.stages import Tuned
+
+FOLDER = "tuning"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the outcome of one command goes; `before` is the recipe file that is there already."""
+
+    recipes: Path
+    before: RecipeFile | None
+
+    @property
+    def page(self) -> Path:
+        """The page beside the recipes."""
+        return self.recipes.with_suffix(".md")
+
+
+def target(boards: Path, cases: Sequence[Case], name: str | None) -> Target:
+    """Where these cases' outcome goes. `name`: `--study-name`, or None for the data set's.
+
+    Raises UsageError where a file is there that they can't be added to: what it holds was chosen in another setting.
+    """
+    base = cases[0].base
+    path = boards / FOLDER / f"{name or recipe_files.file_stem(base.data_set)}.toml"
+    if not path.exists():
+        return Target(path, None)
+    before = recipe_files.read(path)
+    wanted = "type --study-name NAME for a file beside it, or move it aside"
+    if before.kind != "study":
+        raise UsageError(f"{path} holds the shared grid's choices; those of studies can't stand beside them: {wanted}")
+    if found := recipe_files.differences(before, base):
+        raise UsageError(f"{path} holds choices made in another setting ({'; '.join(found[:3])}): {wanted}")
+    return Target(path, before)
+
+
+def write(
+    where: Target, tuned: Sequence[Tuned], searches: Sequence[Search], documents: Sequence[dict[str, Any]], command: str
+) -> list[Path]:
+    """Write recipes, plots and page; returns what was written. Raises UsageError where a file can't be."""
+    chosen = [each for each in tuned if each.decision is not None]
+    written = []
+    if chosen:
+        recipe_files.write(_merged(where.before, chosen, command), where.recipes)
+        written.append(where.recipes)
+    drawn: dict[str, list[str]] = {}
+    try:
+        for search in searches:
+            for name, image in plots.draw(search).items():
+                path = where.recipes.with_name(f"{where.recipes.stem}-{_stem(search.case)}-{name}.svg")
+                write_atomically(path, image)
+                drawn.setdefault(search.case.name, []).append(path.name)
+                written.append(path)
+        text = page.page(documents, command, drawn, where.recipes)
+        write_atomically(where.page, text.encode())
+    except OSError as error:
+        raise UsageError(
+            f"{where.page.parent} can't be written: {error.strerror}. The trials are safe: the same command goes on"
+        ) from None
+    return [*written, where.page]
+
+
+def _merged(before: RecipeFile | None, tuned: Sequence[Tuned], command: str) -> RecipeFile:
+    """The recipes that were there, but for those chosen anew, and these."""
+    recipes = {_key(each): each for each in (before.recipe if before else ())}
+    choices = dict(before.choice if before else {})
+    for each in tuned:
+        recipe = _recipe(each)
+        recipes[_key(recipe)] = recipe
+        choices[recipe.choice] = _choice(each, command)
+    used = {each.choice for each in recipes.values()}
+    return RecipeFile(
+        setting=recipe_files.setting_of(tuned[0].case.base),
+        choice={name: choice for name, choice in choices.items() if name in used},
+        recipe=tuple(recipes.values()),
+    )
+
+
+def _recipe(tuned: Tuned) -> Recipe:
+    assert tuned.decision is not None
+    case = tuned.case
+    chosen = tuned.finalists[tuned.decision.chosen]
+    own = next((each.score for each in tuned.finalists if each.slot == 0), None)
+    spec = applied(case.base, chosen.values)
+    assert chosen.score is not None
+    return Recipe(
+        method=spec.method,
+        method_version=spec.method_version,
+        choice=_stem(case),
+        noise=spec.noise,
+        rate=spec.rate,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        parameters=spec.parameters,
+        criterion=chosen.score.mean,
+        standard_error=chosen.score.error,
+        own_criterion=None if own is None else own.mean,
+        kept=tuned.decision.kept,
+        runs=tuned.runs,
+    )
+
+
+def _choice(tuned: Tuned, command: str) -> Choice:
+    case = tuned.case
+    head, dirty = revision()
+    return Choice(
+        kind="study",
+        objective=case.objective,
+        noise=case.base.noise,
+        rate=case.base.rate,
+        seeds=tuple(each["seed"] for each in case.final_seeds),
+        hold_out=case.base.hold_out,
+        held_out_labels=case.labels,
+        last_epochs=case.last_epochs,
+        trials=sum(tuned.states.values()),
+        tried=case.space.declaration(),
+        command=command,
+        revision="unknown" if head is None else head + ("+" if dirty else ""),
+        date=datetime.datetime.now(datetime.UTC).date(),
+    )
+
+
+def _key(recipe: Recipe) -> tuple[Any, ...]:
+    return recipe.method, recipe.noise, recipe.rate
+
+
+def _stem(case: Case) -> str:
+    """A name for a case within its file, such as "gce-sym-0.4"."""
+    base = case.base
+    parts = [base.method, base.noise] + ([] if base.rate is None else [f"{base.rate:g}"])
+    return recipe_files.file_stem("-".join(parts))

@@ -1,0 +1,131 @@
+"""A case's outcome in words: the table that `tune` prints, and the page beside the recipes. Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+OBJECTIVES = {"noisy-val": "the hold-out's noisy labels", "clean-val": "the hold-out's CLEAN labels, a privilege"}
+
+
+def summary(documents: Sequence[Mapping[str, Any]]) -> str:
+    """One row a study: what was chosen, by how much, from how many trials and dimensions."""
+    rows = [
+        [
+            each["study"],
+            each["dimensions"],
+            each["trials"],
+            _ended(each["ended"]),
+            each["runs"],
+            _percent(each["own"] and each["own"]["fresh"]),
+            _percent(each["best"] and each["best"]["fresh"]),
+            "nothing" if each["chosen"] is None else "own values kept" if each["kept"] else _values(each["chosen"]),
+        ]
+        for each in documents
+    ]
+    names = ["study", "dims", "trials", "complete/pruned/failed", "runs", "own values", "best", "chosen"]
+    table = _table(rows, names)
+    return f"{table}\n\n{_caption(documents)}"
+
+
+def _caption(documents: Sequence[Mapping[str, Any]]) -> str:
+    first = documents[0]
+    splits = "one split" if first["splits"] == 1 else f"{first['splits']} splits"
+    mean = "the last epoch" if first["last_epochs"] == 1 else f"the last {first['last_epochs']} epochs, their mean"
+    dimensions = sorted({each["dimensions"] for each in documents})
+    unequal = (
+        f" Every study had {first['trials']} trials, which go further over {dimensions[0]} dimension"
+        f"{'s' * (dimensions[0] != 1)} than over {dimensions[-1]}."
+        if len(dimensions) > 1
+        else ""
+    )
+    return (
+        f"Criterion: accuracy on {OBJECTIVES[first['objective']]}, percent, at {mean}, over {splits} with "
+        f"{first['held_out_labels']} labels in all, ± standard error; own values and best: on fresh seeds. "
+        "Own values are kept unless they lie more than one standard error below the best. None of these seeds is for "
+        "reporting."
+        f"{unequal}"
+    )
+
+
+def page(
+    documents: Sequence[Mapping[str, Any]], command: str, plots: Mapping[str, Sequence[str]], recipes: Path
+) -> str:
+    """The whole page. `plots`: the names of each study's plots; `recipes`: the recipe file."""
+    parts = [f"# Tuned: {', '.join(dict.fromkeys(each['data_set'] for each in documents))}", summary(documents)]
+    parts.append(
+        f"Made by\n\n    {command}\n\nThe choices are in [{recipes.name}]({recipes.name}); to train with them:\n\n"
+        f"    {use(documents, recipes)}"
+    )
+    parts += [_study(each, plots.get(each["study"], ())) for each in documents]
+    return "\n\n".join(parts) + "\n"
+
+
+def use(documents: Sequence[Mapping[str, Any]], recipes: Path) -> str:
+    """The command that trains with what was chosen."""
+    methods = ",".join(dict.fromkeys(each["method"] for each in documents))
+    noises = ",".join(dict.fromkeys(each["noise"] for each in documents))
+    rates = ",".join(dict.fromkeys(f"{each['rate']:g}" for each in documents if each["rate"] is not None))
+    rate = f" --rate {rates}" if rates else ""
+    where = f"--dataset {documents[0]['data_set']} --noise {noises}{rate}"
+    return f"python -m bench run --methods {methods} {where} --recipes {recipes}"
+
+
+def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
+    rows = [
+        [
+            each["trial"],
+            _values(each),
+            _percent(each["search"]),
+            each["failed"] or _percent(each["fresh"]),
+            "" if each["fresh"] is None else f"[{100 * each['fresh']['low']:.2f}, {100 * each['fresh']['high']:.2f}]",
+            " ".join(
+                word
+                for word, is_it in (
+                    ("own", each["trial"] == 1),
+                    ("best", one["best"] is not None and each["trial"] == one["best"]["trial"]),
+                    ("chosen", one["chosen"] is not None and each["trial"] == one["chosen"]["trial"]),
+                )
+                if is_it
+            ),
+        ]
+        for each in one["finalists"]
+    ]
+    finals = _table(rows, ["trial", "values", "search", "fresh seeds", "95 %", ""])
+    searched = [
+        [
+            name,
+            text,
+            _span(one["as_good"].get(name)),
+            "–" if one["importance"] is None or name not in one["importance"] else f"{one['importance'][name]:.2f}",
+        ]
+        for name, text in one["space"].items()
+    ]
+    space = _table(searched, ["searched", "where", "within one error of the best", "importance"])
+    images = "\n".join(f"![{name}]({name})" for name in plots)
+    return "\n\n".join(part for part in (f"## {one['study']}", finals, space, images) if part)
+
+
+def _ended(states: Mapping[str, int]) -> str:
+    return f"{states['complete']}/{states['pruned']}/{states['fail']}"
+
+
+def _percent(came_to: Mapping[str, Any] | None) -> str:
+    return "–" if not came_to else f"{100 * came_to['mean']:.2f} ± {100 * came_to['standard_error']:.2f}"
+
+
+def _values(one: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in one["values"].items())
+
+
+def _span(values: Sequence[Any] | None) -> str:
+    if not values:
+        return "–"
+    return " to ".join(str(each) for each in dict.fromkeys(values))
+
+
+def _table(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> str:
+    return tabulate(rows, names, tablefmt="github", disable_numparse=True)

@@ -1,0 +1,57 @@
+"""What `tune` is told beyond what it shares with `run`, in types and within bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.errors import UsageError
+from bench.request import Names, explain
+from bench.spec import Seed
+from bench.tuning.choice import CURVES, Objective
+
+IDENTITY = frozenset({"trials", "also", "objective", "study_name", "study_seed", "finalists"})
+"""Fields that can change what is chosen."""
+RUNTIME = frozenset({"storage"})
+"""Fields that only say where and how."""
+TEST_NAMES = ("test", "best-test", "clean-test")
+
+
+def _objective(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() in TEST_NAMES:
+        raise ValueError(
+            "what is chosen on the test set can't be reported on it. Type noisy-val, or clean-val, which is a marked "
+            "privilege"
+        )
+    if value not in CURVES:
+        raise ValueError(f"must be {' or '.join(CURVES)}")
+    return value
+
+
+class TuneRequest(BaseModel):
+    """The options of `tune` alone. Frozen; extra fields are refused. `also` is `--with`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 30
+    also: Names = Field(default=(), min_length=0)
+    objective: Annotated[Objective, BeforeValidator(_objective)] = "noisy-val"
+    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._=+-]+$", max_length=100)] | None = None
+    study_seed: Seed = 0
+    finalists: Annotated[int, Field(ge=1)] = 5
+    storage: Annotated[str, Field(min_length=1)] | None = None
+
+    @classmethod
+    def typed(cls, **options: Any) -> TuneRequest:
+        """The options that were typed (None: not typed). Raises UsageError, a line for each mistake."""
+        try:
+            return cls(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            raise UsageError("\n".join(_said(item) for item in error.errors()[:3])) from None
+
+
+def _said(item: Any) -> str:
+    if item["loc"] and item["loc"][0] == "study_name" and item["type"] == "string_pattern_mismatch":
+        return f"--study-name {item['input']}: must be letters, digits and . _ = + - only"
+    return explain(item).replace("--also", "--with")

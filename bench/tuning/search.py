@@ -1,0 +1,299 @@
+"""One Optuna study: attached or made, asked and told, with every trial claimed by the process that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
+from optuna.trial import TrialState
+
+from bench import claims
+from bench.errors import UsageError
+from bench.spec import Value, digest
+from bench.tuning.case import Case
+from bench.tuning.choice import Score
+from bench.tuning.rungs import goes_on
+from bench.tuning.sampler import SlotSampler
+from bench.tuning.slots import ABANDONED, ENDED, FAILED, SLOT, VOID, Slot, slot_of, slots
+from bench.tuning.space import Dimension
+from bench.tuning.storage import FOLDER
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+DEFINITION = "definition"
+VALUES, ERROR, OWNER = "values", "standard_error", "owner"
+RUNG = "rung {:g}"
+"""Attribute of a trial: what it had come to at a share of its epochs."""
+
+
+@dataclass
+class Asked:
+    """A trial of this process: what it tries, and where it may be pruned."""
+
+    trial: Trial
+    slot: int
+    values: dict[str, Value]
+    held: ExitStack = field(repr=False)
+    """Its claim."""
+
+    @property
+    def number(self) -> int:
+        """Optuna's number."""
+        return self.trial.number
+
+
+class Search:
+    """The study of one case in a storage. `folder` is the output folder, where trials are claimed."""
+
+    def __init__(self, case: Case, storage: BaseStorage, where: str, folder: Path, budget: int, lease: float) -> None:
+        self.case, self.storage, self.budget, self.lease = case, storage, budget, lease
+        self._claims = folder / FOLDER / "claims" / digest(f"{where} {case.name}")
+        self._distributions = {each.name: distribution(each) for each in case.space.dimensions}
+        sampler = SlotSampler(case.study_seed, case.space.nearest(case.own))
+        self.study = optuna.create_study(
+            study_name=case.name,
+            storage=storage,
+            direction="maximize",
+            sampler=sampler,
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        self._define(where)
+        self._live: dict[int, int] = {}
+        self._beat = _Heartbeat(storage, self._live) if isinstance(storage, RDBStorage) else None
+
+    # Looking -----------------------------------------------------------------------------------------------------
+
+    def slots(self) -> dict[int, Slot]:
+        """The slots of the budget that trials were asked for, by number."""
+        found = slots(self.study.get_trials(deepcopy=False))
+        return {number: slot for number, slot in found.items() if number < self.budget}
+
+    def over(self) -> bool:
+        """Whether every slot of the budget has come to its end, in whichever process."""
+        found = self.slots()
+        return len(found) >= self.budget and all(slot.over for slot in found.values())
+
+    def values_of(self, slot: Slot) -> dict[str, Value]:
+        """What a slot tried; the first one the method's own values, even where they lie outside the space."""
+        if slot.number == 0:
+            return dict(self.case.own)
+        return self.case.space.rounded({name: slot.last.params[name] for name in self._distributions})
+
+    # Asking and telling ------------------------------------------------------------------------------------------
+
+    def ask(self) -> Asked | None:
+        """The next trial, claimed; None where the budget is used up, or the rest is with other processes."""
+        self.recover()
+        while True:
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if not waiting and len(self.slots()) >= self.budget:
+                return None
+            trial = self.study.ask(fixed_distributions=self._distributions)
+            found = self.study.get_trials(deepcopy=False)
+            slot = slot_of(trial.number, found)
+            if slot < self.budget and self._is_first(trial.number, slots(found)[slot]):
+                claim = claims.take(self._claim_path(trial.number), self.lease)
+                if claim is not None:
+                    return self._begin(trial, slot, claim)
+            trial.set_user_attr(VOID, True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            if slot >= self.budget:
+                return None
+
+    def _begin(self, trial: Trial, slot: int, claim: claims.Claim) -> Asked:
+        held = ExitStack()
+        held.enter_context(claim)
+        self._live[trial.number] = trial._trial_id
+        if self._beat is not None:
+            self._beat.now()
+        values = dict(self.case.own) if slot == 0 else self.case.space.rounded(trial.params)
+        trial.set_user_attr(VALUES, values)
+        trial.set_user_attr(OWNER, f"{claims.this_host()}/{os.getpid()}")
+        return Asked(trial, slot, values, held)
+
+    def _is_first(self, number: int, slot: Slot) -> bool:
+        """Whether no older attempt at the slot stands; of two that processes asked for at once, the older one does."""
+        return all(trial.state == TrialState.FAIL for trial in slot.attempts if trial.number < number)
+
+    def prune(self, asked: Asked, share: float, epoch: int, score: Score) -> bool:
+        """Report a trial's score at a rung; tells the study and returns True where it goes no further."""
+        asked.trial.report(score.mean, epoch)
+        key = RUNG.format(share)
+        asked.trial.set_user_attr(key, score.mean)
+        others = [
+            slot.last.user_attrs[key]
+            for slot in self.slots().values()
+            if slot.number != asked.slot and key in slot.last.user_attrs
+        ]
+        if goes_on(score.mean, others):
+            return False
+        self._tell(asked, TrialState.PRUNED)
+        return True
+
+    def complete(self, asked: Asked, epoch: int, score: Score) -> None:
+        """Tell a trial's result."""
+        asked.trial.report(score.mean, epoch)
+        asked.trial.set_user_attr(ERROR, score.error)
+        self._tell(asked, TrialState.COMPLETE, score.mean)
+
+    def fail(self, asked: Asked, reason: str) -> bool:
+        """Tell a trial as failed; whether its slot is tried again."""
+        asked.trial.set_user_attr(ENDED, FAILED)
+        asked.trial.set_user_attr("reason", reason)
+        self._tell(asked, TrialState.FAIL)
+        self._try_again()
+        return not self.slots()[asked.slot].over
+
+    def give_back(self, asked: Asked) -> None:
+        """Leave a trial, since this process ends: another attempt goes on where it was."""
+        with suppress(UpdateFinishedTrialError):
+            asked.trial.set_user_attr(ENDED, "interrupted")
+            self._tell(asked, TrialState.FAIL)
+        self._try_again()
+
+    def _tell(self, asked: Asked, state: TrialState, value: float | None = None) -> None:
+        self._live.pop(asked.number, None)
+        # skip: another process took it for abandoned, since this one stood still for longer than the lease
+        self.study.tell(asked.trial, value, state=state, skip_if_finished=True)
+        asked.held.close()
+
+    # Other processes -----------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Tell trials of dead processes as failed, and enqueue what may be tried again."""
+        if self._beat is not None:
+            fail_stale_trials(self.study)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number not in self._live and self._is_abandoned(trial):
+                with suppress(UpdateFinishedTrialError, ValueError):
+                    self.storage.set_trial_user_attr(trial._trial_id, ENDED, ABANDONED)
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        self._try_again()
+
+    def _try_again(self) -> None:
+        for slot in self.slots().values():
+            if slot.to_try_again:
+                self.study.enqueue_trial(dict(slot.last.params), user_attrs={SLOT: slot.number})
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        path = self._claim_path(trial.number)
+        if path.exists():
+            return claims.is_stale(path, self.lease)
+        if OWNER not in trial.user_attrs:  # its process ended, or is about to claim it
+            started = trial.datetime_start
+            return started is not None and (datetime.now() - started).total_seconds() > self.lease
+        # Claimed elsewhere, without a folder in common: its heartbeat tells. In the journal's own folder: given up.
+        return self._beat is None
+
+    def _claim_path(self, number: int) -> Path:
+        return self._claims / f"trial-{number}" / "claim.json"
+
+    def close(self) -> None:
+        """End the heartbeats."""
+        if self._beat is not None:
+            self._beat.end()
+
+    # What the study is -------------------------------------------------------------------------------------------
+
+    def _define(self, where: str) -> None:
+        """Say what the study is for; raises UsageError where another process just said otherwise."""
+        if DEFINITION not in self.study.user_attrs:
+            self.study.set_user_attr(DEFINITION, _definition(self.case))
+        refuse_another(self.case, self.storage, where)
+
+
+def refuse_another(case: Case, storage: BaseStorage, where: str) -> None:
+    """Raise UsageError where the storage has a study by the case's name that was made for something else."""
+    try:
+        attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(case.name))
+    except KeyError:
+        return
+    wanted = _definition(case)
+    found = attributes.get(DEFINITION, wanted)
+    if found == wanted:
+        return
+    said = differences(found, wanted)
+    more = f"; and {len(said) - 4} more" if len(said) > 4 else ""
+    raise UsageError(
+        f"the study {case.name} in {where} was made for something else: {'; '.join(said[:4])}{more}. Its trials "
+        f"can't be compared with new ones: type --study-name {_fresh(case.name)} for a new study, or the old options"
+    )
+
+
+def _definition(case: Case) -> Any:
+    """As it comes back from a storage."""
+    return json.loads(json.dumps(case.definition()))
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna's distribution for a dimension."""
+    if dimension.kind == "choice":
+        return CategoricalDistribution(dimension.choices)
+    if dimension.kind == "integer":
+        return IntDistribution(int(dimension.low), int(dimension.high))
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "log-uniform")
+
+
+def differences(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """How two definitions differ, each item in words."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        keys = [*found, *(key for key in wanted if key not in found)]
+        return [
+            text
+            for key in keys
+            for text in differences(found.get(key, "nothing"), wanted.get(key, "nothing"), f"{name} {key}".strip())
+        ]
+    return [] if found == wanted else [f"{name.replace('_', ' ')}: {_said(found)} there, {_said(wanted)} here"]
+
+
+def _said(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:37]}..." if len(text) > 40 else text
+
+
+def _fresh(name: str) -> str:
+    """A name for a study beside this one."""
+    prefix = "/".join(name.split("/")[:-3])
+    return f"{prefix}-2" if prefix else "second"
+
+
+class _Heartbeat:
+    """A thread that says of this process's trials that they are alive, in a storage that takes heartbeats."""
+
+    def __init__(self, storage: RDBStorage, live: Mapping[int, int]) -> None:
+        self._storage, self._live = storage, live
+        self._interval = storage.get_heartbeat_interval() or 20
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def now(self) -> None:
+        """One beat for every trial."""
+        for trial_id in list(self._live.values()):
+            self._storage.record_heartbeat(trial_id)
+
+    def end(self) -> None:
+        """Stop."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval):
+            # a database that is away for a moment: the next beat may reach it, and so may the next tell
+            with suppress(Exception):
+                self.now()

@@ -1,0 +1,235 @@
+"""A case from its first trial to its choice: trials on search seeds, then the best of them again on fresh ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import TrialState
+
+from bench.spec import RunSpec
+from bench.tuning.case import Case
+from bench.tuning.choice import Decision, Score, choose, score
+from bench.tuning.readings import Readings
+from bench.tuning.rungs import rungs
+from bench.tuning.search import Asked, Search
+from bench.tuning.slots import Slot
+from bench.tuning.space import Values, applied
+
+Wanted = tuple[RunSpec, float]
+"""A run, and the share of its epochs that it is wanted to come to."""
+Note = Callable[[str], None]
+
+
+@dataclass
+class Finalist:
+    """A setting that is run again on fresh seeds. `slot` is where it was found, 0 the method's own."""
+
+    slot: int
+    values: Values
+    specs: tuple[RunSpec, ...]
+    found: Score
+    """What it had come to in the search."""
+    score: Score | None = None
+    failed: str | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a case came to. `decision` numbers finalists (None: all failed); slot 0's are the method's own values."""
+
+    case: Case
+    finalists: tuple[Finalist, ...]
+    decision: Decision | None
+    states: dict[str, int]
+    runs: int
+    """Training runs that the choice took, pruned ones and those on fresh seeds included."""
+
+
+@dataclass
+class _Flight:
+    """A trial under way: its runs, and how far it has come."""
+
+    asked: Asked
+    specs: tuple[RunSpec, ...]
+    shares: tuple[float, ...] = (1.0,)
+    passed: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class Stages:
+    """One case under way in this process."""
+
+    case: Case
+    search: Search
+    readings: Readings
+    finalists_wanted: int
+    note: Note
+    trial_ended: Callable[[str, str, float], None]
+    """Called as trial_ended(key, what a person reads, seconds) for every trial and finalist that ends here."""
+    flights: list[_Flight] = field(default_factory=list)
+    finalists: list[Finalist] = field(default_factory=list)
+    tuned: Tuned | None = None
+
+    # What a source of jobs asks ----------------------------------------------------------------------------------
+
+    def wanted(self, width: int) -> list[Wanted]:
+        """Go on as far as results allow, with at most `width` trials at once; returns the runs that it waits for."""
+        if self.tuned is not None:
+            return []
+        waiting = self._advance_trials()
+        while len(self.flights) < width and not self.finalists:
+            asked = self.search.ask()
+            if asked is None:
+                break
+            specs = self.case.search_runs(asked.values)
+            self.flights.append(_Flight(asked, specs, (*rungs(asked.slot), 1.0)))
+            waiting += self._advance_trials(self.flights[-1:])
+        if not self.flights and not self.finalists and self.search.over():
+            self._choose_finalists()
+        return waiting + self._advance_finalists()
+
+    def run_failed(self, run_id: str, reason: str) -> None:
+        """A run of this case, perhaps, can't be finished."""
+        for flight in [each for each in self.flights if _has(each.specs, run_id)]:
+            self.flights.remove(flight)
+            again = self.search.fail(flight.asked, reason)
+            self._say(flight, f"failed, {reason}{'; tried again' if again else ''}", over=not again)
+        for finalist in self.finalists:
+            if finalist.failed is None and _has(finalist.specs, run_id):
+                finalist.failed = reason
+                self._say_final(finalist)
+
+    def leave(self) -> None:
+        """This process ends: others, or its next start, go on with its trials."""
+        for flight in self.flights:
+            self.search.give_back(flight.asked)
+        self.flights.clear()
+        self.search.close()
+
+    # The search --------------------------------------------------------------------------------------------------
+
+    def _advance_trials(self, flights: Sequence[_Flight] | None = None) -> list[Wanted]:
+        waiting: list[Wanted] = []
+        for flight in list(self.flights if flights is None else flights):
+            waiting += self._advance(flight)
+        return waiting
+
+    def _advance(self, flight: _Flight) -> list[Wanted]:
+        """Take a trial as far as its runs have come; returns those that it waits for, none once it has ended."""
+        while True:
+            share = flight.shares[flight.passed]
+            found = [self.readings.after(spec.run_id, share) for spec in flight.specs]
+            missing = [(spec, share) for spec, each in zip(flight.specs, found, strict=True) if each is None]
+            if missing:
+                return missing
+            came_to = _score(found, self.case)
+            epoch = max(each[0] for each in found if each is not None)
+            if came_to is None:
+                self.flights.remove(flight)
+                reason = "a run has no accuracy on its hold-out"
+                again = self.search.fail(flight.asked, reason)
+                self._say(flight, f"failed, {reason}", over=not again)
+                return []
+            if share == 1.0:
+                self.search.complete(flight.asked, epoch, came_to)
+            elif self.search.prune(flight.asked, share, epoch, came_to):
+                self._say(flight, f"{_in_words(came_to)} after {epoch} epochs, pruned")
+                self.flights.remove(flight)
+                return []
+            else:
+                flight.passed += 1
+                continue
+            self._say(flight, _in_words(came_to))
+            self.flights.remove(flight)
+            return []
+
+    def _say(self, flight: _Flight, what: str, over: bool = True) -> None:
+        values = ", ".join(f"{name}={value}" for name, value in flight.asked.values.items())
+        text = f"{self.case.name} trial {flight.asked.slot + 1}/{self.search.budget} ({values}): {what}"
+        if over:
+            self.trial_ended(f"{self.case.name} {flight.asked.slot}", text, time.monotonic() - flight.began)
+        else:
+            self.note(text)
+
+    # The finals --------------------------------------------------------------------------------------------------
+
+    def _choose_finalists(self) -> None:
+        """The best completed settings, each once, and the method's own."""
+        slots = self.search.slots()
+        done = [slot for slot in slots.values() if slot.last.state == TrialState.COMPLETE]
+        if not done:
+            self.tuned = Tuned(self.case, (), None, self._states(), self._runs())
+            return
+        done.sort(key=lambda slot: (-(slot.last.value or 0.0), slot.number))
+        settings: dict[str, Slot] = {}
+        for slot in done:
+            settings.setdefault(applied(self.case.base, self.search.values_of(slot)).run_id, slot)
+        best = list(settings.values())[: self.finalists_wanted]
+        own = [slot for slot in settings.values() if slot.number == 0]
+        for slot in [*own, *(each for each in best if each.number)]:
+            values = self.search.values_of(slot)
+            runs = [self.readings.after(spec.run_id, 1.0) for spec in self.case.search_runs(values)]
+            found = _score(runs, self.case) or score([slot.last.value or 0.0], self.case.labels)
+            self.finalists.append(Finalist(slot.number, values, self.case.final_runs(values), found))
+
+    def _advance_finalists(self) -> list[Wanted]:
+        waiting: list[Wanted] = []
+        for finalist in self.finalists:
+            if finalist.failed is not None or finalist.score is not None:
+                continue
+            found = [self.readings.after(spec.run_id, 1.0) for spec in finalist.specs]
+            missing = [(spec, 1.0) for spec, each in zip(finalist.specs, found, strict=True) if each is None]
+            waiting += missing
+            if not missing:
+                finalist.score = _score(found, self.case)
+                if finalist.score is None:
+                    finalist.failed = "a run has no accuracy on its hold-out"
+                self._say_final(finalist)
+        if self.finalists and not waiting and all(each.failed or each.score for each in self.finalists):
+            self._decide()
+        return waiting
+
+    def _decide(self) -> None:
+        own = next((number for number, each in enumerate(self.finalists) if each.slot == 0), None)
+        scores = [each.score for each in self.finalists]
+        # the own values may have failed in the search: then there is nothing to keep
+        decision = choose(scores, own) if own is not None else choose([None, *scores], 0)
+        if decision is not None and own is None:
+            decision = Decision(decision.chosen - 1, decision.best - 1, False)
+        self.tuned = Tuned(self.case, tuple(self.finalists), decision, self._states(), self._runs())
+
+    def _say_final(self, finalist: Finalist) -> None:
+        values = ", ".join(f"{name}={value}" for name, value in finalist.values.items())
+        came_to = _in_words(finalist.score) if finalist.failed is None else f"failed, {finalist.failed}"
+        text = f"{self.case.name} on fresh seeds ({values}): {came_to}"
+        self.trial_ended(f"{self.case.name} final {finalist.slot}", text, time.monotonic() - finalist.began)
+
+    def _states(self) -> dict[str, int]:
+        """How many slots ended how."""
+        found = [slot.last.state.name.lower() for slot in self.search.slots().values()]
+        return {state: found.count(state) for state in ("complete", "pruned", "fail")}
+
+    def _runs(self) -> int:
+        """Training runs that the case took, each once."""
+        tried = [self.case.search_runs(self.search.values_of(slot)) for slot in self.search.slots().values()]
+        return len({spec.run_id for specs in [*tried, *(each.specs for each in self.finalists)] for spec in specs})
+
+
+def _has(specs: Iterable[RunSpec], run_id: str) -> bool:
+    return any(spec.run_id == run_id for spec in specs)
+
+
+def _score(found: Sequence[tuple[int, float | None] | None], case: Case) -> Score | None:
+    """The score of a setting's runs; None where one of them has no criterion."""
+    values = [None if each is None else each[1] for each in found]
+    known = [value for value in values if value is not None]
+    return score(known, case.labels) if len(known) == len(values) else None
+
+
+def _in_words(came_to: Score | None) -> str:
+    """Percent, with the standard error."""
+    return "nothing" if came_to is None else f"{100 * came_to.mean:.2f} ± {100 * came_to.error:.2f}"

@@ -1,0 +1,99 @@
+"""Studies whose runs only pretend: one dimension, q in [0.1, 1], best at 0.3. Run as a script it tunes to the end.
+
+python fake_tuning.py ROOT STORAGE TRIALS JOBS PARAMETERS
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.executors.local import LocalExecutor
+from bench.executors.worker import load_file
+from bench.progress import Silent
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.study import Outcome, follow
+from bench.tuning.case import Case
+from bench.tuning.choice import Objective
+from bench.tuning.driver import Driver
+from bench.tuning.readings import Readings
+from bench.tuning.search import Search
+from bench.tuning.space import Dimension, Space
+from bench.tuning.stages import Stages
+from bench.tuning.storage import open_storage
+
+HELPER = Path(__file__).with_name("fake_runners.py")
+RUNNER = f"{HELPER}:pretend"
+fake: Any = load_file(HELPER)
+
+
+def case_for(
+    splits: int = 2, epochs: int = 8, q: float = 0.7, objective: Objective = "noisy-val", **parameters: Any
+) -> Case:
+    """A case over q; `parameters` tell `fake_runners.pretend` what to do."""
+    base: RunSpec = fake.spec_for(100, "gce", epochs, q=q, **parameters)
+    seeds = [
+        tuple({"seed": seed, "split_seed": seed, "noise_seed": seed} for seed in range(first, first + splits))
+        for first in (100, 200)
+    ]
+    return Case(
+        name="gce/digits/sym-0.4",
+        method="gce",
+        base=base,
+        space=Space((Dimension("q", "uniform", 0.1, 1.0),)),
+        search_seeds=seeds[0],
+        final_seeds=seeds[1],
+        held_out=1000,
+        objective=objective,
+        study_seed=0,
+    )
+
+
+def search_for(case: Case, root: Path, storage: str | None = None, trials: int = 6, lease: float = 60.0) -> Search:
+    """The case's study."""
+    return Search(case, open_storage(storage, root, lease), str(storage), root, trials, lease)
+
+
+def tune(
+    case: Case,
+    root: Path,
+    storage: str | None = None,
+    trials: int = 6,
+    jobs: int = 1,
+    finalists: int = 2,
+    lease: float = 60.0,
+    notes: list[str] | None = None,
+) -> tuple[Stages, Outcome]:
+    """Tune to the end."""
+    heard: list[str] = [] if notes is None else notes
+    store = Store(root, lease=lease)
+    search = search_for(case, root, storage, trials, lease)
+    stages = Stages(
+        case, search, Readings(store, case.objective), finalists, heard.append, lambda key, text, _: heard.append(text)
+    )
+    driver = Driver([stages], jobs, lambda spec: fake.runtime_for())
+    try:
+        outcome = follow(driver, store, Silent(), LocalExecutor(root, jobs, 1, RUNNER, lease))
+    finally:
+        driver.leave()
+    return stages, outcome
+
+
+def suggested(search: Search) -> dict[int, dict[str, Any]]:
+    """What every slot tried, how it ended and with what."""
+    return {
+        number: {"q": slot.last.params.get("q"), "state": slot.last.state.name, "value": slot.last.value}
+        for number, slot in search.slots().items()
+    }
+
+
+if __name__ == "__main__":
+    root, storage, trials, jobs, parameters = sys.argv[1:]
+    stages, outcome = tune(
+        case_for(**json.loads(parameters)), Path(root), storage or None, int(trials), int(jobs), lease=6.0
+    )
+    sys.stdout.write(json.dumps({"suggested": suggested(stages.search), "tuned": stages.tuned is not None}))
+    sys.exit(outcome.exit_code)

@@ -1,0 +1,208 @@
+"""What is searched, where trials are pruned, how slots count, and what a request may say."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from bench import registry
+from bench.errors import UsageError
+from bench.executors.worker import load_file
+from bench.store import Store
+from bench.tuning.readings import Readings
+from bench.tuning.request import TuneRequest
+from bench.tuning.rungs import BRACKETS, FACTOR, FEWEST, TURNS, epoch_of, goes_on, rungs
+from bench.tuning.search import differences
+from bench.tuning.slots import ABANDONED, ENDED, FAILED, MOST, SLOT, VOID, slot_of, slots
+from bench.tuning.space import Dimension, NoSpace, applied, check_with, space_of
+from bench.tuning.storage import check_address, open_storage, shown
+
+fake: Any = load_file(Path(__file__).with_name("fake_runners.py"))
+
+numbers = st.floats(min_value=1e-6, max_value=1e6)
+
+
+@given(numbers, numbers, st.floats(-1e9, 1e9, allow_nan=False), st.sampled_from(["uniform", "log-uniform", "integer"]))
+def test_what_is_tried_lies_in_the_space(one: float, other: float, value: float, kind: Any) -> None:
+    low, high = sorted((one, other)) if kind != "integer" else sorted((int(one), int(other)))
+    dimension = Dimension("q", kind, low, high)
+    near = dimension.nearest(value)
+    assert low <= near <= high and (near == value or not low <= value <= high or kind == "integer")
+    rounded = dimension.rounded(near)
+    assert low <= rounded <= high and rounded == pytest.approx(near, rel=1e-3)
+    assert dimension.rounded(rounded) == rounded
+
+
+def test_choices_take_the_methods_own_value() -> None:
+    numbers = Dimension("lambda_u", "choice", choices=(0.0, 25.0, 150.0))
+    assert numbers.nearest(25.0) == 25.0 and numbers.nearest(30.0) == 25.0 and numbers.with_choice(30.0) is numbers
+    words = Dimension("filter_by", "choice", choices=("both", "one"))
+    assert words.with_choice("neither").choices == ("both", "one", "neither") and words.with_choice("one") is words
+
+
+def test_every_registered_space_holds_values_that_the_method_takes() -> None:
+    searched = 0
+    for name, declared in registry.methods().items():
+        own = {item["name"]: item["default"] for item in declared["parameters"]}
+        spec = fake.spec_for(method=name, **own)
+        try:
+            space = space_of(declared, {}, spec, ())
+        except NoSpace:
+            continue
+        cls = registry.load_method(name)
+        for dimension in space.dimensions:
+            parameter = next(each for each in cls.parameters if each.name == dimension.name)
+            ends = dimension.choices or (dimension.low, dimension.high)
+            for value in ends:
+                parameter.check(dimension.rounded(value))
+            searched += 1
+        assert space.nearest(space.own(spec)).keys() == space.own(spec).keys()
+    assert searched > 30
+
+
+def test_what_is_typed_is_not_searched_and_with_adds_the_cores() -> None:
+    gce, anl, ce = (registry.methods()[name] for name in ("gce", "anl-ce", "ce"))
+    spec = fake.spec_for(method="gce", q=0.7)
+    assert list(space_of(gce, {}, spec, ("lr", "weight_decay")).declaration()) == ["q", "lr", "weight_decay"]
+    assert list(space_of(gce, {"q": 0.5}, spec, ("lr",)).declaration()) == ["lr"]
+    with pytest.raises(NoSpace, match="is typed"):
+        space_of(gce, {"q": 0.5}, spec, ())
+    with pytest.raises(NoSpace, match="no parameter with a search space"):
+        space_of(ce, {}, fake.spec_for(), ())
+    own = {item["name"]: item["default"] for item in anl["parameters"]}
+    # its penalty replaces weight decay, so there is none to search
+    assert (
+        "weight_decay" not in space_of(anl, {}, fake.spec_for(method="anl-ce", **own), ("weight_decay",)).declaration()
+    )
+    low, high = space_of(ce, {}, fake.spec_for(), ("lr",)).dimensions[0].low, 1.0
+    assert (low, high) == (0.01, 1.0)
+    changed = applied(spec, {"q": 0.25, "lr": 0.5, "weight_decay": 0.0})
+    assert (changed.parameters, changed.learning_rate, changed.weight_decay) == ({"q": 0.25}, 0.5, 0.0)
+    with pytest.raises(UsageError, match=r"--with momentum.*adds lr or weight_decay"):
+        check_with(["lr", "momentum"])
+    with pytest.raises(UsageError, match="Did you mean weight_decay"):
+        check_with(["weight-decay"])
+
+
+def test_no_rung_lies_below_a_quarter_and_the_first_trial_is_never_pruned() -> None:
+    assert rungs(0) == ()
+    assert min(share for bracket in BRACKETS for share in bracket) == 0.25
+    kinds = len(BRACKETS)
+    most = [-(-kinds * FACTOR**early // (early + 1)) for early in range(kinds)]  # Hyperband's budgets
+    assert [Counter(TURNS)[kinds - 1 - early] for early in range(kinds)] == most
+    assert {rungs(slot) for slot in range(1, 11)} == set(BRACKETS)
+    assert [epoch_of(0.25, total) for total in (1, 2, 3, 30, 120)] == [1, 1, 1, 8, 30]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30, unique=True))
+def test_about_half_of_those_that_reach_a_rung_together_go_on(values: list[float]) -> None:
+    going = [goes_on(value, [other for other in values if other != value]) for value in values]
+    if len(values) < FEWEST:
+        assert all(going)
+        return
+    assert sum(going) == len(values) // FACTOR
+    assert min(value for value, on in zip(values, going, strict=True) if on) > max(
+        value for value, on in zip(values, going, strict=True) if not on
+    )
+
+
+def trial(number: int, state: TrialState, **attributes: Any) -> FrozenTrial:
+    made = create_trial(state=state, value=0.5 if state == TrialState.COMPLETE else None, user_attrs=attributes)
+    made.number = number
+    return made
+
+
+def test_a_trial_that_tries_again_shares_the_slot_of_the_first() -> None:
+    done, fail, running = TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING
+    trials = [
+        trial(0, done),
+        trial(1, fail, **{ENDED: ABANDONED}),
+        trial(2, running, **{SLOT: 1}),
+        trial(3, fail, **{VOID: True}),
+        trial(4, fail, **{ENDED: FAILED}),
+        trial(5, fail, **{SLOT: 2, ENDED: FAILED}),
+    ]
+    found = slots(trials)
+    assert [(slot.number, [each.number for each in slot.attempts]) for slot in found.values()] == [
+        (0, [0]),
+        (1, [1, 2]),
+        (2, [4, 5]),
+    ]
+    assert [slot.last.number for slot in found.values()] == [0, 2, 5]
+    assert [slot.over for slot in found.values()] == [True, False, True]
+    assert slot_of(5, trials) == 2
+    with pytest.raises(ValueError, match="no slot"):
+        slot_of(3, trials)
+
+
+@given(st.integers(1, 12), st.sampled_from(list(MOST)))
+def test_a_slot_is_not_tried_for_ever(failures: int, how: str) -> None:
+    again = {SLOT: 0}
+    trials = [trial(0, TrialState.FAIL, **{ENDED: how})]
+    trials += [trial(number, TrialState.FAIL, **again, **{ENDED: how}) for number in range(1, failures)]
+    assert slots(trials)[0].to_try_again == (failures < MOST[how])
+
+
+def test_readings_take_records_and_the_curves_of_runs_put_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    spec = fake.spec_for(epochs=40, q=0.3)
+    readings = Readings(store, "noisy-val")
+    assert readings.after(spec.run_id, 0.25) is None
+    curves = fake.record_of(spec)["curves"]
+    store.write_partial(spec, {name: curve[:12] for name, curve in curves.items()}, 40)
+    held = curves["noisy_holdout_accuracy"]
+    assert readings.after(spec.run_id, 0.25) == (10, pytest.approx(sum(held[6:10]) / 4))  # the last tenth of 40
+    assert readings.after(spec.run_id, 0.5) is None and readings.after(spec.run_id, 1.0) is None
+    store.write_record(fake.record_of(spec))
+    assert readings.after(spec.run_id, 1.0) == (40, pytest.approx(sum(held[36:]) / 4))
+    clean = Readings(store, "clean-val").after(spec.run_id, 1.0)
+    assert clean == (40, pytest.approx(sum(held[36:]) / 8))
+
+
+@pytest.mark.parametrize("typed", ["test", "best-test", "accuracy"])
+def test_no_objective_looks_at_the_test_set(typed: str) -> None:
+    with pytest.raises(UsageError, match="noisy-val"):
+        TuneRequest.typed(objective=typed)
+
+
+def test_mistakes_in_a_request_name_the_option() -> None:
+    with pytest.raises(UsageError, match=r"--trials 0: .*greater than or equal to 1"):
+        TuneRequest.typed(trials="0")
+    with pytest.raises(UsageError, match="--study-name a/b: must be letters"):
+        TuneRequest.typed(study_name="a/b")
+    assert TuneRequest.typed(also=["lr,weight_decay"]).also == ("lr", "weight_decay")
+
+
+def test_passwords_are_not_shown(tmp_path: Path) -> None:
+    address = "postgresql://me:secret@127.0.0.1:1/none"
+    check_address(address)
+    assert "secret" not in shown(address, tmp_path) and "me" in shown(address, tmp_path)
+    with pytest.raises(UsageError, match=r"me:\*\*\*@127.0.0.1.* can't be used") as error:
+        open_storage(address, tmp_path, 60)
+    assert "secret" not in str(error.value)
+    with pytest.raises(UsageError, match=r"--storage .*type sqlite:///FILE") as error:
+        check_address("mysql://me:secret@host/x")
+    assert "secret" not in str(error.value)
+    with pytest.raises(UsageError, match="can't be used: unable to open"):
+        open_storage(f"sqlite:///{tmp_path}/none/here.db", tmp_path, 60)
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning/studies.journal").write_text("no journal\n{}\n")
+    with pytest.raises(UsageError, match=r"studies.journal is damaged.*Move it aside"):
+        open_storage(None, tmp_path, 60)
+
+
+def test_differences_are_said_in_words() -> None:
+    found = {"space": {"q": "uniform [0, 1]"}, "runs": {"epochs": 30, "schedule": "cosine"}}
+    wanted = {"space": {"q": "uniform [0, 1]", "lr": "log"}, "runs": {"epochs": 2, "schedule": "cosine"}}
+    said = differences(json.loads(json.dumps(found)), wanted)
+    assert said == ["space lr: nothing there, log here", "runs epochs: 30 there, 2 here"]
