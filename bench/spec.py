@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -111,10 +113,16 @@ class RunSpec(BaseModel):
         """The one JSON text of this spec: sorted keys, no spaces, shortest floats."""
         return canonical_json(self.model_dump(mode="json"))
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """16 hex digits that name this spec; equal specs have equal ids on every machine."""
         return digest(self.canonical())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without the id, which a copied cache would keep."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("run_id", None)
+        return copied
 
     def setting(self) -> dict[str, Any]:
         """Every field but the method, what the protocol lets it choose, and the seeds: what one table holds."""

@@ -1,4 +1,4 @@
-"""What the harness costs beside the training: planning, comparing with a store, reading it, generating images.
+"""What the harness costs beside the training: planning, dividing, comparing with a store, generating images.
 
     python benchmarks/harness.py
 
@@ -7,18 +7,23 @@ Prints the median of several repeats, in milliseconds.
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from filled_store import fill
+
+from bench import registry
+from bench.commands.dry_run import look
+from bench.expected_costs import Costs
 from bench.facts import look_up
 from bench.plan import plan
 from bench.registry import open_data_set
 from bench.request import Request
-from bench.store import Store
+from bench.shards import split
+from bench.study import left_to_run
 from datasets.interface import Options
 
 
@@ -34,31 +39,31 @@ def median_ms(action: Callable[[], object], repeats: int = 5) -> float:
 
 def main() -> None:
     """Print the table."""
-    request = Request.typed(methods=("all",), noise=("sym",), rate="0.2,0.4", seeds="160")
+    request = Request.typed(methods=("all",), noise=("sym",), rate="0.2,0.4", seeds="105")
     facts = look_up(request)
+    costs = Costs(facts.methods, registry.models())
     specs = plan(request, facts).specs
-    rows = [(f"plan {len(specs):,} runs", median_ms(lambda: plan(request, facts)))]
+    runs = f"{len(specs):,}"
+    rows = [
+        (f"plan {runs} runs", median_ms(lambda: plan(request, facts))),
+        (f"divide {runs} runs into 4 shards", median_ms(lambda: split(specs, costs.work, 4))),
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
-        curves = {name: [0.5] * 30 for name in ("epoch", "train_loss", "test_accuracy", "noisy_holdout_accuracy")}
-        for spec in specs[:1200]:
-            record = {
-                "schema": 1,
-                "run_id": spec.run_id,
-                "spec": spec.model_dump(mode="json"),
-                "curves": curves,
-                "measures": {},
-                "provenance": {},
-            }
-            store.folder(spec.run_id).mkdir()
-            (store.folder(spec.run_id) / "record.json").write_text(json.dumps(record))
-        wanted = [spec.run_id for spec in specs]
-        rows.append((f"compare {len(wanted):,} runs with a store of 1,200", median_ms(lambda: store.finished(wanted))))
-        rows.append(("read 1,200 records", median_ms(lambda: list(store.records()))))
+        for part, stored in (("half", specs[::2]), ("all", specs)):
+            store = fill(Path(folder) / part, stored)
+            compared = f"compare them with a store of {len(stored):,}"
+            rows.append((compared, median_ms(lambda store=store: left_to_run(specs, store))))
+            rows.append(
+                (f"plan and {compared}", median_ms(lambda store=store: left_to_run(plan(request, facts).specs, store)))
+            )
+        some = [spec.run_id for spec in specs[:1200]]
+        rows.append(("read 1,200 records", median_ms(lambda: list(store.records(some)))))
+        looked = median_ms(lambda: look(plan(request, facts), specs, None, store, "always", facts, costs, 2))
+        rows.append((f"dry run of {runs} runs, all stored", looked))
     images = "synthetic[train=2000,test=500]"
     rows.append(("generate 2,500 images of 32 x 32", median_ms(lambda: open_data_set(images, Options()).load(0))))
     for name, milliseconds in rows:
-        print(f"{name:45} {milliseconds:8.0f} ms")
+        print(f"{name:50} {milliseconds:8.0f} ms")
 
 
 if __name__ == "__main__":

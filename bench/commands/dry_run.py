@@ -15,9 +15,11 @@ from bench.leaderboard.commands import spans
 from bench.plan import Facts, LeftOut, Plan
 from bench.progress import duration
 from bench.shards import Shard, name_of_plan
-from bench.spec import RunSpec
+from bench.spec import SEEDS, RunSpec
 from bench.store import Store
 from bench.study import When, left_to_run
+
+NOT_SEEDS = tuple(name for name in RunSpec.model_fields if name not in SEEDS)
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,7 @@ def _rows(found: DryRun) -> list[dict[str, str]]:
     """One row for each method, parameters, noise and rate."""
     groups: dict[str, list[RunSpec]] = {}
     for spec in found.specs:
-        row = f"{spec.setting_id} {spec.method} {sorted(spec.parameters.items())} {spec.members}"
-        groups.setdefault(row, []).append(spec)
+        groups.setdefault(repr([getattr(spec, name) for name in NOT_SEEDS]), []).append(spec)
     return [
         {
             "method": specs[0].method,

@@ -302,3 +302,12 @@ def test_every_mistake_says_what_and_why(typed: dict[str, Any], said: str) -> No
 def test_ten_thousand_runs_are_ten_thousand_specs() -> None:
     specs = runs(noise("sym"), noise("asym"), methods=["ce,gce,apl,anl,forward"], rate=["0.2,0.4"], seeds="500")
     assert len({spec.run_id for spec in specs}) == len(specs) == 10_000
+
+
+def test_a_copied_run_has_an_id_of_its_own() -> None:
+    spec = runs(methods=["gce"], seeds="1")[0]
+    before = spec.run_id
+    copied = spec.model_copy(update={"seed": 7})
+    assert copied.run_id == RunSpec(**copied.model_dump()).run_id != before
+    assert spec.model_copy().run_id == spec.model_copy(deep=True).run_id == spec.run_id == before
+    assert spec == RunSpec(**spec.model_dump()) and "run_id" not in spec.model_dump()
