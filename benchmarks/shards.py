@@ -3,10 +3,10 @@
     python benchmarks/shards.py                       # 3 repeats of each, about 5 minutes on two cores
     python benchmarks/shards.py --repeats 5 --seeds 4
 
-Each repeat trains the same runs into an empty store: once by `run --jobs CORES`, once by four `run --shard K/4 --jobs 1`
-that begin together, in turn. Printed for both: wall seconds, processor seconds of all processes together, and the share
-of cores x wall that the processors were busy. Shards lose nothing to each other where the busy share is the same; what
-they take beyond is the start of more processes, each of which imports torch, and shows in the processor seconds.
+Each repeat trains the same runs into an empty store: once by `run --jobs CORES`, once by four `run --shard K/4
+--jobs 1` that begin together. Printed for both: wall seconds, processor seconds of all processes together, and the
+share of cores x wall that the processors were busy. Shards lose nothing to each other where the busy share is the same;
+what they take beyond is the start of more processes, each of which imports torch: it shows in the processor seconds.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ def summary(found: DryRun) -> list[str]:
     if found.failed:
         lines[0] += f"; {len(found.failed)} failed before"
     if found.shard is not None:
-        whole = len(found.planned.specs)
-        lines[0] = f"shard {found.shard} of {whole} runs (plan {name_of_plan(found.planned.specs)}): {lines[0]}"
+        lines[0] = f"shard {found.shard} of {len(found.planned.specs)} runs: {lines[0]}"
+    lines[0] += f" (plan {name_of_plan(found.planned.specs)})"
     if found.todo:
         lines.append(f"expected cost: {_large(found.passes)} forward passes of an image (a backward pass is two)")
         lines.append(f"expected time: {_time(found)}")
