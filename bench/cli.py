@@ -108,6 +108,9 @@ def run(
     augment: Annotated[Text, _protocol("Augmentation, such as crop4+flip, or none.")] = None,
     model: Annotated[Text, _protocol("Backbone; see `list models`.")] = None,
     precision: Annotated[Text, _protocol("auto, fp32, bf16 or fp16. Default: auto.")] = None,
+    sync_batch_norm: Annotated[
+        bool, _protocol("Under torchrun on cards: batch statistics of the whole batch, not of each process's share.")
+    ] = False,
     data_root: Annotated[Text, _where("Folder that data sets lie in.")] = None,
     download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
     jobs: Annotated[Text, _where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None,

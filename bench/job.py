@@ -113,14 +113,15 @@ class Paused:
 class Failed:
     """The run can't be finished.
 
-    `hopeless`: nor can any other (the disk is full), so the study ends. `worker_ends`: its process may be broken,
-    and doesn't take another job.
+    `hopeless`: nor can any other (the disk is full), so the study ends; `advice` says what to do about it, where it
+    isn't the output folder's fault. `worker_ends`: its process may be broken, and doesn't take another job.
     """
 
     run_id: str
     reason: str
     hopeless: bool = False
     worker_ends: bool = False
+    advice: str = ""
 
 
 @dataclass(frozen=True)

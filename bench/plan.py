@@ -142,6 +142,7 @@ def plan(request: Request, facts: Facts) -> Plan:
 
     Raises UsageError where a method named outright can't run, or where nothing can.
     """
+    refuse_lonely_batch_norm(request, facts)
     asked = asked_methods(request, facts.methods)
     facts, notes = recipes_in_force(request, facts, asked)
     specs: list[RunSpec] = []
@@ -196,6 +197,19 @@ def about_data(request: Request, facts: Facts) -> dict[str, Any]:
         "imbalance": request.imbalance,
         "image_size": request.image_size,
     }
+
+
+def refuse_lonely_batch_norm(request: Request, facts: Facts) -> None:
+    """Raise UsageError where batch statistics can't be shared: on processors, or with nobody to share them."""
+    if not request.sync_batch_norm:
+        return
+    if not facts.device.startswith("cuda"):
+        raise UsageError("--sync-batch-norm: PyTorch shares batch statistics between CUDA devices only. Leave it out")
+    if facts.processes == 1:
+        raise UsageError(
+            "--sync-batch-norm: one process sees the whole batch anyway. Leave it out, or train on several: "
+            "torchrun --nproc-per-node 2 -m bench run ... --sync-batch-norm"
+        )
 
 
 def settings(request: Request, facts: Facts) -> Iterator[tuple[NoiseFacts, float | None]]:
@@ -259,6 +273,7 @@ def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, r
         seed=seed,
         precision=facts.precision,
         world_size=facts.processes,
+        sync_batch_norm=request.sync_batch_norm,
         **about_data(request, facts),
         **fields,
     )

@@ -38,6 +38,7 @@ IDENTITY = frozenset(
         "augment",
         "model",
         "precision",
+        "sync_batch_norm",
         "protocol",
         "recipes",
     }
@@ -127,6 +128,7 @@ class Request(BaseModel):
     augment: Text | None = None
     model: Text | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    sync_batch_norm: bool = False
     protocol: Literal["shared", "shared-lr", "paper"] = "shared"
     recipes: Text = "plain"
     """"plain", "published", or a recipe file's path."""

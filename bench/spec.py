@@ -43,7 +43,7 @@ CHOSEN_BY_METHOD = frozenset(
 """The method, how many copies of it, and what the protocol lets it choose: what differs between rows of one table."""
 
 
-ADDED_LATER: dict[str, Value | None] = {"members": 1}
+ADDED_LATER: dict[str, Value | None] = {"members": 1, "sync_batch_norm": False}
 """Fields of RunSpec that came after the first records, each with the value under which a run is what it was before.
 
 A spec is written without them while they hold that value, so that a new field changes no older run's id, nor the table
@@ -102,6 +102,8 @@ class RunSpec(BaseModel):
     seed: Seed = 0
     precision: str = "fp32"
     world_size: int = Field(default=1, ge=1)
+    sync_batch_norm: bool = False
+    """Batch statistics of the whole batch, where several processes each hold a share of it."""
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

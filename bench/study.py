@@ -87,8 +87,9 @@ class Nothing:
 def left_to_run(specs: Iterable[RunSpec], store: Store, when: When = "missing") -> tuple[list[RunSpec], list[str]]:
     """(the specs to run now, the run ids that have their record already), equal ids once, replicate by replicate.
 
-    All methods meet the first replicate before any meets the second, so that an early board compares them all. By
-    one look at the store's folder; records aren't opened.
+    All methods meet the first replicate before any meets the second, so that an early board compares them all; what
+    has failed before comes last, lest it end a study before others had their turn. By one look at the store's folder
+    for either; records aren't opened.
     """
     if when not in get_args(When):
         raise UsageError(f"--when {when} is none of {', '.join(get_args(When))}.")
@@ -100,8 +101,11 @@ def left_to_run(specs: Iterable[RunSpec], store: Store, when: When = "missing") 
     skipped = [run_id for run_id, _ in ordered if run_id in have]
     if when == "never":
         return [], skipped
-    wanted = once.keys() if when == "missing" else store.failed(once)
-    return [spec for run_id, spec in ordered if run_id in wanted and run_id not in have], skipped
+    failed = store.failed(once)
+    left = [(run_id in failed, spec) for run_id, spec in ordered if run_id not in have]
+    if when == "failed":
+        return [spec for again, spec in left if again], skipped
+    return [spec for _, spec in sorted(left, key=lambda item: item[0])], skipped
 
 
 def run_study(
@@ -255,9 +259,8 @@ class _Study:
         elif isinstance(event, Failed):
             self._fail(event, name)
             if event.hopeless:
-                self._give_up(
-                    f"The output folder {self.store.root} takes no more: {event.reason}. Make room, and run again."
-                )
+                advice = event.advice or f"The output folder {self.store.root} takes no more. Make room, and run again."
+                self._give_up(f"{event.reason}\n{advice}")
         elif isinstance(event, Busy):
             self.display.gone(run_id)
             self._waiting[run_id] = self._failure_stamp(run_id)

@@ -166,7 +166,7 @@ def _about(run: RunSpec, facts: Facts) -> Options:
     if run.rate is not None:
         options["rate"] = [str(run.rate)]
     options |= _protocol(run, facts)
-    usual = {"draw": "exact", "train_size": None, "imbalance": None, "image_size": None}
+    usual = {"draw": "exact", "train_size": None, "imbalance": None, "image_size": None, "sync_batch_norm": False}
     options |= {name: getattr(run, name) for name, value in usual.items() if getattr(run, name) != value}
     if facts.protocol.precision != run.precision:
         options["precision"] = run.precision
@@ -218,7 +218,7 @@ def _facts(runs: Sequence[RunSpec]) -> Facts:
         image_shape=description.image_shape or (1, 1, 1),
         noises=(_noise(run, description),),
         precision=run.precision,
-        device="cpu",
+        device="cuda" if run.sync_batch_norm else "cpu",
         cores=1,
         smallest={},  # large enough, since they ran
         unsuitable=unsuitable,

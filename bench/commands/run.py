@@ -34,7 +34,7 @@ def run_command(options: Mapping[str, Any]) -> int:
     here = together.world()
     if here.number > 0:
         if not request.dry_run:
-            together.follow(Path(request.out), together.join(here, machine.resolve_device(request.device)))
+            together.follow(Path(request.out), together.join(here, machine.resolve_device(request.device)), here)
         return 0
     from bench.progress import open_display
     from bench.store import Store

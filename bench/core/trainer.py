@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.core import seeds
 from bench.core.augment import pipeline
@@ -160,6 +160,8 @@ class Trainer:
             image_size=size,
             seed=seeds.derive(self.spec.seed, "initialisation", number),
         )
+        if self.spec.sync_batch_norm:
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         module.to(self.device).to(memory_format=torch.channels_last)
         return CoreNetwork(module, self.precision, self.meter)
 

@@ -84,11 +84,19 @@ def die_with_parent(parent: int) -> None:
 class Worker:
     """Carries out jobs one after another, and sends what happens."""
 
-    def __init__(self, root: Path, runner: str | Runner, lease: float, send: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        runner: str | Runner,
+        lease: float,
+        send: Callable[[Event], None],
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store = Store(root, lease=lease)
         self.runner_name = runner if isinstance(runner, str) else runner.__qualname__
         self.runner: Runner | None = None if isinstance(runner, str) else runner
         self.send = send
+        self.idle = idle
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.stopping = threading.Event()
         self._last_report = 0.0
@@ -113,6 +121,7 @@ class Worker:
                 # Not for ever: a thread that waits without a limit doesn't hear signals on every system.
                 job = self.jobs.get(timeout=1.0)
             except queue.Empty:
+                self.idle()
                 continue
             if job is None or not self.carry_out(job):
                 return

@@ -64,7 +64,7 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
     for group in _groups(runs, grid):
         for seeds in _seedoptions_in(wanted, str(setting["noise"])):
             words = [
-                "python",
+                *_start(setting),
                 "-m",
                 "bench",
                 "run",
@@ -74,6 +74,12 @@ def reproduce(setting: Setting, rows: Sequence[Row], replicates: Iterable[Replic
             ]
             lines.append(shlex.join([*words, *seeds]))
     return "\n".join(dict.fromkeys(lines))
+
+
+def _start(setting: Setting) -> list[str]:
+    """What starts as many processes as trained each run together."""
+    processes = setting.get("world_size", 1)
+    return ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
 
 
 def _groups(rows: Sequence[Row], grid: bool) -> list[list[Row]]:
@@ -132,6 +138,7 @@ def _about(setting: Setting, options: Options, row: Row) -> list[str]:
     for name, (option, usual) in UNLESS.items():
         if setting.get(name, usual) != usual:
             words += [option, short(setting[name])]
+    words += ["--sync-batch-norm"] if setting.get("sync_batch_norm") else []
     for option in CARRIED:
         for value in options.get(option, ()):
             words += [option, value] if value else [option]

@@ -19,6 +19,7 @@ ABSENT = {
     "gradient_clip": "no gradient clip",
     "noise_sha256": "no noise file",
     "weights_sha256": "fresh weights",
+    "sync_batch_norm": "batch statistics of each process",
 }
 PRESENT = {
     "model": "{}",
@@ -82,6 +83,8 @@ def say(name: str, value: Any) -> str:
         return ABSENT.get(name, f"no {name}")
     if name in HASHES:
         return f"{HASHES[name]} {str(value)[:12]}"
+    if name == "sync_batch_norm":
+        return "synchronised batch normalisation" if value else ABSENT[name]
     if name == "nesterov":
         return "Nesterov" if value else "no Nesterov"
     return PRESENT[name].format(value) if name in PRESENT else f"{name} {value}"
@@ -123,7 +126,8 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
         say("gradient_clip", setting["gradient_clip"]),
     ]
     parts += [say(name, setting.get(name)) for name in ("augmentation", "precision")]
-    parts += [say("world_size", setting["world_size"])] if setting.get("world_size", 1) > 1 else []
+    if setting.get("world_size", 1) > 1:
+        parts += [say("world_size", setting["world_size"]), say("sync_batch_norm", setting.get("sync_batch_norm"))]
     return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
 
 

@@ -53,6 +53,7 @@ CHANGES: dict[str, Any] = {
     "hold_out": 0.2,
     "precision": "bf16",
     "world_size": 2,
+    "sync_batch_norm": True,
 }
 
 

@@ -50,7 +50,7 @@ def test_two_processes_train_each_run_together(tmp_path: Path) -> None:
     # each process counts the images it sees: together they are those of one
     assert found["ce"]["measures"]["units_per_sample_epoch"] == pytest.approx(3)
     (board,) = (tmp_path / "leaderboards").glob("*.md")
-    assert ", 2 processes." in board.read_text()
+    assert ", 2 processes, batch statistics of each process." in board.read_text()
     assert "torchrun --nproc-per-node 2 -m bench run --methods ce,dividemix" in board.read_text()
     # what is stored is not trained again
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/record.json")}
@@ -78,3 +78,56 @@ def test_the_world_is_what_torchrun_says() -> None:
     assert world({**said, "WORLD_SIZE": "1", "RANK": "0"}) == World()
     with pytest.raises(UsageError, match=r"LOCAL_RANK=\(none\)"):
         world({name: value for name, value in said.items() if name != "LOCAL_RANK"})
+
+
+FAILING = '''"""Cross-entropy that runs out of memory in one of two processes."""
+
+import os
+
+import torch
+
+from methods.interface import Method
+from methods.losses import cross_entropy
+
+
+class Failing(Method):
+    name = "a-failing"
+    summary = "cross-entropy that runs out of memory in one process"
+    source = "a test"
+
+    def losses(self, logits, labels):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls == 4 and os.environ.get("RANK") == os.environ["FAILING_RANK"]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return cross_entropy(logits, labels)
+'''
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_memory_that_runs_out_in_one_process_ends_all_and_says_where(
+    number: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is: the failure holds its reason, nobody waits for ever, and the next call begins elsewhere."""
+    monkeypatch.setenv("FAILING_RANK", number)
+    (tmp_path / "failing.py").write_text(FAILING)
+    more = ("--methods", "a-failing,gce", "--plugin", "failing.py", "--batch-size", "16")
+    command = [part for part in COMMAND if part not in ("--methods", "ce,dividemix")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def ended() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*TORCHRUN, *command, *more], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+        )
+
+    first = ended()
+    assert first.returncode != 0
+    (failure,) = (json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/failure.json"))
+    where = "" if number == "0" else "ProcessFailed: process 1 of 2: "
+    assert failure["reason"] == f"{where}OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert "in losses" in failure["traceback"]
+    assert "the same command goes on" in first.stderr and "output folder" not in first.stderr
+    assert not records(tmp_path)
+    # what failed comes last now
+    assert ended().returncode != 0
+    assert set(records(tmp_path)) == {"gce"}
