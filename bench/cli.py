@@ -306,6 +306,7 @@ def perf(
     batch_size: Annotated[str, _what("Images in a batch.")] = "128",
     augment: Annotated[str, _what("Weak augmentation.")] = "crop4+flip",
     precision: Annotated[str, _what("auto, fp32, bf16 or fp16.")] = "auto",
+    steps: Annotated[str, _what("How steps are carried out: auto, all, or some of eager,graph,compiled.")] = "auto",
     pairs: Annotated[str, _where("Pairs of steps to time, 6 or more.")] = "50",
     threads: Annotated[Text, _where("Threads. Default: all cores.")] = None,
     device: Annotated[str, _where("auto, cpu, cuda or cuda:NUMBER.")] = "auto",
@@ -314,7 +315,7 @@ def perf(
     """Time the training core on this machine: steps, overhead, share of the matrix peak, evaluation, augmentation."""
     from bench.commands.perf import perf_command
 
-    return perf_command(models, batch_size, image_size, pairs, threads, device, precision, augment, format)
+    return perf_command(models, batch_size, image_size, pairs, threads, device, precision, augment, steps, format)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -92,6 +92,15 @@ def check_steps(name: str, device: str) -> None:
         )
 
 
+def has_steps(name: str, device: str) -> bool:
+    """Whether steps can be carried out as `name` says on a device."""
+    try:
+        check_steps(name, device)
+    except UsageError:
+        return False
+    return True
+
+
 def _missing_to_compile(cuda: bool) -> str | None:
     """What `torch.compile` needs and this machine hasn't; None where it has all."""
     if cuda and importlib.util.find_spec("triton") is None:

@@ -8,6 +8,7 @@ from bench import facts, machine, registry
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 
+WAYS = ("eager", "graph", "compiled")
 MOST_PAIRS = 100_000
 LARGEST_BATCH = 65_536
 
@@ -24,20 +25,21 @@ class Asked:
     device: str
     precision: str
     augmentation: str
+    ways: tuple[str, ...]
 
 
 def perf_command(
     models: str, batch_size: str, image_size: str, pairs: str, threads: str | None, device: str, precision: str,
-    augment: str, form: str,
+    augment: str, steps: str, form: str,
 ) -> int:  # fmt: skip
     """Time each model and print a table, or one JSON document."""
-    asked = check(models, batch_size, image_size, pairs, threads, device, precision, augment)
+    asked = check(models, batch_size, image_size, pairs, threads, device, precision, augment, steps)
 
     import torch
 
     from bench.core.precision import prepare_process
     from bench.perf.parts import matrix_peak
-    from bench.perf.report import measure, table
+    from bench.perf.report import measure, table, table_of_ways
     from bench.perf.steps import Workload
 
     prepare_process(asked.threads)
@@ -48,7 +50,7 @@ def perf_command(
     for model in asked.models:
         note(f"perf: {model}, {asked.pairs} pairs of steps of {asked.batch} images")
         work = Workload(model, asked.size, 3, asked.batch, asked.augmentation, asked.precision)
-        figures.append(measure(work, asked.pairs, where, peak))
+        figures.append(measure(work, asked.pairs, where, peak, asked.ways))
     environment = {
         "device": torch.cuda.get_device_name(where) if where.type == "cuda" else machine.processor(),
         "threads": asked.threads,
@@ -69,12 +71,14 @@ def perf_command(
         f"medians of {asked.pairs} pairs with 95 % intervals\n"
     )
     write(f"{head}\n{table(figures)}")
+    if len(asked.ways) > 1:
+        write(f"\nThe core's step in each way:\n\n{table_of_ways(figures)}")
     return 0
 
 
 def check(
     models: str, batch_size: str, image_size: str, pairs: str, threads: str | None, device: str, precision: str,
-    augment: str,
+    augment: str, steps: str,
 ) -> Asked:  # fmt: skip
     """The request in its types. Raises UsageError with what, why and what to type."""
     from bench.augmentations import canonical
@@ -100,7 +104,31 @@ def check(
         device=where,
         precision=machine.resolve_precision(precision, where, "auto"),
         augmentation=canonical(augment),
+        ways=ways_of(steps, where),
     )
+
+
+def ways_of(text: str, device: str) -> tuple[str, ...]:
+    """The ways to carry out a step that were asked for, each once, the one that runs take first where "all" was asked.
+
+    Raises UsageError for a way that there isn't, or that this machine hasn't.
+    """
+    usual = "graph" if device.startswith("cuda") else "eager"
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    found: dict[str, None] = {}
+    for name in names:
+        if name == "all":
+            found |= dict.fromkeys([usual, *(way for way in WAYS if machine.has_steps(way, device))])
+        elif name == "auto":
+            found[usual] = None
+        elif name in WAYS:
+            machine.check_steps(name, device)
+            found[name] = None
+        else:
+            raise UsageError(f"--steps {name}: there is none such. Type some of {', '.join(WAYS)}, or auto, or all")
+    if not found:
+        raise UsageError("--steps names no way: type --steps auto, or --steps all")
+    return tuple(found)
 
 
 def whole(option: str, text: str, low: int, high: int) -> int:

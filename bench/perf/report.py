@@ -10,15 +10,30 @@ import torch
 
 from bench.models.flops import flops_per_image
 from bench.perf.parts import augmentation_milliseconds, evaluation
-from bench.perf.steps import Workload, time_steps
+from bench.perf.steps import StepTimes, Workload, time_steps
 from bench.perf.timing import Median
 
 STRONG = "crop4+flip+autoaugment"
 
 
 @dataclass(frozen=True)
+class WayFigures:
+    """The core's step carried out in one way, against the eager bare step that took turns with it."""
+
+    steps: str
+    core_milliseconds: float
+    over_bare: Median
+    images_per_second: float
+    share_of_matrix_peak: float
+    compile_seconds: float
+
+
+@dataclass(frozen=True)
 class Figures:
-    """What was measured of one backbone. Milliseconds are of one batch; `over_*` are ratios of paired steps."""
+    """What was measured of one backbone. Milliseconds are of one batch; `over_*` are ratios of paired steps.
+
+    The figures of the core's step are those of the first of `ways`.
+    """
 
     model: str
     precision: str
@@ -35,17 +50,25 @@ class Figures:
     evaluation_over_plain: Median
     weak_milliseconds: float
     strong_milliseconds: float
+    ways: tuple[WayFigures, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON-able values; shares are fractions."""
         return asdict(self)
 
 
-def measure(work: Workload, pairs: int, device: torch.device, peak: float) -> Figures:
-    """Time one backbone; `peak` is the machine's matrix peak in this precision, operations a second."""
-    steps = time_steps(work, pairs, device)
+def measure(work: Workload, pairs: int, device: torch.device, peak: float, ways: Sequence[str] = ("eager",)) -> Figures:
+    """Time one backbone, its steps in each of `ways`; `peak` is the machine's matrix peak in this precision, FLOP/s."""
+    timed = [time_steps(work, pairs, device, steps=way) for way in ways]
+    steps = timed[0]
     flops = flops_per_image(work.model, (work.size, work.size), work.channels, 10)[1]
-    rate = work.batch / steps.milliseconds("core") * 1e3
+
+    def of_way(times: StepTimes) -> WayFigures:
+        milliseconds = times.milliseconds("core")
+        rate = work.batch / milliseconds * 1e3
+        return WayFigures(times.way, milliseconds, times.over("bare"), rate, rate * flops / peak, times.compile_seconds)
+
+    found = tuple(map(of_way, timed))
     rounds = 5
     evaluated, over_plain = evaluation(work, 1024, rounds, device)
     return Figures(
@@ -54,16 +77,17 @@ def measure(work: Workload, pairs: int, device: torch.device, peak: float) -> Fi
         batch=work.batch,
         pairs=pairs,
         bare_milliseconds=steps.milliseconds("bare"),
-        core_milliseconds=steps.milliseconds("core"),
-        over_bare=steps.over("bare"),
+        core_milliseconds=found[0].core_milliseconds,
+        over_bare=found[0].over_bare,
         over_bare_with_clip=steps.over("bare with clip"),
-        images_per_second=rate,
+        images_per_second=found[0].images_per_second,
         training_megaflops_per_image=flops / 1e6,
-        share_of_matrix_peak=rate * flops / peak,
+        share_of_matrix_peak=found[0].share_of_matrix_peak,
         evaluation_images_per_second=evaluated,
         evaluation_over_plain=over_plain,
         weak_milliseconds=augmentation_milliseconds(work, work.augmentation, 4 * rounds, device),
         strong_milliseconds=augmentation_milliseconds(work, STRONG, 4 * rounds, device),
+        ways=found,
     )
 
 
@@ -90,3 +114,23 @@ def table(figures: Sequence[Figures]) -> str:
 
     rows = [[cell(figure) for _, cell in COLUMNS] for figure in figures]
     return tabulate(rows, [name for name, _ in COLUMNS], tablefmt="github", disable_numparse=True)
+
+
+WAY_COLUMNS = (
+    ("backbone", lambda f, way: f.model),
+    ("steps", lambda f, way: way.steps),
+    ("core ms", lambda f, way: f"{way.core_milliseconds:.2f}"),
+    ("core / bare eager", lambda f, way: str(way.over_bare)),
+    ("images/s", lambda f, way: f"{way.images_per_second:,.0f}"),
+    ("of peak", lambda f, way: f"{100 * way.share_of_matrix_peak:.0f} %"),
+    ("once, s", lambda f, way: f"{way.compile_seconds:.1f}"),
+)
+"""What the table of several ways shows; "once" is what compiling and recording took."""
+
+
+def table_of_ways(figures: Sequence[Figures]) -> str:
+    """The core's step in each way that was asked for, as a Markdown table."""
+    from tabulate import tabulate
+
+    rows = [[cell(figure, way) for _, cell in WAY_COLUMNS] for figure in figures for way in figure.ways]
+    return tabulate(rows, [name for name, _ in WAY_COLUMNS], tablefmt="github", disable_numparse=True)

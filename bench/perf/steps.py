@@ -125,10 +125,15 @@ class Turns:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of each pair of steps: the core's, and others that took turns with it."""
+    """Seconds of each pair of steps: the core's, and others that took turns with it.
+
+    `way`: how the core's were carried out; `compile_seconds`: what compiling and recording them took, once.
+    """
 
     work: Workload
     seconds: dict[str, Seconds]
+    way: str = "eager"
+    compile_seconds: float = 0.0
 
     def over(self, name: str) -> Median:
         """The core's step over the step `name`, pair by pair."""
@@ -140,13 +145,17 @@ class StepTimes:
 
 
 def time_steps(
-    work: Workload, pairs: int, device: torch.device, others: dict[str, Callable[[], None]] | None = None
+    work: Workload,
+    pairs: int,
+    device: torch.device,
+    others: dict[str, Callable[[], None]] | None = None,
+    steps: str = "eager",
 ) -> StepTimes:
     """Time `pairs` steps of the core's loop, each beside a bare step, a bare step with the clip, and `others`.
 
     The core's loop runs as it does in every run: gathering, augmenting, normalising, forward, the method's loss,
-    backward, clip, update and running total. What ends with a turn is the step before it, so the others of that turn
-    are its pair.
+    backward, clip, update and running total; `steps` says how they are carried out (the others are eager). What ends
+    with a turn is the step before it, so the others of that turn are its pair.
     """
     samples = min(pairs + WARM_UP, MOST_BATCHES) * work.batch
     epochs = -(-(pairs + WARM_UP) * work.batch // samples)
@@ -158,7 +167,8 @@ def time_steps(
     }
     turns = Turns(bare | (others or {}), waiter(device))
     part = TrainingPart(store, labels, CLASSES, store, labels)
-    trainer = Trainer(load_method("ce")(), work.spec(epochs), part, device, turns)
+    trainer = Trainer(load_method("ce")(), work.spec(epochs), part, device, turns, steps=steps)
     for _ in trainer.epochs():
         pass
-    return StepTimes(work, {name: np.array(values[WARM_UP:]) for name, values in turns.seconds.items()})
+    seconds = {name: np.array(values[WARM_UP:]) for name, values in turns.seconds.items()}
+    return StepTimes(work, seconds, str(trainer.way), trainer.compile_seconds)

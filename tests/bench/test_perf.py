@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli import main
+from bench.commands.perf import ways_of
 from bench.models import build
 from bench.models.flops import flops_per_image
-from bench.perf.report import COLUMNS
+from bench.perf.report import COLUMNS, WAY_COLUMNS
 from bench.perf.steps import Workload, time_steps
 from bench.perf.timing import alternate, median
 
@@ -81,8 +82,23 @@ def test_perf_prints_a_table_and_one_json_document(capsys: pytest.CaptureFixture
     assert found["matrix_peak_gigaflops"] > 0
     (figures,) = found["models"]
     assert figures["model"] == "cnn-small"
+    assert [way["steps"] for way in figures["ways"]] == ["eager"]
     assert 0 < figures["share_of_matrix_peak"] < 1
     assert figures["over_bare"]["low"] <= figures["over_bare"]["value"] <= figures["over_bare"]["high"]
+
+
+@pytest.mark.slow
+def test_perf_puts_the_ways_to_run_a_step_beside_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ways_of("all", "cpu") == ("eager", "compiled")
+    assert ways_of("compiled,auto", "cpu") == ("compiled", "eager")
+    arguments = [*TINY, "--steps", "eager,compiled", "--device", "cpu", "--precision", "fp32"]
+    assert main(["perf", *arguments, "--format", "json"]) == 0
+    eager, compiled = json.loads(capsys.readouterr().out)["models"][0]["ways"]
+    assert (eager["steps"], compiled["steps"]) == ("eager", "compiled")
+    assert eager["compile_seconds"] == 0 < compiled["compile_seconds"]
+    assert main(["perf", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name, _ in WAY_COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +113,9 @@ def test_perf_prints_a_table_and_one_json_document(capsys: pytest.CaptureFixture
         (["--precision", "fp8"], "--precision fp8"),
         (["--precision", "fp16", "--device", "cpu"], "fp16 needs a CUDA device"),
         (["--augment", "flop"], "did you mean flip"),
+        (["--steps", "quick"], "Type some of eager, graph, compiled"),
+        (["--steps", "graph", "--device", "cpu"], "graphs need a CUDA device"),
+        (["--steps", ","], "--steps all"),
     ],
 )
 def test_bad_requests_say_what_to_type(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
