@@ -97,6 +97,13 @@ def run(
     members: Annotated[
         Text, _protocol("Copies of each method, trained apart; the mean of their predictions counts. Default: 1.")
     ] = None,
+    budget: Annotated[
+        Text,
+        _protocol(
+            "equal-compute: every method may spend what the dearest needs; epochs and members are chosen on noisy "
+            "held-out labels. equal-compute:UNITS: so many units."
+        ),
+    ] = None,
     epochs: Annotated[Text, _protocol("Epochs.")] = None,
     batch_size: Annotated[Text, _protocol("Images in a batch.")] = None,
     lr: Annotated[Text, _protocol("Learning rate.")] = None,
@@ -224,6 +231,9 @@ def report(
         Literal["last", "last10", "holdout", "best-test"],
         _what("Which epoch counts. best-test looks at clean test labels. Default: last."),
     ] = "last",
+    budget: Annotated[
+        Text, _what("equal-compute or equal-compute:UNITS: add tables at equal compute, of the lengths that are there.")
+    ] = None,
     compare: Annotated[Text, _what("Print every row's paired differences to this method instead.")] = None,
     export: Annotated[Text, _where("Folder to write the records to as well, short, a file a data set.")] = None,
     format: Format = "md",
@@ -231,7 +241,7 @@ def report(
     """Write the leaderboards of the records that are there; train nothing."""
     from bench.commands.report import report_command
 
-    return report_command(out, records, boards, select, format, compare=compare, export=export)
+    return report_command(out, records, boards, select, format, compare=compare, export=export, budget=budget)
 
 
 @app.command

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from bench.budget import parse as parse_budget
 from bench.errors import UsageError
 from bench.names import split_list, split_values
 from bench.spec import Finite, Fraction, Seed
@@ -29,6 +30,7 @@ IDENTITY = frozenset(
         "train_size",
         "hold_out",
         "members",
+        "budget",
         "epochs",
         "batch_size",
         "lr",
@@ -119,6 +121,8 @@ class Request(BaseModel):
     train_size: Count | None = None
     hold_out: Annotated[float, Field(ge=0, lt=1)] | None = None
     members: Count = 1
+    budget: Text | None = None
+    """"equal-compute", or "equal-compute:UNITS"; see `bench.budget.parse`."""
     epochs: Count | None = None
     batch_size: Count | None = None
     lr: Positive | None = None
@@ -158,6 +162,30 @@ class Request(BaseModel):
                 raise ValueError(
                     f"--recipes FILE and --{option.replace('_', '-')} both say what methods train with: leave one out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_with_room_to_choose(self) -> Self:
+        if self.budget is None:
+            return self
+        parse_budget(self.budget)
+        if self.protocol == "paper":
+            raise ValueError(
+                "--budget chooses epochs and members on noisy held-out labels; --protocol paper takes the published "
+                "epochs and holds nothing out: leave one out"
+            )
+        if self.hold_out == 0:
+            raise ValueError(
+                "--budget chooses epochs and members on noisy held-out labels, and --hold-out 0 leaves none: leave "
+                "one out"
+            )
+        if self.members > 1:
+            raise ValueError("--budget chooses how many members each method has: leave --members out")
+        if self.shard is not None:
+            raise ValueError(
+                "--budget plans its later runs by what the first ones cost, so no machine knows its shard of them: "
+                "leave --shard out; several machines may type the same command on one --out folder"
+            )
         return self
 
     @property

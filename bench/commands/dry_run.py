@@ -37,6 +37,8 @@ class DryRun:
     passes: float
     """Forward passes of a training image that `todo` amounts to, a backward pass counting as two."""
     forecast: Forecast
+    later: str | None = None
+    """What of the study can't be planned before these runs are there."""
 
 
 def look(
@@ -107,6 +109,7 @@ def _as_json(found: DryRun) -> Mapping[str, Any]:
             "runs_by_other_methods": found.forecast.by_others,
             "runs_unknown": found.forecast.unknown,
         },
+        "later": found.later,
         "left_out": [
             {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
             for each in found.planned.left_out
@@ -144,6 +147,8 @@ def summary(found: DryRun) -> list[str]:
     if found.todo:
         lines.append(f"expected cost: {_large(found.passes)} forward passes of an image (a backward pass is two)")
         lines.append(f"expected time: {_time(found)}")
+    if found.later is not None:
+        lines.append(found.later)
     return lines
 
 

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.budget import Budget
+from bench.budget import parse as parse_budget
 from bench.commands.aside import what_is_known
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
@@ -29,15 +31,19 @@ def report_command(
     form: str,
     compare: str | None = None,
     export: str | None = None,
+    budget: str | None = None,
 ) -> int:
     """Write the leaderboards of all records in a folder or in files; UsageError where there are none.
 
     `compare` prints every row's paired differences to one method in place of the tables; `export` is a folder that
-    gets the records in their short form.
+    gets the records in their short form. `budget` adds tables at equal compute, as `run --budget` does.
     """
     from bench.leaderboard import reportable
     from bench.store import Store
 
+    asked = None if budget is None else parse_budget(budget)
+    if asked is not None and compare is not None:
+        raise UsageError("--compare prints differences and --budget tables: leave one out")
     if out is not None and records:
         raise UsageError("--out and --records both say where the records are: leave one out")
     folder = Path(boards or "leaderboards")
@@ -65,7 +71,7 @@ def report_command(
     if compare is not None:
         _print_comparison(found, failures, select, compare, form)
     else:
-        publish(found, failures=failures, boards=folder, select=select, form=form)
+        publish(found, failures=failures, boards=folder, select=select, form=form, budget=asked)
     if export is not None:
         from bench.commands.export import export as write_records
 
@@ -128,6 +134,7 @@ def publish(
     asked: Collection[str] | None = None,
     planned: Plan | None = None,
     command: str | None = None,
+    budget: Budget | None = None,
 ) -> None:
     """Write the boards of `records`, and print the tables of the settings in `asked` (ids; None: all).
 
@@ -152,7 +159,13 @@ def publish(
         commands={} if command is None else dict.fromkeys(asked or (), command),
         checked=aside.checked,
         notes=aside.notes,
+        budget=budget,
     )
+    if budget is not None and not any(board.equal_compute for board in report.boards):
+        note(
+            "no table at equal compute: no method has runs of several lengths or numbers of members. Train them by "
+            "python -m bench run --budget equal-compute"
+        )
     written: Iterable[Path] = leaderboard.write(report, boards)
     if form == "json":
         write_json(leaderboard.as_json(report, asked))

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import budget, machine, registry, shards
 from bench import facts as lookup
-from bench import machine, registry, shards
+from bench.commands import equal_compute
 from bench.commands.output import check_folder, note
 from bench.commands.words import command_line
 from bench.errors import UsageError
-from bench.executors import together
+from bench.executors import KeptOpen, together
 from bench.expected_costs import Costs
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
@@ -59,11 +60,16 @@ def run_command(options: Mapping[str, Any]) -> int:
         raise UsageError(f"--jobs {request.jobs}: under torchrun the processes train one run at a time. Leave it out")
     at_once = here.local_size if here.size > 1 else request.jobs
     runs = here.local_size if here.size > 1 else len(specs)
+    if request.budget is not None:  # later waves hold more
+        runs = max(runs, facts.cores)
     jobs, threads = machine.share(facts.cores, runs, facts.device, at_once)
     if request.dry_run:
         from bench.commands import dry_run
 
-        dry_run.show(dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs), request.format)
+        found = dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs)
+        if request.budget is not None:
+            found = replace(found, later=equal_compute.foreseen(request, facts, planned, costs))
+        dry_run.show(found, request.format)
         return 0
     _refuse_an_empty_report(planned, store, request)
     if shard is not None:
@@ -75,20 +81,29 @@ def run_command(options: Mapping[str, Any]) -> int:
     if here.size > 1:
         facts = replace(facts, device=together.join(here, facts.device))
         executor = together.TogetherExecutor(store.root, store.lease)
-    try:
-        outcome = run_study(
-            specs,
+
+    def carry_out(wave: Sequence[RunSpec]) -> Outcome:
+        return run_study(
+            wave,
             runtimes(request, facts, threads),
             store,
             jobs=jobs,
             when=request.when,
             display=open_display(),
-            executor=executor,
+            executor=None if executor is None else KeptOpen(executor),
         )
+
+    first = frozenset(spec.setting_id for spec in planned.specs)
+    try:
+        if request.budget is None:
+            outcome = carry_out(specs)
+        else:
+            planned, outcome = equal_compute.search(request, facts, planned, store, carry_out)
+            specs = planned.specs
     finally:
         if executor is not None:
             executor.close()
-    return _conclude(request, options, planned, len(specs), store, outcome, here.size)
+    return _conclude(request, options, planned, len(specs), store, outcome, here.size, first)
 
 
 def _say_shard(shard: shards.Shard, planned: Plan, specs: Sequence[RunSpec], request: Request, facts: Facts) -> None:
@@ -152,8 +167,9 @@ def _conclude(
     store: Store,
     outcome: Outcome,
     processes: int,
+    asked: frozenset[str],
 ) -> int:
-    """Write the boards, print the tables of what was asked for, and say what of the `runs` seen to is missing.
+    """Write the boards, print the tables of the settings `asked` for, and say what of the `runs` seen to is missing.
 
     The tables show all that the store has of the whole plan, other shards' runs too.
     """
@@ -164,7 +180,8 @@ def _conclude(
         publish(
             list(store.records()),
             failures=list(store.failures()),
-            asked={spec.setting_id for spec in planned.specs},
+            asked=asked,
+            budget=None if request.budget is None else replace(budget.parse(request.budget), settings=asked),
             planned=planned,
             command=command_line(options, processes),
             boards=Path(request.boards),

@@ -24,3 +24,14 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give back workers and whatever else is held. Safe to call twice."""
+
+
+class KeptOpen:
+    """Another executor that one study after the other may use: closing this leaves that open."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.submit, self.poll = executor.submit, executor.poll
+        self.stop, self.kill = executor.stop, executor.kill
+
+    def close(self) -> None:
+        """Nothing: who made the executor closes it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.leaderboard import numbers, stats
-from bench.leaderboard.model import Row, Table
+from bench.leaderboard.model import Choice, EqualCompute, Row, Table
 from bench.privileges import in_words
 
 Cell = Callable[[Row], str]
@@ -27,26 +27,18 @@ class Column:
 
 def columns(table: Table, informed: bool = False) -> list[Column]:
     """The columns of a table's ranked part, or of its informed part, which has no ranks."""
-    ranks = {row.rank for row in table.rows}
-    tied = {rank for rank in ranks if rank and sum(row.rank == rank for row in table.rows) > 1}
-
-    def rank(row: Row) -> str:
-        return numbers.NOTHING if row.rank is None else f"{row.rank}{'=' if row.rank in tied else ''}"
-
-    def behind(row: Row) -> str:
-        return "leader" if row.label == table.leader else numbers.difference(row.behind)
 
     def share(name: str) -> Cell:
         return lambda row: numbers.percent(row.means.get(name))
 
-    first = [] if informed else [Column("#", rank)]
+    first = [] if informed else [Column("#", rank_among(table.rows))]
     return [
         *first,
         Column("method", lambda row: named(in_a_cell(row), row), left=True, bold=True),
         Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
         Column("95 % interval", lambda row: numbers.interval(row.accuracy), goes=5),
         Column("n", lambda row: str(len(row.accuracies)), goes=1),
-        Column("to leader", behind, goes=3),
+        Column("to leader", behind(table.leader), goes=3),
         Column(
             "best on test (oracle)",
             lambda row: numbers.percent(row.means.get("best_test"), numbers.digits(row)),
@@ -130,6 +122,31 @@ def frontier_columns(table: Table) -> list[Column]:
     ]
 
 
+def equal_columns(table: EqualCompute, informed: bool = False) -> list[Column]:
+    """The columns of a table at equal compute."""
+
+    def choice(row: Row) -> Choice:
+        return table.choices[row.label]
+
+    first = [] if informed else [Column("#", rank_among(table.rows))]
+    return [
+        *first,
+        Column("method", lambda row: named(in_a_cell(row), row), left=True, bold=True),
+        Column("accuracy", lambda row: numbers.mean_and_std(row.accuracy), bold=True),
+        Column("95 % interval", lambda row: numbers.interval(row.accuracy), goes=5),
+        Column("n", lambda row: str(len(row.accuracies)), goes=7),
+        Column("to leader", behind(table.leader), goes=3),
+        Column("epochs", lambda row: str(choice(row).epochs)),
+        Column("members", lambda row: str(choice(row).members)),
+        Column("units", lambda row: numbers.plain(choice(row).units), goes=1),
+        Column("unused", lambda row: numbers.percent(table.unused(row))),
+        Column("noisy hold-out", lambda row: held_out(choice(row)), goes=2),
+        Column("tried", lambda row: str(choice(row).tried), goes=6),
+        Column("search", lambda row: numbers.plain(choice(row).search), goes=4),
+        Column("told", told, goes=8 if not informed else 0, left=True),
+    ]
+
+
 def apart_columns() -> list[Column]:
     """The columns of the rows that can't be compared."""
     return [
@@ -141,12 +158,29 @@ def apart_columns() -> list[Column]:
     ]
 
 
+def rank_among(rows: Sequence[Row]) -> Cell:
+    """A row's rank, such as "2" or "2=" where it shares it; a dash for rows without one."""
+    ranks = [row.rank for row in rows if row.rank]
+    return lambda row: f"{row.rank}{'=' if ranks.count(row.rank) > 1 else ''}" if row.rank else numbers.NOTHING
+
+
+def behind(leader: str | None) -> Cell:
+    """A row's paired difference to the leader."""
+    return lambda row: "leader" if row.label == leader else numbers.difference(row.behind)
+
+
+def held_out(choice: Choice) -> str:
+    """Accuracy on noisy held-out labels and its standard error, such as "58.4 ± 1.3"."""
+    places = numbers.decimals(choice.score.error)
+    return f"{numbers.percent(choice.score.mean, places)} ± {numbers.percent(choice.score.error, places)}"
+
+
 def in_a_cell(row: Row) -> str:
     """The label, or the name alone where all parameters would make the column too wide; see `parameters_apart`."""
     return row.label if len(row.label) <= WIDEST_LABEL else row.name
 
 
-def parameters_apart(table: Table) -> list[str]:
+def parameters_apart(table: Table | EqualCompute) -> list[str]:
     """The labels that the table's cells don't hold in full."""
     return [
         row.label for row in table.rows if not row.derived and row.standing != "apart" and in_a_cell(row) != row.label

@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from bench.leaderboard.model import Report, Row, Table
+from bench.leaderboard.model import EqualCompute, Report, Row, Table
 from bench.leaderboard.rows import COSTS, ON_THE_MACHINE, SELECTOR, SOURCES
 from bench.spec import canonical_json
 
@@ -21,40 +21,57 @@ def as_json(report: Report, asked: Collection[str] | None = None) -> dict[str, A
     {"schema", "select", "settings": [{"dataset", "noise", "rate", "model", "epochs", "protocol", "labels_sha256",
     "command", "rows": [...], "left_out": [...], ...}]}. `rows` are all rows: `rank` is null for those that aren't
     ranked, `complete` false with a `reason` for those that aren't compared. `labels_sha256` goes with `replicates`.
+    "equal_compute" holds the tables at equal compute, empty where none were asked for.
     """
     return {
         "schema": SCHEMA,
         "select": report.rule.name,
         "settings": [_setting(data_set, table) for data_set, table in _tables(report, asked)],
+        "equal_compute": [_equal(data_set, table) for data_set, table in _equal_tables(report, asked)],
     }
 
 
 def as_csv(report: Report, asked: Collection[str] | None = None) -> str:
-    """One line a row of the tables in `asked` (ids; None: all); empty cells for what isn't known."""
-    lines: list[dict[str, Any]] = []
-    for data_set, table in _tables(report, asked):
-        setting = _setting(data_set, table)
-        about = {name: setting[name] for name in ("dataset", "noise", "rate", "model", "epochs", "protocol")}
-        for row in setting["rows"]:
-            low, high = row.pop("interval") or (None, None)
-            selector = row.pop("selector") or {}
-            behind = row.pop("behind_leader") or {}
-            row |= {"parameters": canonical_json(row["parameters"])}
-            row |= {name: ";".join(row[name]) for name in ("needs", "assumes")}
-            row |= {"low": low, "high": high}
-            row |= {f"selector_{name}": selector.get(name) for name in IN_CSV}
-            row |= {
-                "behind_leader": behind.get("mean"),
-                "setting_id": table.setting_id,
-                "heading": table.heading,
-            }
-            lines.append(about | row)
+    """One line a row of the tables in `asked` (ids; None: all); empty cells for what isn't known.
+
+    Rows of tables at equal compute have an `allowance`, after the others.
+    """
+    lines = [
+        _line(_setting(data_set, table), row)
+        for data_set, table in _tables(report, asked)
+        for row in map(_row, table.rows)
+    ]
+    equal = [
+        _line(found, row)
+        for found in (_equal(data_set, table) for data_set, table in _equal_tables(report, asked))
+        for row in found["rows"]
+    ]
     if not lines:
         return ""
-    writer = csv.DictWriter(text := io.StringIO(), list(lines[0]), lineterminator="\n")
+    names = dict.fromkeys(name for line in [lines[0], *equal[:1]] for name in line)
+    writer = csv.DictWriter(text := io.StringIO(), list(names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows([*lines, *equal])
     return text.getvalue()
+
+
+def _line(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """One line of CSV: what a table is about, and a row of it with nothing nested."""
+    about = {name: table[name] for name in ("dataset", "noise", "rate", "model", "epochs", "protocol")}
+    line = dict(row)
+    low, high = line.pop("interval") or (None, None)
+    selector = line.pop("selector") or {}
+    behind = line.pop("behind_leader") or {}
+    line |= {"parameters": canonical_json(line["parameters"])}
+    line |= {name: ";".join(line[name]) for name in ("needs", "assumes")}
+    line |= {"low": low, "high": high}
+    line |= {f"selector_{name}": selector.get(name) for name in IN_CSV}
+    line |= {
+        "behind_leader": behind.get("mean"),
+        "setting_id": table["setting_id"],
+        "heading": table["heading"],
+    }
+    return about | line
 
 
 def _tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str, Table]]:
@@ -62,6 +79,55 @@ def _tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str
         for table in board.tables:
             if asked is None or table.setting_id in asked:
                 yield board.data_set, table
+
+
+def _equal_tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str, EqualCompute]]:
+    for board in report.boards:
+        for table in board.equal_compute:
+            if asked is None or table.setting_id in asked:
+                yield board.data_set, table
+
+
+def _equal(data_set: str, table: EqualCompute) -> dict[str, Any]:
+    """A table at equal compute; its rows are those of any table, and what was chosen for them."""
+    setting = table.setting
+    return {
+        "dataset": data_set,
+        "noise": setting.get("noise"),
+        "rate": setting.get("rate"),
+        "model": setting.get("model"),
+        "epochs": setting.get("epochs"),
+        "protocol": setting.get("protocol"),
+        "heading": table.heading,
+        "setting_id": table.setting_id,
+        "allowance": table.allowance,
+        "dearest": table.dearest,
+        "leader": table.leader,
+        "may_be_best": None if table.best_set is None else list(table.best_set),
+        "replicates": [each._asdict() for each in table.replicates],
+        "rows": [_row(row) | _choice(table, row) for row in table.rows],
+        "left_out": [dict(each) for each in table.left_out],
+        "notes": list(table.notes),
+        "command": table.command,
+    }
+
+
+def _choice(table: EqualCompute, row: Row) -> dict[str, Any]:
+    choice = table.choices[row.label]
+    return {
+        "epochs": choice.epochs,
+        "members": choice.members,
+        "run_units": choice.units,
+        "allowance": table.allowance,
+        "unused": table.unused(row),
+        "noisy_holdout": choice.score.mean,
+        "noisy_holdout_error": choice.score.error,
+        "noisy_holdout_labels": choice.score.labels,
+        "tried": choice.tried,
+        "beyond_allowance": choice.beyond,
+        "unfinished": choice.unfinished,
+        "search_units": choice.search,
+    }
 
 
 def _setting(data_set: str, table: Table) -> dict[str, Any]:

@@ -16,8 +16,22 @@ def introduction(rule: Rule) -> str:
     return f"{first} No clean label had a say in that choice. {shared}"
 
 
-def legend(rule: Rule) -> str:
-    """How to read the tables, as Markdown."""
+def legend(rule: Rule, equal_compute: bool = False) -> str:
+    """How to read the tables, as Markdown; with a paragraph on tables at equal compute where there are some."""
+    return _legend(rule) + (EQUAL_COMPUTE if equal_compute else "")
+
+
+EQUAL_COMPUTE = """
+*At equal compute* asks who does best with as much work as the dearest method does, or with what was typed. Every
+method may spend the same **units** on a run (see above), on **epochs** of training and on **members**: copies of it
+that are trained apart, whose mean prediction counts. Both are chosen by accuracy on the **noisy hold-out** (± its
+standard error), never on the test set; **unused** is the share of the allowance that the choice leaves, since more of
+either doesn't always help. **tried** counts the candidates, and **search** is what all of them cost together, one run
+of each: nobody gets the choice for the units of the chosen runs alone.
+"""
+
+
+def _legend(rule: Rule) -> str:
     return f"""## How to read this
 
 One table holds one *setting*: everything is equal in it but the method and what the protocol lets it choose.

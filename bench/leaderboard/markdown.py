@@ -10,17 +10,20 @@ from bench.leaderboard.columns import (
     Column,
     apart_columns,
     columns,
+    equal_columns,
     finder_columns,
     frontier_columns,
     parameters_apart,
 )
 from bench.leaderboard.legend import introduction, legend
-from bench.leaderboard.model import Board, Report, Row, Table
+from bench.leaderboard.model import Board, EqualCompute, Report, Row, Table
 from bench.leaderboard.stats import LEAST_REPLICATES
 
 HASH_DIGITS = 12
 FINDERS = "Who finds the wrong labels"
 COSTS = "What accuracy costs"
+EQUAL = "At equal compute"
+PARAMETERS_APART = "All parameters of rows whose name stands alone above:\n\n"
 
 
 def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
@@ -29,18 +32,20 @@ def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
     for board in report.boards:
         tables = [table for table in board.tables if asked is None or table.setting_id in asked]
         if tables:
-            parts.append(_board(Board(board.data_set, tuple(tables)), report.rule))
+            equal = tuple(table for table in board.equal_compute if asked is None or table.setting_id in asked)
+            parts.append(_board(Board(board.data_set, tuple(tables), equal), report.rule))
     return "\n".join(parts)
 
 
 def board_file(board: Board, rule: Rule) -> str:
     """The whole file of a data set."""
-    return _board(board, rule) + "\n" + legend(rule)
+    return _board(board, rule) + "\n" + legend(rule, bool(board.equal_compute))
 
 
 def _board(board: Board, rule: Rule) -> str:
     parts = [f"# {escape(board.data_set)}", introduction(rule)]
     parts += [_table(table) for table in board.tables]
+    parts += [_equal(table) for table in board.equal_compute]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,15 +76,30 @@ def _table(table: Table) -> str:
     notes = [*table.same, *table.caveats, hashes_sentence(table)]
     parts.append("\n".join(_item(note) for note in notes if note))
     if long := parameters_apart(table):
-        parts.append(
-            "All parameters of rows whose name stands alone above:\n\n" + "\n".join(_item(label) for label in long)
-        )
+        parts.append(PARAMETERS_APART + "\n".join(_item(label) for label in long))
     if table.command:
         parts.append(f"Again, from nothing:\n\n```sh\n{table.command}\n```")
     return "\n\n".join(part for part in parts if part)
 
 
-def best_set_sentence(table: Table) -> str:
+def _equal(table: EqualCompute) -> str:
+    """A table at equal compute."""
+    parts = [f"## {EQUAL}: {escape(table.heading)}", "  \n".join(escape(line) for line in table.description)]
+    ranked, informed = table.standing("ranked"), table.standing("informed")
+    parts += [best_set_sentence(table), _grid(equal_columns(table), ranked)] if ranked else ["No row to rank."]
+    if informed:
+        parts += ["### Told more than the noisy labels", _grid(equal_columns(table, informed=True), informed)]
+    if table.left_out:
+        parts += ["### Left out", "\n".join(_item(f"{each['method']}: {each['reason']}") for each in table.left_out)]
+    parts += ["\n".join(_item(note) for note in table.notes)]
+    if long := parameters_apart(table):
+        parts.append(PARAMETERS_APART + "\n".join(_item(label) for label in long))
+    if table.command:
+        parts.append(f"Again, from nothing:\n\n```sh\n{table.command}\n```")
+    return "\n\n".join(part for part in parts if part)
+
+
+def best_set_sentence(table: Table | EqualCompute) -> str:
     """How many rows may be the best; an empty text where that can't be said."""
     ranked = table.standing("ranked")
     if table.best_set is None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from bench.leaderboard.choose import Rule
 from bench.leaderboard.stats import Summary, summarise
+from bench.tuning.choice import Score
 
 Record = Mapping[str, Any]
 
@@ -129,11 +130,65 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What was chosen for one method at equal compute, and what that rests on."""
+
+    epochs: int
+    members: int
+    units: float
+    """What a run of the choice cost, in units for each training image; the mean over replicates."""
+    score: Score
+    """Accuracy on noisy held-out labels at the last epoch."""
+    tried: int
+    """Candidates within the allowance whose every replicate is there."""
+    beyond: int
+    """Candidates that came out above the allowance."""
+    unfinished: int
+    """Candidates that lack replicates, or what they could be judged by."""
+    search: float
+    """What all candidates cost, one run of each, in units for each training image."""
+
+
+@dataclass(frozen=True)
+class EqualCompute:
+    """One setting at equal compute: every method with the epochs and members that were chosen for it."""
+
+    setting_id: str
+    """Of the methods' own epochs."""
+    setting: Mapping[str, Any]
+    heading: str
+    allowance: float
+    """Units for each training image and run."""
+    dearest: str | None
+    """The row that needs the allowance at its own epochs; None where the allowance was typed."""
+    rows: tuple[Row, ...]
+    """Ranked rows by accuracy, then informed ones."""
+    choices: Mapping[str, Choice]
+    """By label of the row."""
+    replicates: tuple[Replicate, ...]
+    leader: str | None
+    best_set: tuple[str, ...] | None
+    description: Sequence[str]
+    notes: Sequence[str]
+    left_out: Sequence[Mapping[str, str]]
+    command: str = ""
+
+    def standing(self, *kinds: Standing) -> list[Row]:
+        """The rows of these standings, in order."""
+        return [row for row in self.rows if row.standing in kinds]
+
+    def unused(self, row: Row) -> float:
+        """The share of the allowance that a row's choice left unused."""
+        return 1 - self.choices[row.label].units / self.allowance
+
+
+@dataclass(frozen=True)
 class Board:
-    """All tables of one data set."""
+    """All tables of one data set; those at equal compute where they were asked for."""
 
     data_set: str
     tables: tuple[Table, ...]
+    equal_compute: tuple[EqualCompute, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,10 @@ def difference(summary: Summary | None) -> str:
 
 
 def plain(value: float | None, unit: float = 1.0) -> str:
-    """A count or ratio in `unit` with at most three digits, such as "1" or "3.33"."""
-    return NOTHING if value is None else f"{value / unit:.3g}"
+    """A count or ratio in `unit` with three digits or whole, such as "1", "3.33" or "1,234"."""
+    if value is None:
+        return NOTHING
+    return f"{value / unit:.3g}" if abs(value / unit) < 999.5 else f"{value / unit:,.0f}"
 
 
 def count(value: float | None, unit: float = 1.0) -> str:

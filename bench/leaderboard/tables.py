@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.budget import Budget
 from bench.leaderboard import choose, stats
 from bench.leaderboard.caveats import caveats
 from bench.leaderboard.choose import Rule
 from bench.leaderboard.commands import reproduce
+from bench.leaderboard.equal_compute import equal_compute
 from bench.leaderboard.model import Board, Record, Replicate, Report, Row, Table
 from bench.leaderboard.rows import group, labels_of
 from bench.leaderboard.same import same_runs
@@ -37,14 +39,15 @@ def build(
     commands: Mapping[str, str] | None = None,
     checked: Mapping[str, str] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
+    budget: Budget | None = None,
 ) -> Report:
     """The boards of `records`, whatever their order; a run that is there twice counts once.
 
     `failures` make their rows incomplete. `left_out` holds {"method", "reason", "setting_id"}: what a request left out
     under that setting (without an id: under every one). `select` is a rule of `choose.RULES`. `commands` gives what
     was typed, by setting id; it is shown where it seems to ask for every row of the table. `checked` gives commands
-    that are known to, which are shown as they are; `notes` sentences for under the table. Raises UsageError for an
-    unknown rule.
+    that are known to, which are shown as they are; `notes` sentences for under the table. With a `budget`, boards have
+    tables at equal compute too. Raises UsageError for an unknown rule.
     """
     rule = choose.rule(select)
     aside = Aside(tuple(left_out), commands or {}, checked or {}, notes or {})
@@ -62,7 +65,8 @@ def build(
             _table(id_, settings[id_], fields, finished.get(id_, []), failed.get(id_, []), aside, rule)
             for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
         ]
-        made.append(Board(data_set, tuple(tables)))
+        equal = () if budget is None else equal_compute(tables, finished, failed, budget, rule, fields)
+        made.append(Board(data_set, tuple(tables), equal))
     return Report(rule, tuple(made))
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from bench.leaderboard import numbers
-from bench.leaderboard.columns import Column, effort, finder_columns, frontier_columns, singles, told
-from bench.leaderboard.markdown import COSTS, FINDERS, best_by_accuracy, best_set_sentence
-from bench.leaderboard.model import Report, Row, Table
+from bench.leaderboard.columns import Column, effort, equal_columns, finder_columns, frontier_columns, singles, told
+from bench.leaderboard.markdown import COSTS, EQUAL, FINDERS, best_by_accuracy, best_set_sentence
+from bench.leaderboard.model import EqualCompute, Report, Row, Table
 
 GAP = "  "
 NARROWEST = 40
@@ -49,6 +49,9 @@ def as_lines(report: Report, asked: Collection[str] | None, width: int) -> list[
         for table in board.tables:
             if asked is None or table.setting_id in asked:
                 lines += [Line(""), *_table(board.data_set, table, width)]
+        for equal in board.equal_compute:
+            if asked is None or equal.setting_id in asked:
+                lines += [Line(""), *_equal(board.data_set, equal, width)]
     return lines
 
 
@@ -79,6 +82,21 @@ def _table(data_set: str, table: Table, width: int) -> list[Line]:
             lines += [Line(""), Line(title), *(line for item in items for line in _wrapped(item, width))]
     notes = [*table.same, *table.caveats]
     return lines + [Line("")] * bool(notes) + [line for note in notes for line in _wrapped(note, width)]
+
+
+def _equal(data_set: str, table: EqualCompute, width: int) -> list[Line]:
+    """A table at equal compute."""
+    lines = [Line(line.text, True) for line in _wrapped(f"{data_set} · {EQUAL}: {table.heading}", width, "")]
+    lines += [line for text in table.description for line in _wrapped(text, width, "")]
+    sentence = best_set_sentence(table).replace("**", "")
+    lines += [*_wrapped(sentence, width, ""), Line("")]
+    ranked, informed = table.standing("ranked"), table.standing("informed")
+    lines += _grid(equal_columns(table), ranked, width) if ranked else [Line("No row to rank.")]
+    if informed:
+        lines += [Line(""), Line("Told more than the noisy labels, not ranked:")]
+        lines += _grid(equal_columns(table, informed=True), informed, width)
+    items = [f"left out: {each['method']}: {each['reason']}" for each in table.left_out]
+    return [*lines, Line(""), *(line for text in [*items, *table.notes] for line in _wrapped(text, width))]
 
 
 def _apart(row: Row) -> str:

@@ -1,0 +1,144 @@
+"""`run --budget equal-compute`: waves of ordinary runs, each planned by what those before it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bench import budget, privileges
+from bench.budget import Candidate, Tried
+from bench.commands.output import note
+from bench.expected_costs import Costs
+from bench.plan import Facts, LeftOut, Plan, Refused, ask_method
+from bench.request import Request
+from bench.spec import RunSpec
+
+if TYPE_CHECKING:
+    from bench.store import Store
+    from bench.study import Outcome
+
+CarryOut = Callable[[Sequence[RunSpec]], "Outcome"]
+MOST_WAVES = 20
+"""More waves than any method's costs can ask for: lengths are corrected downwards, two or three times."""
+
+
+def search(request: Request, facts: Facts, planned: Plan, store: Store, carry_out: CarryOut) -> tuple[Plan, Outcome]:
+    """Carry out a plan, then whatever else fits into each setting's allowance; returns all that was planned, and what
+    became of it.
+
+    The first wave is the plan itself: it says what each method costs. Every further wave is planned from records alone,
+    so that a search that was stopped goes on where it was, with no state of its own.
+    """
+    limit = budget.parse(str(request.budget)).units
+    tried = budget.rows(planned.specs)
+    outcome = carry_out(planned.specs)
+    specs = {spec.run_id: spec for spec in planned.specs}
+    refused: dict[LeftOut, None] = {}
+    for wave in range(2, MOST_WAVES):
+        if outcome.interrupted_signal is not None:
+            break
+        allowances = _learn(tried, store, limit)
+        wanted, too_dear = _further(tried, allowances, facts, request)
+        refused |= dict.fromkeys(too_dear)
+        further = {spec.run_id: spec for spec in wanted if spec.run_id not in specs}
+        if not further:
+            break
+        specs |= further
+        note(_announced(wave, len(further), allowances.values()))
+        outcome = _joined(outcome, carry_out(list(further.values())))
+    for each in refused:
+        note(f"left out: {each.method} ({each.noise}): {each.reason}")
+    return replace(planned, specs=tuple(specs.values()), left_out=(*planned.left_out, *refused)), outcome
+
+
+def foreseen(request: Request, facts: Facts, planned: Plan, costs: Costs) -> str:
+    """What a dry run says of the waves that it can't plan, going by declared costs."""
+    limit = budget.parse(str(request.budget)).units
+    tried = budget.rows(planned.specs)
+    for row in tried:
+        for epochs in range(1, row.spec.epochs + 1):
+            row.costs[epochs] = costs.units(row.spec) * epochs / row.spec.epochs
+    allowances = budget.allowances(tried, limit)
+    runs, total = 0, 0.0
+    for row in tried:
+        each = row.costs[row.spec.epochs] / row.spec.epochs
+        allowance = allowances[row.spec.setting_id]
+        most = budget.longest(row.costs, allowance)
+        row.costs |= {epochs: each * epochs for epochs in range(1, most + 1)}
+        found = set(budget.candidates(row.costs, row.spec.epochs, allowance)) - {Candidate(row.spec.epochs, 1)}
+        runs += len(found) * len(row.firsts)
+        total += sum(each * one.epochs * one.members for one in found) * len(row.firsts)
+    images = facts.samples * (1 - planned.specs[0].hold_out)
+    return (
+        f"this is the first wave of --budget {request.budget}: what further lengths and members are tried depends on "
+        f"what these runs cost. By declared costs, about {runs:,} runs and {total * images:.3g} forward passes more"
+    )
+
+
+def _learn(tried: Iterable[Tried], store: Store, limit: float | None) -> dict[str, float]:
+    """What the store's records say each row cost; returns each setting's allowance."""
+    rows = list(tried)
+    for row in rows:
+        for epochs in {row.spec.epochs, *(each.epochs for each in row.asked)}:
+            runs = row.runs(Candidate(epochs, 1))
+            records = {spec.run_id: record for spec in runs if (record := store.read(spec.run_id)) is not None}
+            row.learn(records, epochs)
+    return budget.allowances(rows, limit)
+
+
+def _further(
+    tried: Iterable[Tried], allowances: Mapping[str, float], facts: Facts, request: Request
+) -> tuple[list[RunSpec], list[LeftOut]]:
+    """What is wanted by what is known so far, and the methods of which no epoch fits."""
+    found: list[RunSpec] = []
+    too_dear = []
+    for row in tried:
+        spec, allowance = row.spec, allowances.get(row.spec.setting_id)
+        if allowance is None or not row.costs:
+            continue
+        wanted = budget.candidates(row.costs, spec.epochs, allowance)
+        if not wanted:
+            epoch = max(units / epochs for epochs, units in row.costs.items())
+            reason = (
+                f"an epoch of it costs {epoch:.4g} units for each training image, more than the {allowance:.4g} of a "
+                f"whole run; type --budget {budget.EQUAL_COMPUTE}:{int(epoch) + 1} or more"
+            )
+            too_dear.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
+        for candidate in wanted:
+            if _refused(budget.resized(spec, candidate), facts, request) is None:
+                row.asked.add(candidate)
+                found += row.runs(candidate)
+    return found, too_dear
+
+
+def _refused(spec: RunSpec, facts: Facts, request: Request) -> str | None:
+    """Why a method can't train at this length, or None."""
+    if not facts.methods[spec.method]["may_be_unsuitable"]:
+        return None
+    noise = next(each for each in facts.noises if (each.name, each.sha256) == (spec.noise, spec.noise_sha256))
+    given = privileges.handed_over(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
+    fields: dict[str, Any] = spec.model_dump()
+    try:
+        ask_method(facts, spec.method, spec.parameters, noise, spec.rate, fields, given)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+def _announced(wave: int, runs: int, allowances: Iterable[float]) -> str:
+    """How much a wave holds, and under which allowances."""
+    said = " and ".join(dict.fromkeys(f"{each:.4g}" for each in sorted(allowances)))
+    name = {2: "second", 3: "third"}.get(wave, f"{wave}th")
+    return f"equal compute, {name} wave: {runs:,} runs within {said} units for each training image"
+
+
+def _joined(first: Outcome, second: Outcome) -> Outcome:
+    """What became of two studies' runs, none of which is in both."""
+    return replace(
+        second,
+        finished=(*first.finished, *second.finished),
+        failed={**first.failed, **second.failed},
+        skipped=(*first.skipped, *second.skipped),
+        left=(*first.left, *second.left),
+    )
