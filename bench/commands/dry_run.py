@@ -145,7 +145,7 @@ def summary(found: DryRun) -> list[str]:
         lines[0] = f"shard {found.shard} of {len(found.planned.specs)} runs: {lines[0]}"
     lines[0] += f" (plan {name_of_plan(found.planned.specs)})"
     if found.todo:
-        lines.append(f"expected cost: {_large(found.passes)} forward passes of an image (a backward pass is two)")
+        lines.append(f"expected cost: {large(found.passes)} forward passes of an image (a backward pass is two)")
         lines.append(f"expected time: {_time(found)}")
     if found.later is not None:
         lines.append(found.later)
@@ -167,7 +167,7 @@ def _time(found: DryRun) -> str:
     return f"{words}; beside it {expected.unknown} runs of unknown time" if expected.unknown else words
 
 
-def _large(number: float) -> str:
+def large(number: float) -> str:
     """A count in three digits: 970, 12.3 thousand, 4.56 million."""
     for size, name in ((1e12, "million million"), (1e9, "thousand million"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:

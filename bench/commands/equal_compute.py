@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench import budget, privileges
 from bench.budget import Candidate, Tried
+from bench.commands.dry_run import large
 from bench.commands.output import note
+from bench.errors import UsageError, offenders
 from bench.expected_costs import Costs
-from bench.plan import Facts, LeftOut, Plan, Refused, ask_method
+from bench.plan import Facts, LeftOut, Plan, Refused, ask_method, asked_methods
 from bench.request import Request
 from bench.spec import RunSpec
 
@@ -21,6 +24,37 @@ if TYPE_CHECKING:
 CarryOut = Callable[[Sequence[RunSpec]], "Outcome"]
 MOST_WAVES = 20
 """More waves than any method's costs can ask for: lengths are corrected downwards, two or three times."""
+
+
+def affordable(request: Request, planned: Plan, facts: Facts, costs: Costs) -> Plan:
+    """The plan without methods that a typed allowance can't pay one epoch of, going by declared costs.
+
+    Raises UsageError where one of them was named outright, or where none is left.
+    """
+    limit = budget.parse(str(request.budget)).units
+    if limit is None:
+        return planned
+    outright = {asked.selected.name for asked in asked_methods(request, facts.methods) if asked.selected.outright}
+    dear: dict[LeftOut, None] = {}
+    kept = []
+    for spec in planned.specs:
+        epoch = costs.units(budget.resized(spec, Candidate(1, 1)))
+        if epoch <= limit:
+            kept.append(spec)
+            continue
+        reason = (
+            f"an epoch of it costs about {epoch:.4g} units for each training image, more than the {limit:.4g} of a "
+            f"whole run; type --budget {budget.EQUAL_COMPUTE}:{math.ceil(epoch)} or more"
+        )
+        if spec.method in outright:
+            raise UsageError(f"{spec.method} can't take part: {reason}, or leave it out of --methods")
+        dear[LeftOut(spec.method, reason, spec.noise, spec.rate)] = None
+    if not kept:
+        raise UsageError(
+            f"--budget {request.budget}: none of the methods can take part\n"
+            + offenders([f"{each.method}: {each.reason}" for each in dear])
+        )
+    return replace(planned, specs=tuple(kept), left_out=(*planned.left_out, *dear))
 
 
 def search(request: Request, facts: Facts, planned: Plan, store: Store, carry_out: CarryOut) -> tuple[Plan, Outcome]:
@@ -72,7 +106,8 @@ def foreseen(request: Request, facts: Facts, planned: Plan, costs: Costs) -> str
     images = facts.samples * (1 - planned.specs[0].hold_out)
     return (
         f"this is the first wave of --budget {request.budget}: what further lengths and members are tried depends on "
-        f"what these runs cost. By declared costs, about {runs:,} runs and {total * images:.3g} forward passes more"
+        f"what these runs cost. By declared costs, about {runs:,} runs and {large(total * images)} forward passes of "
+        "an image more"
     )
 
 

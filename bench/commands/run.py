@@ -53,6 +53,8 @@ def run_command(options: Mapping[str, Any]) -> int:
     facts = replace(facts, processes=here.size)
     planned = plan(request, facts)
     costs = Costs(facts.methods, registry.models())
+    if request.budget is not None:
+        planned = equal_compute.affordable(request, planned, facts, costs)
     specs = planned.specs if shard is None else shard.of(planned.specs, costs.work)
     for each in planned.notes:
         note(f"note: {each}")

@@ -154,11 +154,19 @@ def _table(
         replicates=replicates,
         leader=stats.leader(ranked) if ranked else None,
         best_set=tuple(row.label for row in rows if row.may_be_best) or None,
-        description=_description(allowance, None if dearest is None else names[dearest], own.epochs),
+        description=_description(
+            allowance, None if dearest is None else _short(names, dearest, contenders), own.epochs
+        ),
         notes=_notes([choices[row.label] for row in rows], replicates),
         left_out=left_out,
         command=_command(base.command, units, allowance),
     )
+
+
+def _short(names: Sequence[str], index: int, contenders: Sequence[Contender]) -> str:
+    """A contender's method, or its whole name where there are several of the method."""
+    method = str(contenders[index].spec["method"])
+    return method if sum(each.spec["method"] == method for each in contenders) == 1 else names[index]
 
 
 def _reference(contenders: Sequence[Contender], own: Candidate) -> tuple[Replicate, ...]:
