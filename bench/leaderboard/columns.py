@@ -138,7 +138,7 @@ def equal_columns(table: EqualCompute, informed: bool = False) -> list[Column]:
         Column("to leader", behind(table.leader), goes=3),
         Column("epochs", lambda row: str(choice(row).epochs)),
         Column("members", lambda row: str(choice(row).members)),
-        Column("units", lambda row: numbers.plain(choice(row).units), goes=1),
+        Column("units / run", lambda row: numbers.plain(choice(row).units), goes=1),
         Column("unused", lambda row: numbers.percent(table.unused(row))),
         Column("noisy hold-out", lambda row: held_out(choice(row)), goes=2),
         Column("tried", lambda row: str(choice(row).tried), goes=6),

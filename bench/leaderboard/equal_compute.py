@@ -269,10 +269,11 @@ def _notes(choices: Sequence[Choice], replicates: Sequence[Replicate]) -> list[s
         return []
     labels, errors = min(each.score.labels for each in choices), [each.score.error for each in choices]
     few = labels < ENOUGH_HELD_OUT
+    spread = sorted({f"{100 * error:.1f}" for error in errors}, key=float)
     told = (
-        f"Choices rest on {labels:,} held-out noisy labels{f', fewer than {ENOUGH_HELD_OUT:,}' if few else ''}; their "
-        f"standard errors are {100 * min(errors):.1f} to {100 * max(errors):.1f} points"
-        f"{': more seeds would make them surer' if few else ''}."
+        f"Choices rest on {labels:,} held-out noisy labels{f', fewer than {ENOUGH_HELD_OUT:,}' if few else ''}, with "
+        f"standard errors of {' to '.join(dict.fromkeys((spread[0], spread[-1])))} points"
+        f"{': so few lean to what is cheap, and more seeds would make them surer' if few else ''}."
     )
     search = sum(each.search for each in choices)
     spent = sum(each.units for each in choices)

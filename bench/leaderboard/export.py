@@ -21,14 +21,16 @@ def as_json(report: Report, asked: Collection[str] | None = None) -> dict[str, A
     {"schema", "select", "settings": [{"dataset", "noise", "rate", "model", "epochs", "protocol", "labels_sha256",
     "command", "rows": [...], "left_out": [...], ...}]}. `rows` are all rows: `rank` is null for those that aren't
     ranked, `complete` false with a `reason` for those that aren't compared. `labels_sha256` goes with `replicates`.
-    "equal_compute" holds the tables at equal compute, empty where none were asked for.
+    "equal_compute" holds the tables at equal compute, where these were asked for.
     """
-    return {
+    found: dict[str, Any] = {
         "schema": SCHEMA,
         "select": report.rule.name,
         "settings": [_setting(data_set, table) for data_set, table in _tables(report, asked)],
-        "equal_compute": [_equal(data_set, table) for data_set, table in _equal_tables(report, asked)],
     }
+    if any(board.equal_compute is not None for board in report.boards):
+        found["equal_compute"] = [_equal(data_set, table) for data_set, table in _equal_tables(report, asked)]
+    return found
 
 
 def as_csv(report: Report, asked: Collection[str] | None = None) -> str:
@@ -83,7 +85,7 @@ def _tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str
 
 def _equal_tables(report: Report, asked: Collection[str] | None) -> Iterator[tuple[str, EqualCompute]]:
     for board in report.boards:
-        for table in board.equal_compute:
+        for table in board.equal_compute or ():
             if asked is None or table.setting_id in asked:
                 yield board.data_set, table
 

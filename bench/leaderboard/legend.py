@@ -23,11 +23,11 @@ def legend(rule: Rule, equal_compute: bool = False) -> str:
 
 EQUAL_COMPUTE = """
 *At equal compute* asks who does best with as much work as the dearest method does, or with what was typed. Every
-method may spend the same **units** on a run (see above), on **epochs** of training and on **members**: copies of it
-that are trained apart, whose mean prediction counts. Both are chosen by accuracy on the **noisy hold-out** (± its
-standard error), never on the test set; **unused** is the share of the allowance that the choice leaves, since more of
-either doesn't always help. **tried** counts the candidates, and **search** is what all of them cost together, one run
-of each: nobody gets the choice for the units of the chosen runs alone.
+method may spend the same **units / run** (the units above, times the epochs) on **epochs** of training and on
+**members**: copies of it that are trained apart, whose mean prediction counts. Both are chosen by accuracy on the
+**noisy hold-out** (± its standard error), never on the test set; **unused** is the share of the allowance that the
+choice leaves, since more of either doesn't always help. **tried** counts the candidates, and **search** is what all
+of them cost together, one run of each: nobody gets the choice for the units of the chosen runs alone.
 """
 
 

@@ -32,7 +32,7 @@ def as_markdown(report: Report, asked: Collection[str] | None = None) -> str:
     for board in report.boards:
         tables = [table for table in board.tables if asked is None or table.setting_id in asked]
         if tables:
-            equal = tuple(table for table in board.equal_compute if asked is None or table.setting_id in asked)
+            equal = tuple(table for table in board.equal_compute or () if asked is None or table.setting_id in asked)
             parts.append(_board(Board(board.data_set, tuple(tables), equal), report.rule))
     return "\n".join(parts)
 
@@ -45,7 +45,7 @@ def board_file(board: Board, rule: Rule) -> str:
 def _board(board: Board, rule: Rule) -> str:
     parts = [f"# {escape(board.data_set)}", introduction(rule)]
     parts += [_table(table) for table in board.tables]
-    parts += [_equal(table) for table in board.equal_compute]
+    parts += [_equal(table) for table in board.equal_compute or ()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -184,11 +184,11 @@ class EqualCompute:
 
 @dataclass(frozen=True)
 class Board:
-    """All tables of one data set; those at equal compute where they were asked for."""
+    """All tables of one data set; those at equal compute where they were asked for (else None)."""
 
     data_set: str
     tables: tuple[Table, ...]
-    equal_compute: tuple[EqualCompute, ...] = ()
+    equal_compute: tuple[EqualCompute, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def build(
             _table(id_, settings[id_], fields, finished.get(id_, []), failed.get(id_, []), aside, rule)
             for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
         ]
-        equal = () if budget is None else equal_compute(tables, finished, failed, budget, rule, fields)
+        equal = None if budget is None else equal_compute(tables, finished, failed, budget, rule, fields)
         made.append(Board(data_set, tuple(tables), equal))
     return Report(rule, tuple(made))
 

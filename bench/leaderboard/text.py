@@ -49,7 +49,7 @@ def as_lines(report: Report, asked: Collection[str] | None, width: int) -> list[
         for table in board.tables:
             if asked is None or table.setting_id in asked:
                 lines += [Line(""), *_table(board.data_set, table, width)]
-        for equal in board.equal_compute:
+        for equal in board.equal_compute or ():
             if asked is None or equal.setting_id in asked:
                 lines += [Line(""), *_equal(board.data_set, equal, width)]
     return lines
