@@ -125,6 +125,9 @@ def run(
     steps: Annotated[
         Text, _where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")
     ] = None,
+    images: Annotated[
+        Text, _where("Where images are kept: device, host (memory), disk, or auto, which goes by their size.")
+    ] = None,
     out: Annotated[Text, _where("Folder of the records. Default: runs.")] = None,
     boards: Annotated[Text, _where("Folder of the leaderboards. Default: leaderboards.")] = None,
     when: Annotated[Text, _where("Train what is missing, always, never, or what failed. Default: missing.")] = None,

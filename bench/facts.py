@@ -1,7 +1,7 @@
 """Looks up what planning must know: the data set's facts, the noise's, the machine's. Names first, then data.
 
-What only the images tell (how many, how large) is kept in a sidecar in the cache folder, named by the data's content
-hash, so that only the first plan on new data reads images.
+What only the data tells (how many images, how large) is kept in a sidecar in the cache folder, named by the data's
+content hash, so that only the first plan on new data looks at images.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import augmentations, machine, recipe_files, registry
+from bench import augmentations, machine, placement, recipe_files, registry
 from bench.catalogue import key
 from bench.core import schedules
 from bench.errors import UsageError
+from bench.executors import together
 from bench.names import parse_call
 from bench.plan import Facts, NoiseFacts, asked_methods
 from bench.recipe_use import Sourced
@@ -27,17 +28,18 @@ from bench.request import Request
 from bench.timm_names import PREFIX, check_timm
 
 if TYPE_CHECKING:
-    from datasets.interface import Data, DataSet, Description, Options, Progress
+    from datasets.interface import DataSet, Description, Options, Outline, Progress
     from datasets.noise import Noise
 
-SIDECAR_VERSION = 1
+SIDECAR_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What only the data knows: training images in each class, image shape (H, W, C), further label columns."""
+    """What only the data knows: training images in each class and test images, their shape, further label columns."""
 
     counts: tuple[int, ...]
+    test: int
     image_shape: tuple[int, int, int]
     columns: tuple[str, ...]
 
@@ -85,7 +87,10 @@ def check_training(request: Request) -> None:
 
 
 def look_up(request: Request, progress: Progress | None = None) -> Facts:
-    """The facts of a request. Raises UsageError, or DataError where the data is missing or broken."""
+    """The facts of a request. Raises UsageError, or DataError where the data is missing or broken.
+
+    Unless it is a dry run, the data is made ready for the runs as well: files are decoded once, not by every worker.
+    """
     check_names(request)
     device = machine.resolve_device(request.device)
     data_set = open_data(request, progress)
@@ -94,6 +99,12 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     check_fit(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
     grid, study = recipe_sources(request, description.protocol.model)
+    noises = noise_facts(request, data_set, description, sha256)
+    kept = placed(request, description, sizes, device)
+    if not request.dry_run:
+        registry.open_data_set(
+            request.dataset, replace(options(request, progress), stream=kept.where == "disk")
+        ).prepare()
     return Facts(
         methods=registry.methods(),
         data_set=recorded_name(request.dataset),
@@ -102,7 +113,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         classes=len(description.classes),
         samples=samples_drawn(sizes, request),
         image_shape=sizes.image_shape,
-        noises=noise_facts(request, data_set, description, sha256),
+        noises=noises,
         precision=machine.resolve_precision(request.precision, device, description.protocol.precision),
         device=device,
         cores=machine.cores(),
@@ -110,6 +121,8 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         unsuitable=partial(ask, key(registry.plugins())),
         grid=grid,
         study=study,
+        images=kept.where,
+        images_why=kept.why,
     )
 
 
@@ -140,6 +153,16 @@ def recipe_sources(request: Request, model: str) -> tuple[Sourced | None, Source
     if request.protocol == "shared":
         own = recipe_files.shared(recorded_name(request.dataset), request.model or model)
     return None if own is None else Sourced(own[0].name, own[1], named=False), named
+
+
+def placed(request: Request, description: Description, sizes: Sizes, device: str) -> placement.Placement:
+    """Where the runs of a request keep their images; each has its own unless a card or a machine runs one at a time."""
+    here = together.world().local_size
+    copies = request.jobs or (1 if device.startswith("cuda") else here)
+    protocol = description.protocol
+    pad = placement.border((request.augment or protocol.augmentation, protocol.strong_augmentation))
+    images = samples_drawn(sizes, request) + sizes.test
+    return placement.choose(request.images, images, sizes.image_shape, pad, device, copies)
 
 
 def check_fit(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
@@ -198,23 +221,20 @@ def sizes_of(data_set: DataSet, description: Description, sha256: str, image_siz
     try:
         kept: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
         height, width, channels = kept["image_shape"]
-        return Sizes(tuple(kept["counts"]), (height, width, channels), tuple(kept["columns"]))
+        return Sizes(tuple(kept["counts"]), int(kept["test"]), (height, width, channels), tuple(kept["columns"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or not whole: looked up again
-    found = measure(data_set.load(0))
-    registry.keep(
-        sidecar, {"counts": found.counts, "image_shape": found.image_shape, "columns": found.columns}, most=256
-    )
+    found = measure(data_set.outline(0), len(description.classes))
+    registry.keep(sidecar, asdict(found), most=256)
     return found
 
 
-def measure(data: Data) -> Sizes:
-    """The sizes of loaded data."""
+def measure(outline: Outline, classes: int) -> Sizes:
+    """The sizes of a data set of so many classes."""
     import numpy as np
 
-    counts = np.bincount(data.train.labels, minlength=len(data.description.classes))
-    height, width, channels = data.train.images.shape[1:]
-    return Sizes(tuple(map(int, counts)), (int(height), int(width), int(channels)), tuple(data.columns))
+    counts = np.bincount(outline.labels, minlength=classes)
+    return Sizes(tuple(map(int, counts)), outline.test, outline.image_shape, tuple(outline.columns))
 
 
 def samples_drawn(sizes: Sizes, request: Request) -> int:
@@ -263,7 +283,7 @@ def label_facts(request: Request, data_set: DataSet, description: Description, s
 
     path = Path(str(request.labels))
     seed = split_seed(request, request.seeds[0])
-    classes, clean = len(description.classes), data_set.load(seed).train.labels
+    classes, clean = len(description.classes), data_set.outline(seed).labels
     drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
     split = split_name(description.seeded_split, seed)
     load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split)

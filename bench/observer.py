@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench import measures
 from bench.core.evaluate import EvaluationSet, log_probabilities, single_predictions, uncounted
 from bench.core.trainer import EpochDone, Trainer
-from bench.problem import Problem, image_store
+from bench.problem import Problem
 from methods.interface import Method, Phase
 
 MEASURED_PER_RUN = 20
@@ -31,8 +31,7 @@ class Observer:
         self.clean = problem.clean[problem.train]
         self.train = EvaluationSet(trainer.part.images, trainer.ranks)
         self.held = EvaluationSet(trainer.part.held_images, trainer.ranks)
-        test = image_store(problem.data.test.images, problem.data, trainer.device)
-        self.test = EvaluationSet(test, trainer.ranks)
+        self.test = EvaluationSet(problem.images.store("test", trainer.device), trainer.ranks)
         names = ("epoch", "phase", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy")
         further = ("measured_epoch", "memorised", "corrected", "learnt", *(f"selector_{name}" for name in FINDING))
         self.curves: dict[str, list[Any]] = {name: [] for name in (*names, *further)}

@@ -13,7 +13,7 @@ from bench.names import Selected, select
 from bench.parameters import check_parameters
 from bench.recipe_use import Sourced
 from bench.request import Request
-from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR, RunSpec
+from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR, RunSpec, Where
 
 if TYPE_CHECKING:
     from datasets.interface import Protocol
@@ -69,7 +69,8 @@ class Facts:
     `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
     "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
     `processes` how many train each run together. `grid` is the file of the shared protocol's grid (the project's own
-    for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names.
+    for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names. `images`
+    is where each run keeps its images, and `images_why` why there.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -88,6 +89,8 @@ class Facts:
     processes: int = 1
     grid: Sourced | None = None
     study: Sourced | None = None
+    images: Where = "device"
+    images_why: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,29 @@ import torch
 from numpy.typing import NDArray
 
 from bench.core.augment import pipeline
-from bench.core.images import ImageStore
+from bench.core.images import Images
 from bench.core.members import Members
+from bench.core.placements import Gallery
 from bench.core.ranks import ALONE, Ranks
 from bench.core.trainer import Trainer, TrainingPart, never
 from bench.privileges import told_noise_rate
 from bench.registry import load_method, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from datasets.draw import draw_indices, hold_out
-from datasets.interface import Data, Labels, Options
+from datasets.interface import Data, Labels, Options, Pixels
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
+from datasets.selected import select
 from datasets.splits import split_name
 from methods.interface import Method
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What one run is about: a draw of the data, its noisy labels, and the split into training part and hold-out."""
+    """What one run is about: a draw of the data, its noisy labels, and the split into training part and hold-out.
+
+    `images` keeps the parts "train", "held" and "test"; close it where reading them may have taken processes.
+    """
 
     data: Data
     drawn: NDArray[np.int64]
@@ -38,6 +43,7 @@ class Problem:
     noisy: NoisyLabels
     train: NDArray[np.int64]
     hold_out: NDArray[np.int64]
+    images: Gallery
 
 
 def pose(spec: RunSpec, runtime: Runtime) -> Problem:
@@ -57,7 +63,18 @@ def pose(spec: RunSpec, runtime: Runtime) -> Problem:
         noise = open_noise(runtime.noise_source)
         noisy = corrupt(noise, clean, facts, spec.rate, spec.noise_seed, spec.draw, columns)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
-    return Problem(data, drawn, clean, noisy, train, held)
+    parts = {
+        "train": select(data.train.images, drawn[train]),
+        "held": select(data.train.images, drawn[held]),
+        "test": data.test.images,
+    }
+    images = Gallery(parts, data.mean, data.std, runtime.images, decoders(runtime))
+    return Problem(data, drawn, clean, noisy, train, held, images)
+
+
+def decoders(runtime: Runtime) -> int:
+    """How many processes read images from disk: a card leaves the cores to them, a processor needs half of its own."""
+    return runtime.threads if runtime.device.startswith("cuda") else -(-runtime.threads // 2)
 
 
 @functools.lru_cache(maxsize=2)
@@ -72,17 +89,19 @@ def load(source: str, runtime: Runtime, image_size: int | None, split_seed: int)
         download=runtime.download,
         image_size=image_size,
         cache=None if runtime.cache is None else Path(runtime.cache),
+        stream=runtime.images == "disk",
     )
     return _load(source, options, split_seed)
 
 
-def image_store(
-    images: NDArray[np.uint8], data: Data, device: torch.device, augmentations: tuple[str, ...] = ()
-) -> ImageStore:
-    """Images on the device, padded as far as the augmentations crop."""
-    pad = max((pipeline(name).pad for name in augmentations), default=0)
-    # a copy: the array may be a read-only memory map
-    return ImageStore(torch.from_numpy(np.array(images)).to(device), data.mean, data.std, pad)
+def image_store(images: Pixels, data: Data, device: torch.device, augmentations: tuple[str, ...] = ()) -> Images:
+    """Images of a data set that no part of a run holds, on the device, padded as far as the augmentations crop."""
+    return Gallery({"own": images}, data.mean, data.std).store("own", device, padding(augmentations))
+
+
+def padding(augmentations: Iterable[str]) -> int:
+    """How far the augmentations crop beyond an image's border, in pixels."""
+    return max((pipeline(name).pad for name in augmentations), default=0)
 
 
 def make_trainer(
@@ -117,16 +136,11 @@ def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch
         privileges["transition_matrix"] = torch.tensor(problem.noisy.matrix, dtype=torch.float32, device=device)
     if "clean_labels" in method.needs:
         privileges["clean_labels"] = torch.from_numpy(clean).to(device)
-    images = problem.data.train.images[problem.drawn[problem.train]]
-    store = image_store(images, problem.data, device, (spec.augmentation, spec.strong_augmentation))
-    classes = len(problem.data.description.classes)
-    held_images = problem.data.train.images[problem.drawn[problem.hold_out]]
-    held_labels = torch.from_numpy(problem.noisy.labels[problem.hold_out]).to(device)
     return TrainingPart(
-        images=store,
+        images=problem.images.store("train", device, padding((spec.augmentation, spec.strong_augmentation))),
         labels=torch.from_numpy(given).to(device),
-        classes=classes,
-        held_images=image_store(held_images, problem.data, device),
-        held_labels=held_labels,
+        classes=len(problem.data.description.classes),
+        held_images=problem.images.store("held", device),
+        held_labels=torch.from_numpy(problem.noisy.labels[problem.hold_out]).to(device),
         privileges=privileges,
     )

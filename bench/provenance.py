@@ -106,6 +106,7 @@ def collect(clock: Clock, trainer: Trainer, seconds: dict[str, float], runtime: 
         "peak_memory_bytes": clock.peak_memory(),
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),
         "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else _processor(),
+        "images": runtime.images,
         "threads": torch.get_num_threads(),
         "versions": versions(),
         "host": platform.node(),

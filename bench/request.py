@@ -53,6 +53,7 @@ RUNTIME = frozenset(
         "download",
         "jobs",
         "device",
+        "images",
         "steps",
         "out",
         "boards",
@@ -138,6 +139,7 @@ class Request(BaseModel):
     """"plain", "published", or a recipe file's path."""
     jobs: Count | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    images: Literal["auto", "device", "host", "disk"] = "auto"
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     out: Text = "runs"
     boards: Text = "leaderboards"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from bench.core.trainer import Trainer, never
 from bench.costs import costs
 from bench.job import Diverged, Interrupted, Pause, Report
 from bench.observer import Observer
-from bench.problem import make_trainer, pose
+from bench.problem import Problem, make_trainer, pose
 from bench.registry import load_plugins
 from bench.spec import RunSpec, Runtime
 from bench.store import SCHEMA, Store
@@ -37,8 +38,22 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
     device = torch.device(runtime.device)
     clock = provenance.Clock(device)
     problem = pose(spec, runtime)
+    with closing(problem.images):
+        carry_out(problem, spec, runtime, store, report, should_stop, clock)
+
+
+def carry_out(
+    problem: Problem,
+    spec: RunSpec,
+    runtime: Runtime,
+    store: Store,
+    report: Report,
+    should_stop: Callable[[], bool],
+    clock: provenance.Clock,
+) -> None:
+    """Train on a problem that has been posed, from its checkpoint if there is one, and write the record."""
     ranks = present()
-    trainer = make_trainer(problem, spec, device, should_stop, ranks, runtime.steps)
+    trainer = make_trainer(problem, spec, clock.device, should_stop, ranks, runtime.steps)
     observer = Observer(problem, trainer)
     path = store.checkpoint_path(spec.run_id)
     resume(path, trainer, observer, clock)

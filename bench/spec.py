@@ -21,6 +21,8 @@ from pydantic import (
 IDENTITY_VERSION = 1
 """Raised whenever the same spec would train differently; old records then stand for themselves."""
 
+Where = Literal["device", "host", "disk"]
+"""Where a run keeps its images, see `bench.placement`."""
 Value = StrictBool | int | float | StrictStr
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -153,6 +155,7 @@ class Runtime(BaseModel):
     cache: str | None = None
     device: str = "cpu"
     threads: int = Field(default=1, ge=1)
+    images: Where = "device"
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     """How steps are carried out; see `bench.core.stepping`."""
     plugins: tuple[str, ...] = ()

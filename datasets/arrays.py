@@ -7,16 +7,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import DataError
-
-Images = NDArray[np.uint8]
+from datasets.interface import DataError, Images, Pixels
 
 BLOCK_BYTES = 1 << 26
 
 
-def blocks(images: Images) -> range:
+def blocks(images: Pixels) -> range:
     """Starts of blocks of about 64 MiB; the step is their length."""
-    each = max(1, int(np.prod(images.shape[1:])) * images.itemsize)
+    each = max(1, int(np.prod(images.shape[1:])))
     return range(0, max(1, len(images)), max(1, BLOCK_BYTES // each))
 
 
@@ -39,7 +37,11 @@ def channel_statistics(images: Images, index: NDArray[np.int64] | None = None) -
         squares = np.multiply(block, block, dtype=np.uint16)
         for row, values in enumerate((block, squares)):
             sums[row] += np.add.reduce(values, axis=0, dtype=np.uint32).sum(axis=(0, 1), dtype=np.uint64)
-    count = len(chosen) * images.shape[1] * images.shape[2]
+    return statistics(sums, len(chosen) * images.shape[1] * images.shape[2])
+
+
+def statistics(sums: NDArray[np.uint64], count: int) -> tuple[tuple[float, ...], ...]:
+    """Mean and standard deviation of each channel from the sums (2, C) of `count` values 0..255 and their squares."""
     pairs = [(int(total), int(square)) for total, square in sums.T]
     mean = tuple(total / count / 255 for total, _ in pairs)
     std = tuple(math.sqrt(count * square - total**2) / count / 255 or 1.0 for total, square in pairs)

@@ -106,14 +106,14 @@ def remembered(options: Options, what: str, known: str, compute: Callable[[], st
 
     What can't be kept (a read-only cache folder, a full disk) is computed again next time.
     """
-    sidecar = cache_folder(options) / "hashes" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+    sidecar = cache_folder(options) / "known" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(sidecar.read_text(encoding="utf-8"))
         if kept["fingerprint"] == known:
-            return str(kept["sha256"])
+            return str(kept["value"])
     value = compute()
     with suppress(OSError), replacing(sidecar) as stream:
-        stream.write(json.dumps({"fingerprint": known, "sha256": value}).encode())
+        stream.write(json.dumps({"fingerprint": known, "value": value}).encode())
     return value
 
 

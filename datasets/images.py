@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datasets.arrays import BLOCK_BYTES
 from datasets.files import cache_folder, in_order, listed, replacing
-from datasets.interface import DataError, Options
+from datasets.interface import DataError, Images, Options
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Images = NDArray[np.uint8]
 
 DECODER = 1
 """Raised whenever the same file would decode to other pixels."""
 
 DECODED_AT_ONCE = 128
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+QUARTER_TURNS = frozenset({5, 6, 7, 8})
+"""Orientations of the EXIF standard in which height and width change places."""
 GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B"})
 
 
@@ -53,7 +52,8 @@ def decoded(paths: Sequence[str], name: Callable[[int], str], content: str, opti
         except OSError as error:
             raise DataError(
                 f"The cache of decoded images {target} can't be written: {error.strerror or error}. "
-                f"Set the variable LNL_BENCH_CACHE to a folder with room."
+                "Set the variable LNL_BENCH_CACHE to a folder with room, or type --images disk to decode images "
+                "whenever they are needed."
             ) from error
         kept = _open(target, key, len(paths))
     if kept is None:
@@ -77,28 +77,52 @@ def _open(target: Path, key: str, count: int) -> Images | None:
 
 def _build(target: Path, key: str, paths: Sequence[str], name: Callable[[int], str], options: Options) -> None:
     """Decode everything into a file beside the target and move it there whole; another process may do the same."""
+    with replacing(target) as stream:
+        _header(stream.write, (len(paths), 0, 0, 3))
+        begin = stream.tell()
+
+        def keep(found: Found, start: int) -> None:
+            stream.write(found.images.data)
+
+        shape, grey = go_through(paths, name, options, "decoding images", keep)
+        if grey:
+            _keep_one_channel(stream, begin, (len(paths), *shape))
+        else:
+            stream.seek(0)
+            _header(stream.write, (len(paths), *shape, 3))
+            stream.seek(0, 2)
+        stream.write(key.encode())
+
+
+def go_through(
+    paths: Sequence[str],
+    name: Callable[[int], str],
+    options: Options,
+    what: str,
+    take: Callable[[Found, int], None],
+) -> tuple[tuple[int, int], bool]:
+    """Decode all files, and hand each stretch of images and its start to `take` until something is wrong.
+
+    Returns height and width of all, and whether all are grey. Raises DataError as `decoded` does.
+    """
     progress, size = options.progress, options.image_size
     shape = (size, size) if size else _first_size(paths)
     starts = range(0, len(paths), DECODED_AT_ONCE)
     chunks = [Chunk(paths[start : start + DECODED_AT_ONCE], start, shape, size) for start in starts]
     wrong, grey, done = Wrong(), True, 0
     sizes: dict[tuple[int, int], str] = {}
-    with replacing(target) as stream:
-        _header(stream.write, (len(paths), *(shape or (0, 0)), 3))
-        begin = stream.tell()
-        for found in in_order(decode_chunk, chunks):
-            wrong.unreadable += [f"{name(number)}: {reason}" for number, reason in found.unreadable]
-            for number, other in found.sizes:
-                sizes.setdefault(other, name(number))
-            grey &= found.grey
-            done += len(found.images)
-            progress("decoding images", done, len(paths))
-            if not wrong.unreadable and not sizes:
-                stream.write(found.images.data)
-        wrong.check(len(paths), shape, sizes)
-        if grey:
-            _keep_one_channel(stream, begin, (len(paths), *shape) if shape else (0, 0, 0))
-        stream.write(key.encode())
+    for found in in_order(decode_chunk, chunks):
+        wrong.unreadable += [f"{name(number)}: {reason}" for number, reason in found.unreadable]
+        for number, other in found.sizes:
+            sizes.setdefault(other, name(number))
+        grey &= found.grey
+        start, done = done, done + len(found.images)
+        progress(what, done, len(paths))
+        if not wrong.unreadable and not sizes:
+            take(found, start)
+    wrong.check(len(paths), shape, sizes)
+    assert shape is not None  # or nothing could be read
+    return shape, grey
 
 
 @dataclass
@@ -173,8 +197,7 @@ def decode_chunk(chunk: Chunk) -> Found:
         try:
             pixels, grey = decode(path, chunk.size)
         except Exception as error:  # decoders of broken files raise whatever they stumble over
-            reason = str(error).split(path)[0].strip(" '") or type(error).__name__
-            found.unreadable.append((chunk.first + position, reason))
+            found.unreadable.append((chunk.first + position, reason_of(error, path)))
             continue
         found.grey &= grey
         if pixels.shape[:2] == chunk.shape:
@@ -182,6 +205,11 @@ def decode_chunk(chunk: Chunk) -> Found:
         else:
             found.sizes.append((chunk.first + position, (pixels.shape[0], pixels.shape[1])))
     return found
+
+
+def reason_of(error: Exception, path: str) -> str:
+    """What a decoder says of a file, without the file's name."""
+    return str(error).split(path)[0].strip(" '") or type(error).__name__
 
 
 def _first_size(paths: Sequence[str]) -> tuple[int, int] | None:
@@ -223,11 +251,28 @@ def eight_bits(image: Image.Image) -> Image.Image:
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("pixels of more than 16 bits")
         return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    grey = image.mode in GREY or (image.mode == "P" and _grey_palette(image))
+    grey = is_grey(image)
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
     return image.convert("RGB").convert("L") if grey else image.convert("RGB")
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether `eight_bits` makes one channel of an image. Only one with a palette has to be loaded for it."""
+    return image.mode in GREY or image.mode.startswith("I;16") or (image.mode == "P" and _grey_palette(image))
+
+
+def scan(path: str) -> tuple[tuple[int, int], bool]:
+    """Height and width that `decode` would give without a size, and whether the image is grey, from the file's head."""
+    from PIL import ExifTags, Image
+
+    with Image.open(path) as opened:
+        width, height = opened.size
+        if opened.format == "TIFF" or {"exif", "xmp"} & opened.info.keys():
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+            width, height = (height, width) if turned else (width, height)
+        return (height, width), is_grey(opened)
 
 
 def _grey_palette(image: Image.Image) -> bool:

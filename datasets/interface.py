@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from typing import Protocol as Structure
 
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+Images = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) while something long is under way."""
 
@@ -85,11 +87,27 @@ class Description:
     seeded_split: bool = False
 
 
+class Pixels(Structure):
+    """Images uint8 (N, H, W, C) that can be had by an index: an array, or what reads files when it is asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: NDArray[np.int64], /) -> Images:
+        """The images `index` (n,), uint8 (n, H, W, C), in memory of their own."""
+
+
 @dataclass(frozen=True)
 class Part:
-    """Images uint8 (N, H, W, C), possibly memory-mapped; labels int64 (N,); object masks bool (N, H, W) where known."""
+    """Images (N, H, W, C), labels int64 (N,), object masks bool (N, H, W) where known.
 
-    images: NDArray[np.uint8]
+    The images may be an array, a memory-mapped one, or files that are decoded when they are asked for.
+    """
+
+    images: Pixels
     labels: Labels
     masks: NDArray[np.bool_] | None = None
 
@@ -110,13 +128,30 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What planning and noise need of a data set: no pixels.
+
+    `labels` (N,) and `columns` are the training images', `test` counts the test images, `image_shape` is (H, W, C).
+    """
+
+    labels: Labels
+    test: int
+    image_shape: tuple[int, int, int]
+    columns: Mapping[str, Labels] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Options:
-    """Where data lies and what may be done to get it. None of this changes what is learnt except `image_size`."""
+    """Where data lies and what may be done to get it. None of this changes what is learnt except `image_size`.
+
+    `stream`: the decoded images may take more memory and disk than there is; decode files when they are asked for.
+    """
 
     root: Path | None = None
     download: bool = False
     image_size: int | None = None
     cache: Path | None = None
+    stream: bool = False
     progress: Progress = no_progress
 
 
@@ -155,3 +190,12 @@ class DataSet(ABC):
 
         Raises DataError where files are missing or unreadable, naming all of them at once.
         """
+
+    def outline(self, split_seed: int) -> Outline:
+        """Labels, counts and shape. For a data set that answers without reading its images to do so."""
+        data = self.load(split_seed)
+        height, width, channels = data.train.images.shape[1:]
+        return Outline(data.train.labels, len(data.test), (height, width, channels), data.columns)
+
+    def prepare(self) -> None:  # noqa: B027 -- most have nothing to prepare
+        """Do once what every first `load` would do, such as decoding files. Raises DataError as `load` does."""

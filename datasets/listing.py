@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.arrays import channel_statistics, check_size, take
+from datasets.arrays import channel_statistics, check_size, statistics
 from datasets.files import digests, listed, remembered, states
-from datasets.images import Images, decoded
-from datasets.interface import Data, DataError, DataSet, Description, Labels, Options, Part, Protocol
+from datasets.images import DECODER, decoded
+from datasets.interface import (
+    Data,
+    DataError,
+    DataSet,
+    Description,
+    Images,
+    Labels,
+    Options,
+    Outline,
+    Part,
+    Pixels,
+    Protocol,
+)
+from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
+from datasets.streaming import ImageFiles, Sums, outline, streamed
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,9 @@ class Listing:
 class ListedImages(DataSet):
     """Base of the data sets that a user lists: `read` says what there is, everything else follows.
 
-    Nothing but the images tells their size, so `describe` decodes them once, into the cache that `load` opens.
+    Nothing but the images tells their size, so `describe` looks at the beginning of each file, once. `load` decodes
+    them once, into a cache that later ones open; with `options.stream` it only goes through them, and each is decoded
+    whenever it is asked for.
     """
 
     def __init__(
@@ -64,8 +81,7 @@ class ListedImages(DataSet):
         """The data set's name in records and boards, without folders."""
 
     def describe(self) -> Description:
-        listing, images = self._listing, self._images
-        shape = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+        listing, shape = self._listing, self._shape
         train, test = self._split(0)
         return Description(
             name=self.label,
@@ -82,14 +98,29 @@ class ListedImages(DataSet):
     def content_hash(self) -> str:
         return self._hash
 
-    def load(self, split_seed: int) -> Data:
-        listing, images = self._listing, self._images
+    def outline(self, split_seed: int) -> Outline:
+        listing = self._listing
         train, test = self._split(split_seed)
-        mean, std = channel_statistics(images, train)
+        columns = {name: values[train] for name, values in listing.columns.items()}
+        return Outline(listing.labels[train], len(test), self._shape, columns)
+
+    def prepare(self) -> None:
+        _ = self._streamed if self.options.stream else self._images
+
+    def load(self, split_seed: int) -> Data:
+        listing = self._listing
+        train, test = self._split(split_seed)
+        if self.options.stream:
+            files, sums = self._streamed
+            mean, std = statistics(sums[train].sum(axis=0), len(train) * files.shape[1] * files.shape[2])
+            images: Pixels = files
+        else:
+            images = self._images
+            mean, std = channel_statistics(self._images, train)
         return Data(
             self.describe(),
-            Part(take(images, train), listing.labels[train]),
-            Part(take(images, test), listing.labels[test]),
+            Part(select(images, train), listing.labels[train]),
+            Part(select(images, test), listing.labels[test]),
             mean,
             std,
             {name: values[train] for name, values in listing.columns.items()},
@@ -119,6 +150,27 @@ class ListedImages(DataSet):
     def _images(self) -> Images:
         listing = self._listing
         return decoded(listing.paths, listing.name, self._hash, self.options)
+
+    @cached_property
+    def _streamed(self) -> tuple[ImageFiles, Sums]:
+        listing = self._listing
+        return streamed(listing.paths, listing.name, self._hash, self.options)
+
+    @cached_property
+    def _shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of all images; raises DataError naming what keeps them from having one."""
+        size = self.options.image_size
+        height, width, channels = json.loads(
+            remembered(self.options, f"shape\n{self._hash}\n{size}", f"{DECODER}", self._look)
+        )
+        return height, width, channels
+
+    def _look(self) -> str:
+        found = outline(self._listing.paths, self.options.image_size)
+        if found is None:
+            self.prepare()  # which names all that is wrong
+            found = self._streamed[0].shape[1:] if self.options.stream else self._images.shape[1:]
+        return json.dumps(found)
 
     def _split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         listing = self._listing

@@ -108,7 +108,7 @@ class Synthetic(DataSet):
 
     def load(self, split_seed: int) -> Data:
         train, test = self._part("train"), self._part("test")
-        mean, std = channel_statistics(train.images)
+        mean, std = channel_statistics(np.asarray(train.images))
         return Data(self.describe(), train, test, mean, std)
 
     def backgrounds(self, part: str) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bench import __version__, machine, registry, show
+from bench import __version__, machine, placement, registry, show
 from bench.commands.output import write_json, write_page
 from bench.errors import UsageError
 
@@ -73,6 +73,7 @@ def examine() -> dict[str, Any]:
         "memory_available_bytes": None if memory is None else memory[0],
         "memory_total_bytes": None if memory is None else memory[1],
         "cards": machine.cards() if device.startswith("cuda") else [],
+        "images": placement.in_words(device),
         "fast_paths": machine.fast_paths(device, precision),
         "cache": str(registry.cache_folder()),
         "found": counts,

@@ -51,6 +51,8 @@ def run_command(options: Mapping[str, Any]) -> int:
     finally:
         display.end()
     facts = replace(facts, processes=here.size)
+    if request.images == "auto" and facts.images != "device":
+        note(f"note: images are kept on {facts.images}, and go to the device a batch at a time: {facts.images_why}")
     planned = plan(request, facts)
     costs = Costs(facts.methods, registry.models())
     if request.budget is not None:
@@ -142,6 +144,7 @@ def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec]
         "device": facts.device,
         "threads": threads,
         "steps": request.steps,
+        "images": facts.images,
         "plugins": registry.plugins(),
     }
     by_noise = {key: Runtime(noise_source=text, **common) for key, text in typed.items()}

@@ -132,9 +132,9 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
     from datasets.splits import split_name
 
     seed = request.noise_seed or 0
-    data = data_set.load(seed)
-    declared, clean = NoiseFacts.of(data.description), data.train.labels
-    noisy = corrupt(registry.open_noise(text), clean, declared, rate, seed, request.draw, data.columns)
+    description, outline = data_set.describe(), data_set.outline(seed)
+    declared, clean = NoiseFacts.of(description), outline.labels
+    noisy = corrupt(registry.open_noise(text), clean, declared, rate, seed, request.draw, outline.columns)
     if save_labels is not None:
         save(
             Path(save_labels),
@@ -143,7 +143,7 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
             classes=len(declared.classes),
             data_set=facts.recorded_name(request.dataset),
             data_sha256=data_set.content_hash(),
-            split=split_name(data.description.seeded_split, seed),
+            split=split_name(description.seeded_split, seed),
             draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},
         )
         note(f"saved {len(clean)} labels to {save_labels}; use them by run --labels {save_labels} --noise-seed {seed}")

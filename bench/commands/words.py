@@ -6,7 +6,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-NOT_TYPED = frozenset({"dry_run", "format", "when", "out", "boards", "jobs", "device", "steps", "shard", "storage"})
+NOT_TYPED = frozenset(
+    {"dry_run", "format", "when", "out", "boards", "jobs", "device", "images", "steps", "shard", "storage"}
+)
 """Options that the command under a board leaves out: they don't change what it shows once all is done."""
 
 

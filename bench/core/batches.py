@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from bench.core import seeds
 from bench.core.augment import Augmentation
-from bench.core.images import ImageStore
+from bench.core.images import Images, ImageStore
 from bench.core.networks import CoreNetwork
 from bench.core.ranks import ALONE, Ranks
 from methods.interface import Pass, Steps, Stream
@@ -27,6 +28,19 @@ class Batch:
     labels: Tensor
     views: list[Tensor]
     share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One stream's batch before its images are there: which they are, and how each view of them is drawn.
+
+    `index` (B,) lies on the device, `wanted` (B,) is the same where the images are looked up.
+    """
+
+    index: Tensor
+    wanted: Tensor
+    views: list[tuple[Augmentation | None, dict[str, Tensor]]]
+    share: float
 
 
 class CoreStep:
@@ -116,11 +130,11 @@ def batch_bounds(samples: int, batch: int, processes: int = 1) -> list[tuple[int
 
 
 class Feeder:
-    """Turns passes into steps over one training part held on the device."""
+    """Turns passes into steps over one training part."""
 
     def __init__(
         self,
-        store: ImageStore,
+        store: Images,
         labels: Tensor,
         classes: int,
         augmentations: Mapping[str, Augmentation],
@@ -154,10 +168,8 @@ class Feeder:
         largest = max(self.ranks.largest_share(stop - start) for start, stop in bounds)
         drawn = work.draws(Steps(len(bounds), largest), seeds.generator(self.seed, "draws", *where))
         draws = {name: on_device(values, self.labels.device) for name, values in drawn.items()}
-        batches = {
-            name: self._batches(name, leader, work.streams, among[leader], where) for name, leader in leaders.items()
-        }
-        return self._assembled(len(bounds), (phase, where[1]), work.learn, draws, batches, networks)
+        drafts = {name: self._drafts(name, leader, work.streams, among, where) for name, leader in leaders.items()}
+        return self._assembled(len(bounds), (phase, where[1]), work.learn, draws, drafts, networks)
 
     def _assembled(
         self,
@@ -165,12 +177,23 @@ class Feeder:
         when: tuple[str, int],
         learn: tuple[int, ...],
         draws: Mapping[str, Tensor],
-        batches: Mapping[str, Iterator[Batch]],
+        drafts: Mapping[str, Iterator[Draft]],
         networks: Sequence[CoreNetwork],
     ) -> Iterator[CoreStep]:
+        # all streams' batches in the order of their use, of which the store looks a few ahead
+        ordered, ahead = itertools.tee(next(stream) for _ in range(count) for stream in drafts.values())
+        images = self.store.ahead(draft.wanted for draft in ahead)
         for number in range(count):
-            streams = {name: next(stream) for name, stream in batches.items()}
+            streams = {name: self._made(next(ordered), *next(images)) for name in drafts}
             yield CoreStep(*when, learn, {key: value[number] for key, value in draws.items()}, streams, networks)
+
+    def _made(self, draft: Draft, store: ImageStore, places: Tensor) -> Batch:
+        """A batch from its draft and the store that has its images, at `places` (B,)."""
+        views = [
+            store.plain(places) if augmentation is None else augmentation.apply(store, places, draws)
+            for augmentation, draws in draft.views
+        ]
+        return Batch(draft.index, self.labels[draft.index], views, draft.share)
 
     def _batch(self, stream: Stream) -> int:
         return self.batch_size if stream.batch is None else stream.batch
@@ -197,34 +220,37 @@ class Feeder:
                 raise ValueError(f"the stream {name!r} asks for a view {kind!r}; views are weak, strong and none")
         return among
 
-    def _batches(
-        self, name: str, leader: str, streams: Mapping[str, Stream], among: Tensor, where: tuple[int, ...]
-    ) -> Iterator[Batch]:
-        """Batches of one stream, for ever: each round has an order (its leader's) and draws of its own."""
-        stream, size = streams[name], len(among)
-        beside = None if stream.beside is None else stream.index
+    def _drafts(
+        self,
+        name: str,
+        leader: str,
+        streams: Mapping[str, Stream],
+        among: Mapping[str, Tensor],
+        where: tuple[int, ...],
+    ) -> Iterator[Draft]:
+        """Drafts of one stream's batches, for ever: each round has an order (its leader's) and draws of its own."""
+        stream, size = streams[name], len(among[leader])
+        mine, device = self.ranks.mine, self.labels.device
         round_number = 0
         while True:
             key: tuple[str | int, ...] = (name, *where, round_number)
-            order = self._order(streams[leader], among, (leader, *where, round_number))
-            if beside is not None:
-                order = on_device(beside, order.device)[order]
+            order = self._order(streams[leader], among[leader], (leader, *where, round_number))
+            if stream.beside is not None:
+                order = among[name][order]
+            index = on_device(order, device)
+            wanted = index if self.store.indexed_on == device else order
             views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
             for start, stop in batch_bounds(size, self._batch(streams[leader]), self.ranks.size):
-                index = self.ranks.mine(order[start:stop])
-                images = [
-                    self.store.plain(index)
-                    if augmentation is None
-                    else augmentation.apply(
-                        self.store, index, {key: self.ranks.mine(value[start:stop]) for key, value in draws.items()}
-                    )
+                now = [
+                    (augmentation, {key: mine(value[start:stop]) for key, value in draws.items()})
                     for augmentation, draws in views
                 ]
-                yield Batch(index, self.labels[index], images, len(index) / (stop - start))
+                share = mine(index[start:stop])
+                yield Draft(share, mine(wanted[start:stop]), now, len(share) / (stop - start))
             round_number += 1
 
     def _order(self, stream: Stream, among: Tensor, key: tuple[str | int, ...]) -> Tensor:
-        """One round's order over the positions `among`, on the device."""
+        """One round's order over the positions `among`, on the CPU as they are."""
         if stream.order == "shuffled":
             among = among[torch.randperm(len(among), generator=seeds.generator(self.seed, "order", *key))]
         elif stream.order == "class-balanced":
@@ -234,7 +260,7 @@ class Feeder:
                 1 / counts[labels], len(among), replacement=True, generator=seeds.generator(self.seed, "order", *key)
             )
             among = among[chosen]
-        return on_device(among, self.labels.device)
+        return among
 
     def _view_draws(
         self, kind: str, number: int, size: int, key: tuple[str | int, ...]

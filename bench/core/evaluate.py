@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.images import ImageStore
+from bench.core.images import Images
 from bench.core.networks import CoreNetwork
 from bench.core.ranks import ALONE, Ranks
 from bench.core.task import inference_batch
@@ -25,7 +25,7 @@ CACHE_BYTES = 64 << 20
 class EvaluationSet:
     """Images that are only ever looked at plainly, in order; of several processes each looks at its share."""
 
-    def __init__(self, store: ImageStore, ranks: Ranks = ALONE) -> None:
+    def __init__(self, store: Images, ranks: Ranks = ALONE) -> None:
         self.store = store
         self.ranks = ranks.for_count(len(store))
         height, width = store.size
@@ -44,11 +44,11 @@ class EvaluationSet:
         return self.ranks.gather(torch.cat([output(batch) for batch in self.batches()]), len(self))
 
     def _cut(self) -> Iterator[Tensor]:
-        device = self.store.device
-        size = inference_batch(device, self.store.size)
-        rows = self.ranks.mine(torch.arange(len(self.store), device=device))
-        for start in range(0, len(rows), size):
-            yield self.store.plain(rows[start : start + size])
+        size = inference_batch(self.store.device, self.store.size)
+        rows = self.ranks.mine(torch.arange(len(self.store), device=self.store.indexed_on))
+        wanted = (rows[start : start + size] for start in range(0, len(rows), size))
+        for store, places in self.store.ahead(wanted):
+            yield store.plain(places)
 
 
 @contextmanager

@@ -1,13 +1,46 @@
-"""A data set's images on the device: one zero-padded uint8 tensor, from which a batch of crops is one gather."""
+"""A data set's images on the device: one zero-padded uint8 tensor, from which a batch of crops is one gather.
+
+Images that don't fit there are a `BatchStore` (bench.core.placements), which hands over small stores of a batch each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from bench.errors import UsageError
+
+
+class Images(Protocol):
+    """A part's images wherever they are kept; everything that trains or looks at them goes through `ahead`."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), without padding."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are handed over."""
+
+    @property
+    def indexed_on(self) -> torch.device:
+        """Where `ahead` wants its indices."""
+
+    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+        """For each index int64 (B,): a store on the device that holds these images, and their positions (B,) in it.
+
+        Indices are taken before their batch is asked for, so that images which lie elsewhere arrive in time.
+        """
 
 
 class ImageStore:
@@ -31,24 +64,45 @@ class ImageStore:
             raise UsageError(f"standard deviations must be above 0, not {tuple(std)}.")
         if pad < 0:
             raise UsageError(f"pad must be 0 or more, not {pad}.")
-        self.samples, self.height, self.width, self.channels = images.shape
+        _, self.height, self.width, self.channels = images.shape
         self.pad = pad
         self.mean = torch.tensor(mean, dtype=torch.float32, device=images.device)
         self.std = torch.tensor(std, dtype=torch.float32, device=images.device)
         # One number for each value of a row, since a last axis of three is too short for vector instructions.
         self.row_mean = self.mean.repeat(self.width)
         self.row_std = self.std.repeat(self.width)
-        if pad:
-            wide = images.new_zeros(self.samples, self.height + 2 * pad, self.width + 2 * pad, self.channels)
-            wide[:, pad : pad + self.height, pad : pad + self.width] = images
-            images = wide
-        self.images = images.contiguous()
+        self._keep(self._padded(len(images), [images]) if pad else images.contiguous())
+
+    def _padded(self, samples: int, blocks: Iterable[Tensor]) -> Tensor:
+        """Images that come in blocks (n, H, W, C), from any device, with their borders, on the store's."""
+        pad, height, width = self.pad, self.height, self.width
+        wide = torch.zeros(
+            (samples, height + 2 * pad, width + 2 * pad, self.channels), dtype=torch.uint8, device=self.mean.device
+        )
+        start = 0
+        for block in blocks:
+            wide[start : start + len(block), pad : pad + height, pad : pad + width] = block
+            start += len(block)
+        return wide
+
+    def _keep(self, images: Tensor) -> None:
+        """Hold these images, which have their borders."""
+        self.images, self.samples, pad = images, len(images), self.pad
         per_image, per_row, per_column, per_channel = self.images.stride()
         # Every window of the padded images as a view: windows[n, dy, dx] is a crop, and a batch of crops one gather.
         self.windows = self.images.as_strided(
             (self.samples, 2 * pad + 1, 2 * pad + 1, self.height, self.width, self.channels),
             (per_image, per_row, per_column, per_row, per_column, per_channel),
         )
+
+    def holding(self, samples: int, blocks: Iterable[Tensor]) -> Self:
+        """A store of `samples` other images of this size, which come in blocks uint8 (n, H, W, C), on the same device.
+
+        They are never held twice, and nothing else is sent to the device.
+        """
+        store = copy.copy(self)
+        store._keep(self._padded(samples, blocks))
+        return store
 
     def __len__(self) -> int:
         return self.samples
@@ -62,6 +116,16 @@ class ImageStore:
     def device(self) -> torch.device:
         """Where the images are."""
         return self.images.device
+
+    @property
+    def indexed_on(self) -> torch.device:
+        """Where `ahead` wants its indices: beside the images."""
+        return self.images.device
+
+    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+        """Itself with each index: nothing has to be fetched."""
+        for index in indices:
+            yield self, index
 
     def centre(self, index: Tensor) -> Tensor:
         """The images `index` (B,) without their padding, uint8 (B, H, W, C)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.core import seeds
 from bench.core.augment import Augmentation
 from bench.core.batches import batch_bounds
-from bench.core.images import ImageStore
+from bench.core.images import Images, ImageStore
 from bench.core.networks import Average, CoreNetwork
 from bench.core.ranks import ALONE, Ranks
 from methods.interface import Network
@@ -41,9 +41,9 @@ class CoreTask:
 
     def __init__(
         self,
-        store: ImageStore,
+        store: Images,
         labels: Tensor,
-        held_store: ImageStore,
+        held_store: Images,
         held_labels: Tensor,
         classes: int,
         epochs: int,
@@ -104,61 +104,65 @@ class CoreTask:
         self.inferences += 1
         rows = ranks.mine(everything)
 
-        def images(start: int, stop: int) -> Tensor:
-            if augmentation is None:
-                return self._store.plain(rows[start:stop])
-            part = {name: values[start:stop] for name, values in draws.items()}
-            return augmentation.apply(self._store, rows[start:stop], part)
+        def images() -> Iterator[Tensor]:
+            for start, stop, store, places in self._fetched(self._store, rows):
+                part = {name: values[start:stop] for name, values in draws.items()}
+                yield store.plain(places) if augmentation is None else augmentation.apply(store, places, part)
 
         def whole(share: Tensor) -> Tensor:
             return ranks.gather(share, len(everything))
 
         if output is None:
-            return whole(self._in_batches(network, len(rows), images))
+            return whole(self._in_batches(network, images()))
 
-        def result(chosen: CoreNetwork, start: int, stop: int) -> Tensor:
-            chosen.meter.forward += units * (stop - start)
+        def result(chosen: CoreNetwork, batch: Tensor, start: int) -> Tensor:
+            chosen.meter.forward += units * len(batch)
             if along is None:
-                return output(chosen.module, images(start, stop))
-            return output(chosen.module, images(start, stop), along.index_select(0, rows[start:stop]))
+                return output(chosen.module, batch)
+            return output(chosen.module, batch, along.index_select(0, rows[start : start + len(batch)]))
 
-        return whole(self._in_batches(network, len(rows), images, result))
+        return whole(self._in_batches(network, images(), result))
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
         everything = torch.arange(len(self._held_store), device=self.labels.device)
         ranks = self.ranks.for_count(len(everything))
-        rows = ranks.mine(everything)
-        mine = self._in_batches(network, len(rows), lambda start, stop: self._held_store.plain(rows[start:stop]))
+        fetched = self._fetched(self._held_store, ranks.mine(everything))
+        mine = self._in_batches(network, (store.plain(places) for _, _, store, places in fetched))
         return ranks.gather(mine, len(everything))
+
+    def _fetched(self, images: Images, rows: Tensor) -> Iterator[tuple[int, int, ImageStore, Tensor]]:
+        """The images `rows` (n,) in large batches: where each begins and ends, and its images' store and places."""
+        size = inference_batch(self.labels.device, images.size)
+        bounds = [(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
+        wanted = rows.to(images.indexed_on)
+        stores = images.ahead(wanted[start:stop] for start, stop in bounds)
+        for (start, stop), (store, places) in zip(bounds, stores, strict=True):
+            yield start, stop, store, places
 
     def _in_batches(
         self,
         network: int | Network,
-        total: int,
-        images: Callable[[int, int], Tensor],
-        result: Callable[[CoreNetwork, int, int], Tensor] | None = None,
+        batches: Iterator[Tensor],
+        result: Callable[[CoreNetwork, Tensor, int], Tensor] | None = None,
     ) -> Tensor:
-        """Eval-mode logits of `images(start, stop)` over all of `total`, the training mode put back after it.
+        """Eval-mode logits of all batches of images, joined; the training mode is put back after it.
 
-        `result(network, start, stop)` replaces the logits.
+        `result(network, images, start)` replaces the logits of the batch that begins at `start`.
         """
         chosen = self._networks[network] if isinstance(network, int) else network
         if not isinstance(chosen, CoreNetwork):
             raise TypeError("inference takes a network's number or what average() returned")
-        if total == 0:
-            return torch.zeros((0, self.classes), device=self.labels.device)
         was_training = chosen.module.training
         chosen.module.eval()
-        pieces = []
-        size = inference_batch(self.labels.device, self._store.size)
+        pieces, start = [], 0
         with torch.inference_mode() if result is None else torch.no_grad():
-            for start in range(0, total, size):
-                stop = min(start + size, total)
-                pieces.append(chosen(images(start, stop)) if result is None else result(chosen, start, stop))
+            for batch in batches:
+                pieces.append(chosen(batch) if result is None else result(chosen, batch, start))
+                start += len(batch)
         chosen.module.train(was_training)
         # joined outside inference mode, so that a method may use the result in its loss
-        return torch.cat(pieces)
+        return torch.cat(pieces) if pieces else torch.zeros((0, self.classes), device=self.labels.device)
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """Memory that the core checkpoints; returned on the device, to be written in place under no_grad."""

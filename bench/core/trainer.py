@@ -17,7 +17,7 @@ from bench.core.augment import pipeline
 from bench.core.batches import CoreStep, Feeder
 from bench.core.compiling import compile_clock, compiled
 from bench.core.graphs import GraphRecorder
-from bench.core.images import ImageStore
+from bench.core.images import Images
 from bench.core.networks import CoreNetwork, Meter
 from bench.core.optimizers import allow_recording, clip_gradient, make_optimizer
 from bench.core.precision import Precision
@@ -35,10 +35,10 @@ from methods.interface import Method, Phase
 class TrainingPart:
     """What training may see: images, noisy labels int64 (n,), the hold-out's, and what the method declared to need."""
 
-    images: ImageStore
+    images: Images
     labels: Tensor
     classes: int
-    held_images: ImageStore
+    held_images: Images
     held_labels: Tensor
     privileges: Mapping[str, Any] = field(default_factory=dict)
 

@@ -101,9 +101,9 @@ class Worker:
         self.stopping = threading.Event()
         self._last_report = 0.0
 
-    def listen(self) -> None:
+    def listen(self, lines: IO[str]) -> None:
         """Read the parent's lines until they end, and end with them."""
-        for line in sys.stdin:
+        for line in lines:
             message = json.loads(line)
             if message["do"] == "run":
                 spec, runtime = RunSpec(**message["spec"]), Runtime(**message["runtime"])
@@ -221,12 +221,14 @@ def main(arguments: list[str]) -> None:
     # Standard output is the parent's pipe: keep it for events, and send what libraries print to standard error.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # Nor is standard input read by its own name: a process that is forked while a thread waits in it closes it first.
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
     worker = Worker(Path(root), runner, float(lease), line_sender(events))
     # A batch system sends this to every process: checkpoint and end, as when the parent says so.
     signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     die_with_parent(int(parent))
-    threading.Thread(target=worker.listen, name="parent", daemon=True).start()
+    threading.Thread(target=worker.listen, args=(orders,), name="parent", daemon=True).start()
     worker.serve()
     sys.stderr.flush()
     # Not sys.exit: nothing is left to do, and unloading torch takes longer than a study's end should.

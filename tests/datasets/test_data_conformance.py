@@ -42,7 +42,7 @@ def test_parts_are_what_the_interface_says(name: str, openers: Openers) -> None:
     data = openers[name]().load(0)
     classes = len(data.description.classes)
     for part in (data.train, data.test):
-        assert part.images.dtype == np.uint8 and part.images.ndim == 4
+        assert part.images[np.arange(1)].dtype == np.uint8 and len(part.images.shape) == 4
         assert part.images.shape[0] == len(part.labels) == len(part) > 0
         assert part.labels.dtype == np.int64
         assert part.labels.min() >= 0 and part.labels.max() < classes

@@ -1,0 +1,82 @@
+"""Where a run keeps its images: on the device, in the host's memory, or on disk. Chosen by size; needs no torch.
+
+A placement changes no bit of a result, only how fast images come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from bench import machine
+from bench.augmentations import steps_of
+from bench.spec import Where
+
+SHARE = 0.5
+"""The part of the free memory that images may take; the rest is for networks, activations and other programs."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the images of every run of a request are kept, and why there."""
+
+    where: Where
+    why: str
+
+
+def border(augmentations: Iterable[str]) -> int:
+    """How many pixels beyond an image's border crops reach."""
+    return max((number or 0 for name in augmentations for kind, number in steps_of(name) if kind == "crop"), default=0)
+
+
+def choose(asked: str, images: int, shape: tuple[int, int, int], pad: int, device: str, copies: int) -> Placement:
+    """Where `images` images of `shape` (height, width, channels) go, unless the user said so.
+
+    `pad` is the border that images get on the device, `copies` how many runs share the memory there.
+    """
+    if asked != "auto":
+        return Placement(next(where for where in get_args(Where) if where == asked), "as --images says")
+    height, width, channels = shape
+    most = limits(device, copies)
+    padded = images * (height + 2 * pad) * (width + 2 * pad) * channels
+    if padded <= most["device"]:
+        return Placement("device", f"{_words(padded)} of images, and {_words(most['device'])} may be used there")
+    plain = images * height * width * channels
+    full = f"{_words(padded)} of images, and {_words(most['device'])} of the {_name(device)} may be used for them"
+    if plain <= most["host"]:
+        return Placement("host", full)
+    return Placement("disk", f"{full}; {_words(plain)} without their borders, and {_words(most['host'])} of memory")
+
+
+def limits(device: str, copies: int = 1) -> dict[Where, float]:
+    """Bytes of images that may be kept on a device by each of `copies` runs, and in the host's memory by all of them.
+
+    Infinite where the system doesn't say. In the host's memory runs share one memory-mapped array where images come
+    from files, which is what is large.
+    """
+    memory = machine.memory()
+    host = float("inf") if memory is None else SHARE * memory[0]
+    if not device.startswith("cuda"):
+        return {"device": host / copies, "host": host}
+    number = int(device.partition(":")[2] or 0)
+    return {"device": SHARE * machine.cards()[number]["free_bytes"] / copies, "host": host}
+
+
+def in_words(device: str) -> str:
+    """What `auto` would do, for a person."""
+    most = limits(device)
+    if not device.startswith("cuda"):
+        return f"in memory up to {_words(most['device'])} a run; larger sets are decoded from their files"
+    return (
+        f"on the card up to {_words(most['device'])} a run, in memory up to {_words(most['host'])}; larger sets are "
+        "decoded from their files"
+    )
+
+
+def _words(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _name(device: str) -> str:
+    return "card's memory" if device.startswith("cuda") else "memory"
