@@ -269,7 +269,7 @@ def scan(path: str) -> tuple[tuple[int, int], bool]:
 
     with Image.open(path) as opened:
         width, height = opened.size
-        if opened.format == "TIFF" or {"exif", "xmp"} & opened.info.keys():
+        if opened.format != "TIFF" and {"exif", "xmp"} & opened.info.keys():  # a TIFF's size is the turned one already
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
             width, height = (height, width) if turned else (width, height)
         return (height, width), is_grey(opened)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ from bench.core.augment import pipeline
 from bench.core.batches import Batch, CoreStep
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
+from bench.core.placements import Gallery
 from bench.core.precision import Precision, prepare_process
 from bench.core.trainer import Trainer
 from bench.models import build
@@ -260,3 +263,51 @@ def test_a_method_that_waits_or_mixes_devices_is_caught(make: Any, problem_of: A
     if torch.version.cuda is not None:
         with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
             torch.zeros(3, device="cuda") + torch.zeros(3)
+
+
+@pytest.mark.parametrize("placement", ["host", "disk"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_from_elsewhere_come_without_a_wait_and_are_the_same(
+    placement: str, device: str, make: Any, problem_of: Any
+) -> None:
+    """Every batch of two epochs is the one that images on the device give, bit for bit, and no step waits for it."""
+    spec, runtime = make("ce", augmentation="crop1+flip")
+    seen: list[list[Tensor]] = []
+    for where in ("device", placement):
+        problem = problem_of(spec, runtime.model_copy(update={"images": where}))
+        with closing(problem.images):
+            trainer = make_trainer(problem, spec, torch.device(device))
+            note_batches(trainer, batches := [])
+            guard_steps(trainer)
+            assert len(list(trainer.epochs())) == 2
+        assert {batch.device.type for batch in batches} == {device}
+        seen.append(batches)
+    assert len(seen[0]) == len(seen[1]) > 4 and all(map(torch.equal, *seen))
+
+
+def note_batches(trainer: Trainer, batches: list[Tensor]) -> None:
+    """Keep what every step was handed."""
+    prepare = trainer.feeder.steps
+
+    def noted(*given: Any) -> Iterator[CoreStep]:
+        for step in prepare(*given):
+            batches.extend([step.index, *step.streams["all"].views])
+            yield step
+
+    trainer.feeder.steps = noted  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
+    """While the card works off a long queue, batch after batch is sent beside it, and none is overwritten."""
+    pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    gallery = Gallery({"train": pixels}, (0.5,) * 3, (0.25,) * 3, "host")
+    store = gallery.store("train", torch.device(device), 4)
+    square = torch.randn(4096, 4096, device=device)
+    order = [torch.randperm(64)[:48] for _ in range(40)]
+    kept = []
+    for arrived, places in store.ahead(iter(order)):
+        square = (square @ square).clamp(-1, 1)
+        kept.append(arrived.centre(places))
+    for index, images in zip(order, kept, strict=True):
+        assert torch.equal(images.cpu(), torch.from_numpy(pixels)[index])
