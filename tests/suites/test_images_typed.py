@@ -115,7 +115,7 @@ def test_files_that_cannot_be_streamed_are_a_wrong_request(tmp_path: Path) -> No
     table = write_photos(tmp_path / "photos")
     for number in (3, 8):
         photo = tmp_path / f"photos/{number}.jpg"
-        photo.write_bytes(photo.read_bytes()[:300])
+        photo.write_bytes(photo.read_bytes()[:-100])
     line = command(tmp_path, "disk", "--methods", "ce", "--dataset", f"table:{table}")
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 2
