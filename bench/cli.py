@@ -159,6 +159,15 @@ def tune(
     dataset: Annotated[Text, _what("Data set: digits, cifar10, table:index.csv, ... Default: digits.")] = None,
     noise: Annotated[Texts, _what("Noises: sym,asym,matrix:FILE,column:NAME. Default: sym.")] = None,
     rate: Annotated[Texts, _what("Noise rates, 0 to 1: 0.2,0.4. Default: 0.4.")] = None,
+    grid: Annotated[
+        Literal["shared"] | None,
+        _what(
+            "shared: instead of studies, every method's learning rate and weight decay from the shared protocol's grid."
+        ),
+    ] = None,
+    seeds: Annotated[
+        Text, _what("With --grid: splits of each setting. Default: as many as hold 2,000 labels out in all.")
+    ] = None,
     trials: Annotated[Text, _what("Trials of each study. Default: 30.")] = None,
     also: Annotated[
         Texts, Parameter(name="--with", group=WHAT, help="What is searched besides: lr,weight_decay.")
@@ -213,10 +222,16 @@ def tune(
 ) -> int:
     """Search each method's parameters by accuracy on a hold-out's noisy labels, and choose what to train with.
 
+    With --grid shared: its learning rate and weight decay, from one grid that is the same for all methods.
+
     The method's own values are the first trial. The best are run again on fresh seeds, and the own values are kept
     unless they lie more than one standard error below the best.
     """
     options = {name: value for name, value in locals().items() if value is not None}
+    if grid is not None:
+        from bench.commands.tune_grid import grid_command
+
+        return grid_command(options)
     from bench.commands.tune import tune_command
 
     return tune_command(options)

@@ -40,16 +40,21 @@ def _checked(owner: str, parameter: Mapping[str, Any], text: str) -> Any:
         value = text.lower() == "true"
     elif isinstance(default, int | float):
         value = number(owner, name, text, whole=isinstance(default, int), bounds=parameter["bounds"])
-    allowed = not parameter["choices"] or value in parameter["choices"]
+    if not allowed(parameter, value):
+        raise UsageError(f"{owner}[{name}={text}] is out of bounds: {name} must be {parameter['bounds']}")
+    return value
+
+
+def allowed(parameter: Mapping[str, Any], value: Any) -> bool:
+    """Whether a value of the right type lies within a declared parameter's bounds and choices."""
+    within = not parameter["choices"] or value in parameter["choices"]
     low, high = parameter["low"], parameter["high"]
     if isinstance(value, int | float) and not isinstance(value, bool):
         if low is not None:
-            allowed &= value > low if parameter["open_low"] else value >= low
+            within &= value > low if parameter["open_low"] else value >= low
         if high is not None:
-            allowed &= value < high if parameter["open_high"] else value <= high
-    if not allowed:
-        raise UsageError(f"{owner}[{name}={text}] is out of bounds: {name} must be {parameter['bounds']}")
-    return value
+            within &= value < high if parameter["open_high"] else value <= high
+    return bool(within)
 
 
 def number(owner: str, name: str, text: str, *, whole: bool, bounds: str = "") -> float | int:

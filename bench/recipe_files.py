@@ -36,7 +36,8 @@ SHARED = Path(__file__).resolve().parent / "shared_recipes"
 HEADER = """\
 # Values that `python -m bench tune` chose; `python -m bench run --recipes FILE` trains with them.
 # criterion: accuracy on held-out labels, 0 to 1, mean over the seeds' splits; own_criterion: that of the values that
-# the method had before. kept: those stayed, since they lie no more than one standard error below the best.
+# the method had before, best_criterion the highest that was found. kept: the values from before stayed, since they lie
+# no more than one standard error below the best.
 """
 BESIDE_NOISE = frozenset(
     {"identity", "protocol", "noise", "rate", "draw", "noise_sha256", "hold_out", "precision", "world_size"}
@@ -83,7 +84,7 @@ class Recipe(BaseModel):
     """A method's values. `noise` and `rate` key it, as those of a published recipe do; None: for any.
 
     `criterion` and `standard_error` are of these values, `own_criterion` of those that the method had before (None: it
-    couldn't be taken). `runs`: training runs that the choice took.
+    couldn't be taken), `best_criterion` the highest of all that was tried. `runs`: training runs that the choice took.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -99,6 +100,7 @@ class Recipe(BaseModel):
     criterion: Fraction
     standard_error: Annotated[Finite, Field(ge=0)]
     own_criterion: Fraction | None = None
+    best_criterion: Fraction | None = None
     kept: bool
     runs: Annotated[int, Field(ge=1)]
 
@@ -234,7 +236,7 @@ def write(found: RecipeFile, path: Path) -> None:
     try:
         write_atomically(path, dump(found).encode())
     except OSError as error:
-        raise UsageError(f"can't write the recipes to {path}: {error.strerror}. Give another --recipes-out") from None
+        raise UsageError(f"can't write the recipes to {path}: {error.strerror}. Give another --boards") from None
 
 
 def dump(found: RecipeFile) -> str:

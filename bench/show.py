@@ -40,6 +40,14 @@ def listing(what: str, entries: Sequence[Mapping[str, Any]]) -> RenderableType:
     return table
 
 
+def _weight_decay(entry: Mapping[str, Any]) -> str:
+    """What a method's own penalty leaves of weight decay; nothing where it has none."""
+    if entry["weight_decay"] is None:
+        return ""
+    own = "" if entry["own_penalty"] is None else f": {entry['own_penalty']} stands in for it"
+    return f"{entry['weight_decay']:g} (the method's own{own})"
+
+
 def method(entry: Mapping[str, Any]) -> RenderableType:
     """A method's page: what it does, parameters with bounds, search and source, recipes, needs and assumptions."""
     from rich.console import Group
@@ -51,7 +59,7 @@ def method(entry: Mapping[str, Any]) -> RenderableType:
         "assumes": _listed(entry["assumes"]),
         "networks": str(entry["networks"]),
         "expected cost": _cost(entry),
-        "weight decay": "" if entry["weight_decay"] is None else f"{entry['weight_decay']:g} (the method's own)",
+        "weight decay": _weight_decay(entry),
         "control": "yes: a row to compare with, not a method to choose" if entry["control"] else "",
     }
     parts: list[RenderableType] = [_head(entry), "", pairs(facts)]

@@ -34,6 +34,7 @@ class ActiveNegativeCrossEntropy(Method):
     summary = "active negative loss: normalised cross-entropy, its negative, and an L1 penalty"
     source = "Ye et al., NeurIPS 2023; extended arXiv 2412.02373"
     weight_decay = 0.0
+    own_penalty = "delta"
     parameters: ClassVar[tuple[Parameter, ...]] = (
         term_weight("alpha", 5.0, "the active term", 0.1, 50.0),
         term_weight("beta", 5.0, "the negative term", 0.1, 10.0),

@@ -26,6 +26,7 @@ class ActiveNegativeFocal(Method):
     summary = "active negative loss from focal loss, with an L1 penalty"
     source = "Ye et al., NeurIPS 2023; extended arXiv 2412.02373"
     weight_decay = 0.0
+    own_penalty = "delta"
     parameters = (
         *ActiveNegativeCrossEntropy.parameters,
         Parameter(

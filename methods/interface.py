@@ -323,7 +323,9 @@ class Method:
     Parameters arrive by name and become attributes. Declarations:
     `needs`: privileges ("noise_rate", "transition_matrix", "clean_labels"; the last for controls only).
     `assumes`: such as "balanced_classes". `networks`: how many. `weight_decay`: a number where the method's own
-    penalty replaces weight decay under every protocol. `static_shapes`: False where a step's shapes depend on data.
+    penalty replaces weight decay under every protocol; `own_penalty`: the parameter that is its weight, which the
+    shared protocol's grid then varies in place of weight decay. `static_shapes`: False where a step's shapes depend
+    on data.
     `units`: what training is expected to cost, in forward passes for each training image and epoch, a backward pass
     counting as two (None: 3 for each network), and `units_per` what each 1 of a parameter adds to it; sweeps are
     planned by them, and records hold what it was.
@@ -344,6 +346,7 @@ class Method:
     control: ClassVar[bool] = False
     networks: int = 1
     weight_decay: ClassVar[float | None] = None
+    own_penalty: ClassVar[str | None] = None
     static_shapes: ClassVar[bool] = True
     units: ClassVar[float | None] = None
     units_per: ClassVar[Mapping[str, float]] = {}
@@ -419,6 +422,7 @@ class Method:
             "control": cls.control,
             "networks": cls.networks if isinstance(cls.networks, int) else "depends on a parameter",
             "weight_decay": cls.weight_decay,
+            "own_penalty": cls.own_penalty,
             "static_shapes": cls.static_shapes,
             "units": cls.units,
             "units_per": dict(cls.units_per),

@@ -27,6 +27,7 @@ class JointAsymmetric(Method):
     summary = "normalised cross-entropy plus asymmetric squared error, with an L1 penalty"
     source = "arXiv 2507.17692 (2025)"
     weight_decay = 0.0
+    own_penalty = "delta"
     parameters = (
         term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
         term_weight("beta", 1.0, "the asymmetric squared error", 0.01, 10.0),

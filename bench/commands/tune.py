@@ -32,6 +32,8 @@ OWN = frozenset(TuneRequest.model_fields)
 
 def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> int:
     """Carry out a request as typed; returns the exit code."""
+    if "seeds" in options:
+        raise UsageError("--seeds goes with --grid: studies take as many splits as they need. Leave it out")
     tuning = TuneRequest.typed(**{name: value for name, value in options.items() if name in OWN})
     shared = {name: value for name, value in options.items() if name not in OWN}
     request = Request.typed(**shared, seeds=(cases.SEARCH_SEEDS,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.leaderboard import numbers, stats
+from bench.leaderboard import moves, numbers, stats
 from bench.leaderboard.model import Choice, EqualCompute, Row, Table
 from bench.privileges import in_words
 
@@ -32,6 +32,7 @@ def columns(table: Table, informed: bool = False) -> list[Column]:
         return lambda row: numbers.percent(row.means.get(name))
 
     first = [] if informed else [Column("#", rank_among(table.rows))]
+    first += [Column("against shared-lr", moved)] if any(moves.far(row) for row in table.rows) and not informed else []
     return [
         *first,
         Column("method", lambda row: named(in_a_cell(row), row), left=True, bold=True),
@@ -54,6 +55,11 @@ def columns(table: Table, informed: bool = False) -> list[Column]:
         Column("told", told, goes=7 if not informed else 0, left=True),
         Column("assumes", lambda row: words(row.assumes), goes=13, left=True),
     ]
+
+
+def moved(row: Row) -> str:
+    """How far a row moved under the shared grid, if far."""
+    return moves.said(row.moved) if row.moved is not None and moves.far(row) else numbers.NOTHING
 
 
 def finder_columns(table: Table) -> list[Column]:

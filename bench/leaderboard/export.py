@@ -177,6 +177,7 @@ def _row(row: Row) -> dict[str, Any]:
         "label": row.label,
         "interval": None if accuracy is None or accuracy.low is None else [accuracy.low, accuracy.high],
         "rank": row.rank,
+        "moved": row.moved,
         "may_be_best": row.may_be_best,
         "behind_leader": None
         if row.behind is None

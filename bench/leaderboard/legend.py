@@ -69,7 +69,8 @@ Means and ranks never cross settings. Everything is in percent unless it says ot
 - **shared** in a heading: learning rate and weight decay (or a method's own penalty in its place) were chosen for
   each method from one grid for all, by noisy held-out labels on seeds that no board shows. **shared-lr**: every
   method uses the data set's, whatever the scale of its loss; a method that trails there may only need another
-  step size. **paper** stands for each method's own published training settings.
+  step size. Where a board has both, **against shared-lr** is how many places up or down a row went among those
+  that both rank, if more than three. **paper** stands for each method's own published training settings.
 - *tuned* among what a row was told is effort rather than knowledge: a study of so many trials chose its values,
   which rows without the mark weren't given. Such rows have no rank either.
 

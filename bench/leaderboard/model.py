@@ -67,6 +67,8 @@ class Row:
     may_be_best: bool = False
     finder_rank: int | None = None
     """The rank by AUROC."""
+    moved: int | None = None
+    """Places up (down: below 0) under the shared grid against shared-lr; None where only one of them ranks it."""
     may_find_best: bool = False
     """`may_be_best` by AUROC."""
 

@@ -13,6 +13,7 @@ from bench.leaderboard.choose import Rule
 from bench.leaderboard.commands import reproduce
 from bench.leaderboard.equal_compute import equal_compute
 from bench.leaderboard.model import Board, Record, Replicate, Report, Row, Table
+from bench.leaderboard.moves import with_moves
 from bench.leaderboard.rows import group, labels_of
 from bench.leaderboard.same import same_runs
 from bench.leaderboard.settings import describe, differing, heading, order, setting_of
@@ -66,7 +67,7 @@ def build(
             for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
         ]
         equal = None if budget is None else equal_compute(tables, finished, failed, budget, rule, fields)
-        made.append(Board(data_set, tuple(tables), equal))
+        made.append(Board(data_set, tuple(with_moves(tables)), equal))
     return Report(rule, tuple(made))
 
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from bench.leaderboard import numbers
-from bench.leaderboard.columns import Column, effort, equal_columns, finder_columns, frontier_columns, singles, told
+from bench.leaderboard.columns import (
+    Column,
+    effort,
+    equal_columns,
+    finder_columns,
+    frontier_columns,
+    moved,
+    singles,
+    told,
+)
 from bench.leaderboard.markdown import COSTS, EQUAL, FINDERS, best_by_accuracy, best_set_sentence
 from bench.leaderboard.model import EqualCompute, Report, Row, Table
 
@@ -129,6 +138,7 @@ def _columns(table: Table, informed: bool = False) -> list[Column]:
         Column("worst", lambda row: numbers.percent(row.means.get("worst_class")), goes=7),
         Column("s", lambda row: numbers.seconds(row.means.get("seconds")), goes=5),
         Column("nets", singles, goes=8),
+        Column("moved", moved, goes=10),
         Column("n/v/u", lambda row: effort(row).replace(" ", ""), goes=9),
         Column("told", told, left=True),
     ]

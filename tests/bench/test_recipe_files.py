@@ -47,6 +47,7 @@ recipes = st.builds(
     criterion=shares,
     standard_error=numbers,
     own_criterion=st.none() | shares,
+    best_criterion=st.none() | shares,
     kept=st.booleans(),
     runs=st.integers(1, 10**6),
 )

@@ -1,0 +1,281 @@
+"""`tune --grid shared`: learning rate and weight decay of every method, from one grid, by the noisy hold-out.
+
+The grid's runs are ordinary ones in the ordinary store: stopped, it goes on; repeated, it costs nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import facts as lookup
+from bench import machine, recipe_files, registry
+from bench.commands import dry_run
+from bench.commands.grid_page import as_json, page
+from bench.commands.output import check_folder, note, write, write_json, write_page
+from bench.commands.run import runtimes
+from bench.commands.words import command_line
+from bench.errors import UsageError
+from bench.executors import together
+from bench.expected_costs import Costs
+from bench.job import DIVERGED
+from bench.plan import Facts, Plan, asked_methods, plan
+from bench.recipe_files import ENOUGH_HELD_OUT, Choice
+from bench.request import Request
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.tuning import grid, shared_file
+from bench.tuning.choice import last_epochs, splits_needed
+from bench.tuning.grid import Candidates, Chosen
+
+if TYPE_CHECKING:
+    from bench.study import Outcome
+
+Record = Mapping[str, Any]
+
+FIXED = frozenset(
+    {
+        "lr",
+        "weight_decay",
+        "noise",
+        "rate",
+        "noise_seed",
+        "labels",
+        "protocol",
+        "recipes",
+        "draw",
+        "members",
+        "noise_rate",
+    }
+)
+"""Options of `run` that the grid sets itself."""
+DEFAULT_HOLD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is to be chosen: the methods' candidates, what was left out, and what a choice will rest on."""
+
+    request: Request
+    facts: Facts
+    candidates: tuple[Candidates, ...]
+    planned: Plan
+    held_out: int
+    """Held-out labels of a split."""
+
+    @property
+    def every_run(self) -> list[RunSpec]:
+        """The runs of all methods."""
+        return [run for each in self.candidates for run in each.every_run]
+
+    @property
+    def labels(self) -> int:
+        """Held-out labels of all splits together."""
+        return self.held_out * len(self.request.seeds)
+
+
+def grid_command(options: Mapping[str, Any]) -> int:
+    """Carry out a request as typed; returns the exit code: 0 where a choice was made for every method."""
+    typed = {name: value for name, value in options.items() if name != "grid"}
+    refuse_fixed(typed)
+    splits = splits_typed(typed.pop("seeds", None))
+    request = Request.typed(**typed, protocol="shared-lr", noise=[grid.NOISE], rate=[str(grid.RATE)])
+    if together.world().size > 1:
+        raise UsageError("tune starts its own processes: leave torchrun out, and type python -m bench tune ...")
+    lookup.check_names(request)
+    refuse_parameters(request)
+    if not request.dry_run:
+        check_folder("--out", Path(request.out))
+        check_folder("--boards", Path(request.boards))
+    found = look(request, splits)
+    path = shared_file.path_of(Path(request.boards), found.facts.data_set)
+    shared_file.before(path, found.planned.specs[0], found.labels)
+    store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"))
+    runs = found.every_run
+    jobs, threads = machine.share(found.facts.cores, len(runs), found.facts.device, request.jobs)
+    if request.dry_run:
+        planned = Plan(tuple(runs), found.planned.left_out)
+        costs = Costs(found.facts.methods, registry.models())
+        dry_run.show(dry_run.look(planned, runs, None, store, "missing", found.facts, costs, jobs), request.format)
+        return 0
+    note(announced(found))
+    outcome = train(found, store, jobs, threads)
+    if outcome.interrupted_signal is not None:
+        note("Nothing is chosen yet; the same command goes on where it was")
+        return outcome.exit_code
+    return conclude(found, store, outcome, path, command_line(options, command="tune"))
+
+
+def refuse_fixed(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option whose value is the grid's own."""
+    for name in options:
+        if name in FIXED or name not in Request.model_fields:
+            option = "with" if name == "also" else name.replace("_", "-")
+            raise UsageError(
+                f"--grid shared tries learning rates and weight decays of its own, under {grid.NOISE} {grid.RATE:g}, "
+                f"for every method alike: leave --{option} out"
+            )
+
+
+def splits_typed(text: str | None) -> int | None:
+    """How many splits were asked for; None: as many as needed."""
+    if text is None:
+        return None
+    if not text.strip().isdecimal() or not 1 <= int(text) <= grid.MOST_SPLITS:
+        raise UsageError(
+            f"--seeds {text}: with --grid it is a number of splits, 1 to {grid.MOST_SPLITS:,}; their seeds are set "
+            f"apart for choosing ({grid.FIRST_SEED:,} and up)"
+        )
+    return int(text)
+
+
+def refuse_parameters(request: Request) -> None:
+    """Raise UsageError for a typed parameter: what is chosen is for a method as `--recipes plain` has it."""
+    for asked in asked_methods(request, registry.methods()):
+        if asked.values:
+            name = asked.selected.name
+            raise UsageError(f"--grid shared chooses for methods as they are: type {name} without parameters")
+
+
+def look(request: Request, splits: int | None) -> Grid:
+    """Look the facts up, and plan the grid. Raises UsageError where nothing is held out, or nothing can run."""
+    from bench.progress import open_display
+
+    display = open_display()
+    try:
+        facts = lookup.look_up(request, display.decoding)
+    finally:
+        display.end()
+    share = DEFAULT_HOLD_OUT if request.hold_out is None else request.hold_out
+    held_out = int(share * facts.samples + 0.5)
+    if held_out < 1:
+        raise UsageError(f"--hold-out {share:g} holds nothing out, and the grid chooses by what is held out")
+    needed = splits_needed(held_out)
+    if splits is None and needed > grid.MOST_SPLITS:
+        raise UsageError(
+            f"{held_out} held-out labels a split would take {needed:,} splits for {ENOUGH_HELD_OUT:,}: give a larger "
+            "--hold-out, or a number of --seeds"
+        )
+    seeds = tuple(range(grid.FIRST_SEED, grid.FIRST_SEED + (splits or needed)))
+    request = request.model_copy(update={"seeds": seeds})
+    planned = plan(request, facts)
+    return Grid(request, facts, tuple(grid.candidates(planned.specs, facts.methods)), planned, held_out)
+
+
+def announced(found: Grid) -> str:
+    """One line on what is tried, and on what a choice will rest."""
+    settings = sum(len(each.points) for each in found.candidates)
+    enough = "" if found.labels >= ENOUGH_HELD_OUT else f", fewer than the {ENOUGH_HELD_OUT:,} that a board wants"
+    return (
+        f"{len(found.candidates)} methods, {settings} settings, {len(found.request.seeds)} splits each: "
+        f"{found.labels:,} held-out labels in all{enough}"
+    )
+
+
+def train(found: Grid, store: Store, jobs: int, threads: int) -> Outcome:
+    """Carry out what is missing, but for settings that diverged before: they would again."""
+    from bench.progress import open_display
+    from bench.study import run_study
+
+    diverged = diverged_in(found, store)
+    specs = [
+        run
+        for each in found.candidates
+        for number, point in enumerate(each.points)
+        if (each.method, number) not in diverged
+        for run in each.runs(point)
+    ]
+    runtime = runtimes(found.request, found.facts, threads)
+    return run_study(specs, runtime, store, jobs=jobs, when="missing", display=open_display())
+
+
+def diverged_in(found: Grid, store: Store) -> set[tuple[str, int]]:
+    """The settings of which a run diverged, as (method, number of the setting)."""
+    failed = store.failed(run.run_id for run in found.every_run)
+    told = {run_id: store.read_failure(run_id) for run_id in failed}
+    diverged = {run_id for run_id, failure in told.items() if failure and failure["reason"].startswith(DIVERGED)}
+    return {
+        (each.method, number)
+        for each in found.candidates
+        for number, point in enumerate(each.points)
+        if any(run.run_id in diverged for run in each.runs(point))
+    }
+
+
+def conclude(found: Grid, store: Store, outcome: Outcome, path: Path, command: str) -> int:
+    """Choose, write the file, and print what was chosen and what it cost."""
+    records = {record["run_id"]: record for record in store.records(run.run_id for run in found.every_run)}
+    diverged = diverged_in(found, store)
+    chosen: list[Chosen] = []
+    undecided: dict[str, str] = {}
+    for each in found.candidates:
+        lacking = [
+            run.run_id
+            for number, point in enumerate(each.points)
+            if (each.method, number) not in diverged
+            for run in each.runs(point)
+            if run.run_id not in records
+        ]
+        own = grid.decide(each, records)
+        if lacking:
+            reason = outcome.failed.get(lacking[0], "another process had them")
+            undecided[each.method] = f"{len(lacking)} of its runs are missing ({reason}); the same command tries again"
+        elif own.decision is None:
+            undecided[each.method] = "it diverged in every setting"
+        else:
+            chosen.append(own)
+    document = as_json(chosen, undecided, diverged, records.values(), found.planned.left_out, command)
+    if chosen:
+        write_file(found, chosen, list(records.values()), path, command)
+        document["file"] = str(path)
+    if found.request.format == "json":
+        write_json(document)
+    else:
+        table, lines = page(document)
+        if chosen:
+            write_page(table)
+        write("\n" + "\n".join(lines))
+    if chosen:
+        note(f"wrote {path}")
+        if found.labels < ENOUGH_HELD_OUT:
+            note("boards won't take it: leave --seeds out for one that they do")
+    return 1 if undecided else 0
+
+
+def write_file(found: Grid, chosen: Sequence[Chosen], records: Sequence[Record], path: Path, command: str) -> None:
+    """Add what was chosen to the data set's file."""
+    spec = found.planned.specs[0]
+    choice = Choice(
+        kind="grid",
+        noise=spec.noise,
+        rate=spec.rate,
+        seeds=found.request.seeds,
+        hold_out=spec.hold_out,
+        held_out_labels=found.labels,
+        last_epochs=last_epochs(spec.epochs),
+        trials=max(len(each.candidates.points) for each in chosen),
+        tried=grid.TRIED,
+        command=command,
+        revision=revision(records),
+        date=finished(records),
+    )
+    recipes = [recipe for each in chosen if (recipe := grid.recipe(each, shared_file.NAME)) is not None]
+    before = shared_file.before(path, spec, found.labels)
+    recipe_files.write(shared_file.joined(before, spec, choice, recipes), path)
+
+
+def revision(records: Sequence[Record]) -> str:
+    """The revisions of the code that trained what the choice rests on."""
+    own = [record.get("provenance") or {} for record in records]
+    known = sorted({str(each["git_revision"])[:10] for each in own if each.get("git_revision")})
+    changed = " with uncommitted changes" if any(each.get("git_dirty") for each in own) else ""
+    return f"{', '.join(known)}{changed}" if known else "unknown"
+
+
+def finished(records: Sequence[Record]) -> datetime.date:
+    """The day on which the last run ended: the same however often the command is repeated."""
+    days = [str((record.get("provenance") or {}).get("finished") or "")[:10] for record in records]
+    return datetime.date.fromisoformat(max(days)) if max(days) else datetime.datetime.now(datetime.UTC).date()

@@ -1,0 +1,175 @@
+"""The shared protocol's grid: which settings are tried for each method, and what was chosen from their runs. Pure.
+
+Learning rate and weight decay can't be shared blindly, since the gradients of published losses differ by hundreds. So
+they are chosen for each method from one grid common to all, by accuracy on noisy held-out labels under one noise, on
+seeds that are never reported; what is chosen then holds for every noise of that data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.parameters import allowed
+from bench.recipe_files import Recipe
+from bench.spec import RESERVED_SEEDS, RunSpec, Value
+from bench.tuning.choice import Decision, Score, choose, last_epochs, of_record, score
+
+LEARNING_RATES = (1 / 3, 1.0, 3.0)
+"""Times the data set's learning rate."""
+WEIGHT_DECAYS = (0.0, 1e-4, 1e-3)
+PENALTIES = (0.1, 1.0, 10.0)
+"""Times the weight of a method's own penalty, where that replaces weight decay."""
+NOISE, RATE = "sym", 0.4
+FIRST_SEED = RESERVED_SEEDS
+MOST_SPLITS = 1000
+"""Above these the seeds of other searches begin."""
+TRIED = {
+    "learning_rate": "1/3, 1 and 3 times the data set's",
+    "weight_decay": "0, 0.0001, 0.001, and the data set's",
+    "penalty": "1/10, 1 and 10 times the weight of a method's own penalty, in place of weight decay",
+}
+
+Declaration = Mapping[str, Any]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of a method: all that the grid may vary."""
+
+    learning_rate: float
+    weight_decay: float
+    parameters: tuple[tuple[str, Value], ...]
+
+    def run(self, spec: RunSpec) -> RunSpec:
+        """`spec` with these values."""
+        return spec.model_copy(
+            update={
+                "learning_rate": self.learning_rate,
+                "weight_decay": self.weight_decay,
+                "parameters": dict(self.parameters),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A method's settings, its own first, and its runs without the grid, one a split."""
+
+    declaration: Declaration
+    points: tuple[Point, ...]
+    splits: tuple[RunSpec, ...]
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return str(self.declaration["name"])
+
+    def runs(self, point: Point) -> list[RunSpec]:
+        """A setting's runs, one a split."""
+        return [point.run(spec) for spec in self.splits]
+
+    @property
+    def every_run(self) -> list[RunSpec]:
+        """The runs of all settings."""
+        return [run for point in self.points for run in self.runs(point)]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What became of a method: a score for each of its points (None: not trained on every split), and the decision."""
+
+    candidates: Candidates
+    scores: tuple[Score | None, ...]
+    decision: Decision | None
+
+    @property
+    def point(self) -> Point | None:
+        """The setting that it trains with from now on."""
+        return None if self.decision is None else self.candidates.points[self.decision.chosen]
+
+
+def candidates(specs: Sequence[RunSpec], methods: Mapping[str, Declaration]) -> list[Candidates]:
+    """The grid of each method of a plan, whose specs are one for each method and split, with the data set's values."""
+    splits: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        splits.setdefault(spec.method, []).append(spec)
+    return [
+        Candidates(methods[name], points(own[0], methods[name]), tuple(own)) for name, own in sorted(splits.items())
+    ]
+
+
+def points(spec: RunSpec, declaration: Declaration) -> tuple[Point, ...]:
+    """A method's settings, each once, its own first: that of `spec`, which may lie beside the grid.
+
+    A penalty's values out of its bounds are left out. A method with neither weight decay nor a penalty of its own that
+    it declares has learning rates alone.
+    """
+    found = [Point(spec.learning_rate, spec.weight_decay, tuple(spec.parameters.items()))]
+    for rate in LEARNING_RATES:
+        learning_rate = _times(rate, spec.learning_rate)
+        if declaration["weight_decay"] is None:
+            found += [Point(learning_rate, decay, found[0].parameters) for decay in WEIGHT_DECAYS]
+        else:
+            found += [Point(learning_rate, spec.weight_decay, each) for each in _penalties(spec, declaration)]
+    return tuple(dict.fromkeys(found))
+
+
+def _penalties(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str, Value], ...]]:
+    """The method's parameters with each weight of its own penalty."""
+    name = declaration["own_penalty"]
+    if name is None:
+        return [tuple(spec.parameters.items())]
+    declared = next(each for each in declaration["parameters"] if each["name"] == name)
+    weights = [_times(factor, float(spec.parameters[name])) for factor in PENALTIES]
+    return [tuple((spec.parameters | {name: weight}).items()) for weight in weights if allowed(declared, weight)]
+
+
+def _times(factor: float, value: float) -> float:
+    """The product to six digits, so that a third of 0.05 reads 0.0166667 and three times it 0.15."""
+    return value if factor == 1 else _rounded(factor * value)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def decide(own: Candidates, records: Mapping[str, Record]) -> Chosen:
+    """What is chosen for a method, given the records of its runs that there are, by run id."""
+    scores = tuple(_score([records.get(run.run_id) for run in own.runs(point)]) for point in own.points)
+    return Chosen(own, scores, choose(scores, own=0))
+
+
+def _score(records: Sequence[Record | None]) -> Score | None:
+    """A setting's score; None where a split has no record, or its last epochs no accuracy."""
+    found = [each for each in records if each is not None]
+    criteria = [of_record(each, last_epochs(each["spec"]["epochs"])) for each in found]
+    known = [value for value in criteria if value is not None]
+    if len(known) < len(records):
+        return None
+    return score(known, sum(each["measures"]["samples"]["holdout"] for each in found))
+
+
+def recipe(chosen: Chosen, choice: str) -> Recipe | None:
+    """A method's entry in the recipe file; None where nothing could be chosen for it."""
+    if chosen.decision is None:
+        return None
+    point, came_to = chosen.candidates.points[chosen.decision.chosen], chosen.scores[chosen.decision.chosen]
+    own, before, best = chosen.candidates, chosen.scores[0], chosen.scores[chosen.decision.best]
+    assert came_to is not None and best is not None
+    return Recipe(
+        method=own.method,
+        method_version=own.declaration["version"],
+        choice=choice,
+        learning_rate=point.learning_rate,
+        weight_decay=point.weight_decay,
+        parameters=dict(point.parameters),
+        criterion=_rounded(came_to.mean),
+        standard_error=_rounded(came_to.error),
+        own_criterion=None if before is None else _rounded(before.mean),
+        best_criterion=_rounded(best.mean),
+        kept=chosen.decision.kept,
+        runs=len(own.points) * len(own.splits),
+    )

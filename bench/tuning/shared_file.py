@@ -1,0 +1,71 @@
+"""The recipe file of a data set's shared grid: where it lies, what of it stays, and what a new choice adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench import recipe_files
+from bench.errors import UsageError
+from bench.recipe_files import ENOUGH_HELD_OUT, Choice, Recipe, RecipeFile, differences, file_stem, setting_of
+from bench.spec import RunSpec
+
+NAME = "grid"
+
+
+def path_of(boards: Path, data_set: str) -> Path:
+    """Where `tune --grid shared` writes a data set's file."""
+    return boards / "tuning" / f"shared-{file_stem(data_set)}.toml"
+
+
+def before(path: Path, spec: RunSpec, held_out: int) -> RecipeFile | None:
+    """What the file to be written adds to: itself, else the project's own of the same setting; None: to nothing.
+
+    `held_out`: labels that the new choice rests on. Raises UsageError where the file is of another setting, so that
+    adding would mix two, or rests on enough labels for the shared protocol and the new choice doesn't.
+    """
+    if path.exists():
+        found = recipe_files.read(path)
+        differing = differences(found, spec) if found.kind == "grid" else ["it holds what studies chose"]
+        if differing:
+            raise UsageError(
+                f"{path} was chosen in another setting ({'; '.join(differing)}). Give another --boards, or move it away"
+            )
+    else:
+        own = recipe_files.shared(spec.data_set, spec.model)
+        if own is None or differences(own[1], spec):
+            return None
+        found = own[1]
+    if held_out < ENOUGH_HELD_OUT <= _fewest(found):
+        if not path.exists():
+            return None
+        raise UsageError(
+            f"{path} rests on {_fewest(found):,} held-out labels, and these seeds give {held_out:,}: leave --seeds "
+            "out, or give another --boards"
+        )
+    if _fewest(found) < ENOUGH_HELD_OUT <= held_out:
+        return None
+    return found
+
+
+def _fewest(found: RecipeFile) -> int:
+    return min(choice.held_out_labels for choice in found.choice.values())
+
+
+def joined(found: RecipeFile | None, spec: RunSpec, choice: Choice, recipes: Sequence[Recipe]) -> RecipeFile:
+    """The file with `recipes`, whose `choice` field is replaced, in place of those that it had for their methods."""
+    kept = [] if found is None else list(found.recipe)
+    choices: Mapping[str, Choice] = {} if found is None else found.choice
+    new = {recipe.method for recipe in recipes}
+    kept = [each for each in kept if each.method not in new]
+    used = {each.choice for each in kept}
+    name, number = NAME, 1
+    while name in used and choices[name] != choice:
+        number += 1
+        name = f"{NAME}-{number}"
+    recipes = [each.model_copy(update={"choice": name}) for each in recipes]
+    return RecipeFile(
+        setting=setting_of(spec),
+        choice={each: choices[each] for each in choices if each in used} | {name: choice},
+        recipe=tuple(sorted([*kept, *recipes], key=lambda each: each.method)),
+    )

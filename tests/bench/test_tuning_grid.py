@@ -1,0 +1,202 @@
+"""The shared grid: what is tried for a method, what is chosen from its records, and the file that says so."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import recipe_files, registry
+from bench.errors import UsageError
+from bench.executors.worker import load_file
+from bench.recipe_files import Choice
+from bench.spec import RunSpec
+from bench.tuning import grid, shared_file
+from bench.tuning.grid import Candidates, decide, points, recipe
+
+fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
+
+CE: dict[str, Any] = {"name": "ce", "version": 1, "weight_decay": None, "own_penalty": None, "parameters": []}
+DELTA = {"name": "delta", "low": 0, "high": 1e-3, "open_low": False, "open_high": False, "choices": []}
+ANL = CE | {"name": "anl", "weight_decay": 0.0, "own_penalty": "delta", "parameters": [DELTA]}
+SPEC = RunSpec(method="ce", **(fake.SETTING | {"weight_decay": 1e-4}))
+
+
+def tried(spec: RunSpec, declaration: dict[str, Any]) -> list[tuple[float, float, Any]]:
+    found = points(spec, declaration)
+    return [(each.learning_rate, each.weight_decay, dict(each.parameters).get("delta")) for each in found]
+
+
+def test_nine_settings_of_learning_rate_and_weight_decay_the_methods_own_first() -> None:
+    found = tried(SPEC, CE)
+    assert found[0] == (0.05, 1e-4, None) and len(found) == 9
+    assert {rate for rate, _, _ in found} == {0.0166667, 0.05, 0.15}
+    assert {decay for _, decay, _ in found} == {0.0, 1e-4, 1e-3}
+
+
+def test_own_values_beside_the_grid_are_tried_as_well() -> None:
+    found = tried(SPEC.model_copy(update={"weight_decay": 5e-4}), CE)
+    assert found[0] == (0.05, 5e-4, None) and len(found) == 10
+
+
+def test_a_penalty_of_the_methods_own_stands_in_for_weight_decay_within_its_bounds() -> None:
+    spec = SPEC.model_copy(update={"weight_decay": 0.0, "parameters": {"delta": 5e-5, "alpha": 1.0}})
+    found = tried(spec, ANL)
+    assert found[0] == (0.05, 0.0, 5e-5) and len(found) == 9
+    assert {(decay, delta) for _, decay, delta in found} == {(0.0, 5e-6), (0.0, 5e-5), (0.0, 5e-4)}
+    assert all(dict(each.parameters)["alpha"] == 1.0 for each in points(spec, ANL))
+    near_the_edge = spec.model_copy(update={"parameters": {"delta": 5e-4}})
+    assert {delta for _, _, delta in tried(near_the_edge, ANL)} == {5e-5, 5e-4}
+    off = spec.model_copy(update={"parameters": {"delta": 0.0}})
+    assert [(rate, delta) for rate, _, delta in tried(off, ANL)] == [(0.05, 0.0), (0.0166667, 0.0), (0.15, 0.0)]
+
+
+def test_without_either_there_are_learning_rates_alone() -> None:
+    assert len(tried(SPEC.model_copy(update={"weight_decay": 0.0}), ANL | {"own_penalty": None})) == 3
+
+
+@given(st.floats(1e-6, 10), st.floats(0, 1))
+def test_own_values_come_first_and_exactly_once(learning_rate: float, weight_decay: float) -> None:
+    spec = SPEC.model_copy(update={"learning_rate": learning_rate, "weight_decay": weight_decay})
+    found = points(spec, CE)
+    assert found[0].run(spec) == spec and 9 <= len(found) <= 10 and len(set(found)) == len(found)
+
+
+def test_whatever_declares_a_penalty_has_such_a_parameter_and_no_weight_decay_beside_it() -> None:
+    declared = {name: entry for name, entry in registry.methods().items() if entry["own_penalty"] is not None}
+    assert {"anl-ce", "anl-fl", "anl-ce-er", "jal-ce"} <= set(declared)
+    for entry in declared.values():
+        assert entry["own_penalty"] in {each["name"] for each in entry["parameters"]}
+        assert entry["weight_decay"] is not None
+
+
+# Choosing ------------------------------------------------------------------------------------------------------------
+
+
+def candidates(splits: int = 2) -> Candidates:
+    specs = [
+        SPEC.model_copy(update=dict.fromkeys(("seed", "split_seed", "noise_seed"), grid.FIRST_SEED + number))
+        for number in range(splits)
+    ]
+    return Candidates(CE, points(SPEC, CE), tuple(specs))
+
+
+def recorded(own: Candidates, means: dict[int, float], left_out: set[int] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+    """Records in which setting n has held-out accuracy `means[n]` (else 0.25), but for the settings in `left_out`."""
+    found = {}
+    for number, point in enumerate(own.points):
+        for spec in own.runs(point):
+            if number not in left_out:
+                record = fake.of(spec, 1 - means.get(number, 0.25))
+                record["curves"]["noisy_holdout_accuracy"] = [0.0] * 27 + [means.get(number, 0.25)] * 3
+                record["measures"]["samples"] = {"train": 1260, "holdout": 140, "test": 397}
+                found[spec.run_id] = record
+    return found
+
+
+def test_the_noisy_hold_out_chooses_and_the_test_set_has_no_say() -> None:
+    own = candidates()
+    chosen = decide(own, recorded(own, {4: 0.75}))
+    assert chosen.decision is not None and chosen.decision.chosen == 4 and not chosen.decision.kept
+    assert chosen.scores[4] is not None and chosen.scores[4].labels == 280
+    entry = recipe(chosen, "grid")
+    assert entry is not None
+    assert (entry.learning_rate, entry.weight_decay) == (own.points[4].learning_rate, own.points[4].weight_decay)
+    assert (entry.criterion, entry.own_criterion, entry.best_criterion) == (0.75, 0.25, 0.75)
+    assert (entry.kept, entry.runs) == (False, 18)
+
+
+def test_own_values_stay_where_the_best_is_within_its_error() -> None:
+    own = candidates()
+    chosen = decide(own, recorded(own, {0: 0.5, 3: 0.52}))
+    entry = recipe(chosen, "grid")
+    assert entry is not None and entry.kept and chosen.point == own.points[0]
+    assert (entry.criterion, entry.best_criterion) == (0.5, 0.52)
+
+
+def test_what_was_not_trained_on_every_split_is_not_chosen() -> None:
+    own = candidates()
+    records = recorded(own, {4: 0.75, 5: 0.5}, left_out={0})
+    records.pop(own.runs(own.points[4])[1].run_id)
+    chosen = decide(own, records)
+    assert chosen.point == own.points[5]
+    entry = recipe(chosen, "grid")
+    assert entry is not None and entry.own_criterion is None
+    nothing = decide(own, {})
+    assert nothing.decision is None and nothing.point is None and recipe(nothing, "grid") is None
+
+
+# The file ------------------------------------------------------------------------------------------------------------
+
+
+def choice(labels: int = 2100, command: str = "tune") -> Choice:
+    return Choice(
+        kind="grid",
+        noise="sym",
+        rate=0.4,
+        seeds=(grid.FIRST_SEED,),
+        hold_out=0.1,
+        held_out_labels=labels,
+        last_epochs=3,
+        trials=9,
+        command=command,
+        date=datetime.date(2026, 1, 2),
+    )
+
+
+def entries(*methods: str) -> list[Any]:
+    own = candidates()
+    entry = recipe(decide(own, recorded(own, {})), "grid")
+    assert entry is not None
+    return [entry.model_copy(update={"method": method}) for method in methods]
+
+
+def test_a_new_choice_replaces_its_methods_and_leaves_the_others_with_how_they_were_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "shared-digits.toml"
+    recipe_files.write(shared_file.joined(None, SPEC, choice(), entries("ce", "gce")), path)
+    before = shared_file.before(path, SPEC, 2100)
+    after = shared_file.joined(before, SPEC, choice(command="again"), entries("gce", "elr"))
+    assert [(each.method, each.choice) for each in after.recipe] == [
+        ("ce", "grid"),
+        ("elr", "grid-2"),
+        ("gce", "grid-2"),
+    ]
+    assert (after.choice["grid"].command, after.choice["grid-2"].command) == ("tune", "again")
+    same = shared_file.joined(before, SPEC, choice(), entries("elr"))
+    assert list(same.choice) == ["grid"] and [each.method for each in same.recipe] == ["ce", "elr", "gce"]
+    whole = shared_file.joined(before, SPEC, choice(command="again"), entries("ce", "gce"))
+    assert {name: each.command for name, each in whole.choice.items()} == {"grid": "again"}
+
+
+def test_settings_are_not_mixed_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "shared-digits.toml"
+    recipe_files.write(shared_file.joined(None, SPEC, choice(), entries("ce")), path)
+    with pytest.raises(UsageError, match=r"another setting \(epochs 30 there and 2 here\)"):
+        shared_file.before(path, SPEC.model_copy(update={"epochs": 2}), 2100)
+    assert shared_file.before(tmp_path / "none.toml", SPEC, 2100) is None
+
+
+def test_a_few_labels_never_replace_many_and_many_replace_few(tmp_path: Path) -> None:
+    path = tmp_path / "shared-digits.toml"
+    recipe_files.write(shared_file.joined(None, SPEC, choice(), entries("ce")), path)
+    with pytest.raises(UsageError, match=r"rests on 2,100 held-out labels, and these seeds give 280"):
+        shared_file.before(path, SPEC, 280)
+    recipe_files.write(shared_file.joined(None, SPEC, choice(280), entries("ce")), path)
+    assert shared_file.before(path, SPEC, 2100) is None
+    assert shared_file.before(path, SPEC, 280) is not None
+
+
+def test_the_projects_own_file_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "shared_recipes"
+    monkeypatch.setattr(recipe_files, "SHARED", own)
+    recipe_files.write(shared_file.joined(None, SPEC, choice(), entries("ce")), own / "digits.toml")
+    found = shared_file.before(tmp_path / "none.toml", SPEC, 2100)
+    assert found is not None and found.of("ce")
+    assert shared_file.before(tmp_path / "none.toml", SPEC, 280) is None
+    assert shared_file.before(tmp_path / "none.toml", SPEC.model_copy(update={"model": "cnn8"}), 2100) is None
+    assert shared_file.before(tmp_path / "none.toml", SPEC.model_copy(update={"data_set": "digits2"}), 2100) is None
