@@ -106,7 +106,9 @@ def grid_command(options: Mapping[str, Any]) -> int:
     if outcome.interrupted_signal is not None:
         note("Nothing is chosen yet; the same command goes on where it was")
         return outcome.exit_code
-    return conclude(found, store, outcome, path, command_line(options, command="tune"))
+    return conclude(
+        found, store, outcome, path, command_line({"grid": options["grid"]} | dict(options), command="tune")
+    )
 
 
 def refuse_fixed(options: Mapping[str, Any]) -> None:
