@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,8 @@ def load(source: str, runtime: Runtime, image_size: int | None, split_seed: int)
 
 
 def image_store(images: Pixels, data: Data, device: torch.device, augmentations: tuple[str, ...] = ()) -> Images:
-    """Images of a data set that no part of a run holds, on the device, padded as far as the augmentations crop."""
-    return Gallery({"own": images}, data.mean, data.std).store("own", device, padding(augmentations))
-
-
-def padding(augmentations: Iterable[str]) -> int:
-    """How far the augmentations crop beyond an image's border, in pixels."""
-    return max((pipeline(name).pad for name in augmentations), default=0)
+    """Images of a data set that no part of a run holds, on the device, as these augmentations want them."""
+    return Gallery({"own": images}, data.mean, data.std).store("own", device, list(map(pipeline, augmentations)))
 
 
 def make_trainer(
@@ -137,7 +132,9 @@ def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch
     if "clean_labels" in method.needs:
         privileges["clean_labels"] = torch.from_numpy(clean).to(device)
     return TrainingPart(
-        images=problem.images.store("train", device, padding((spec.augmentation, spec.strong_augmentation))),
+        images=problem.images.store(
+            "train", device, list(map(pipeline, (spec.augmentation, spec.strong_augmentation)))
+        ),
         labels=torch.from_numpy(given).to(device),
         classes=len(problem.data.description.classes),
         held_images=problem.images.store("held", device),

@@ -14,6 +14,19 @@ from torch import Tensor
 
 from bench.errors import UsageError
 
+MIRRORED_BYTES = 256 << 20
+"""Up to this size images are also kept mirrored in a processor's memory; 50,000 of CIFAR's take 229 MiB."""
+
+
+def worth_mirroring(samples: int, size: tuple[int, int], channels: int, pad: int, device: torch.device) -> bool:
+    """Whether a store of images that are flipped at random is to keep their mirror images too.
+
+    A flip is then part of the gather, which on a processor saves a quarter of the time that a cropped and flipped batch
+    takes. A card isn't short of that time but may be of memory.
+    """
+    height, width = size
+    return device.type == "cpu" and samples * (height + 2 * pad) * (width + 2 * pad) * channels <= MIRRORED_BYTES
+
 
 class Images(Protocol):
     """A part's images wherever they are kept; everything that trains or looks at them goes through `ahead`."""
@@ -48,10 +61,13 @@ class ImageStore:
 
     `images` is moved nowhere: hand it over on the device where it is to live. `mean` and `std` hold one number a
     channel, of pixels scaled to [0, 1]. `pad` is the border of zeros (black pixels) that crops may reach into;
-    with 0 the images are kept as they are, without a copy. Raises UsageError where the shapes or the type don't fit.
+    with 0 the images are kept as they are, without a copy. `mirrored` keeps the mirror image of each beside it, so that
+    a flip costs nothing but memory. Raises UsageError where the shapes or the type don't fit.
     """
 
-    def __init__(self, images: Tensor, mean: Sequence[float], std: Sequence[float], pad: int = 0) -> None:
+    def __init__(
+        self, images: Tensor, mean: Sequence[float], std: Sequence[float], pad: int = 0, mirrored: bool = False
+    ) -> None:
         if images.dtype != torch.uint8 or images.dim() != 4:
             shape = tuple(images.shape)
             raise UsageError(f"images must be uint8 of shape (N, H, W, C), not {images.dtype} of shape {shape}.")
@@ -66,42 +82,51 @@ class ImageStore:
             raise UsageError(f"pad must be 0 or more, not {pad}.")
         _, self.height, self.width, self.channels = images.shape
         self.pad = pad
+        self.mirrored = mirrored
         self.mean = torch.tensor(mean, dtype=torch.float32, device=images.device)
         self.std = torch.tensor(std, dtype=torch.float32, device=images.device)
         # One number for each value of a row, since a last axis of three is too short for vector instructions.
         self.row_mean = self.mean.repeat(self.width)
         self.row_std = self.std.repeat(self.width)
-        self._keep(self._padded(len(images), [images]) if pad else images.contiguous())
+        self._keep(self._padded(len(images), [images]) if pad or mirrored else images.contiguous())
 
     def _padded(self, samples: int, blocks: Iterable[Tensor]) -> Tensor:
-        """Images that come in blocks (n, H, W, C), from any device, with their borders, on the store's."""
+        """Images that come in blocks (n, H, W, C), from any device, with their borders, on the store's.
+
+        After all of them follow their mirror images, if they are kept.
+        """
         pad, height, width = self.pad, self.height, self.width
+        kept = 2 * samples if self.mirrored else samples
         wide = torch.zeros(
-            (samples, height + 2 * pad, width + 2 * pad, self.channels), dtype=torch.uint8, device=self.mean.device
+            (kept, height + 2 * pad, width + 2 * pad, self.channels), dtype=torch.uint8, device=self.mean.device
         )
+        inner = wide[:, pad : pad + height, pad : pad + width]
         start = 0
         for block in blocks:
-            wide[start : start + len(block), pad : pad + height, pad : pad + width] = block
+            inner[start : start + len(block)] = block
+            if self.mirrored:
+                inner[samples + start : samples + start + len(block)] = block.flip(2)
             start += len(block)
         return wide
 
     def _keep(self, images: Tensor) -> None:
-        """Hold these images, which have their borders."""
-        self.images, self.samples, pad = images, len(images), self.pad
+        """Hold these images, which have their borders and, if they are kept, their mirror images."""
+        self.images, self.samples, pad = images, len(images) // (2 if self.mirrored else 1), self.pad
         per_image, per_row, per_column, per_channel = self.images.stride()
         # Every window of the padded images as a view: windows[n, dy, dx] is a crop, and a batch of crops one gather.
         self.windows = self.images.as_strided(
-            (self.samples, 2 * pad + 1, 2 * pad + 1, self.height, self.width, self.channels),
+            (len(images), 2 * pad + 1, 2 * pad + 1, self.height, self.width, self.channels),
             (per_image, per_row, per_column, per_row, per_column, per_channel),
         )
 
-    def holding(self, samples: int, blocks: Iterable[Tensor]) -> Self:
+    def holding(self, samples: int, blocks: Iterable[Tensor], mirrored: bool = False) -> Self:
         """A store of `samples` other images of this size, which come in blocks uint8 (n, H, W, C), on the same device.
 
         They are never held twice, and nothing else is sent to the device.
         """
         store = copy.copy(self)
-        store._keep(self._padded(samples, blocks))
+        store.mirrored = mirrored
+        store._keep(store._padded(samples, blocks))
         return store
 
     def __len__(self) -> int:
@@ -127,16 +152,24 @@ class ImageStore:
         for index in indices:
             yield self, index
 
-    def centre(self, index: Tensor) -> Tensor:
-        """The images `index` (B,) without their padding, uint8 (B, H, W, C)."""
-        return self.windows[:, self.pad, self.pad].index_select(0, index)
+    def centre(self, index: Tensor, flipped: Tensor | None = None) -> Tensor:
+        """The images `index` (B,) without their padding, uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
 
-    def crops(self, index: Tensor, down: Tensor, right: Tensor) -> Tensor:
-        """Crops of the images `index` (B,), uint8 (B, H, W, C).
-
-        `down` and `right` int64 (B,) in [0, 2 * pad] are the crop's top left corner in the padded image.
+        `flipped` takes a store that keeps mirror images.
         """
-        return self.windows[index, down, right]
+        rows = index if flipped is None else index + self.samples * flipped
+        return self.windows[:, self.pad, self.pad].index_select(0, rows)
+
+    def crops(self, index: Tensor, down: Tensor, right: Tensor, flipped: Tensor | None = None) -> Tensor:
+        """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
+
+        `down` and `right` int64 (B,) in [0, 2 * pad] are the crop's top left corner in the padded image, before it is
+        mirrored. `flipped` takes a store that keeps mirror images.
+        """
+        if flipped is None:
+            return self.windows[index, down, right]
+        # what is cropped off on the right before mirroring lies on the left after it
+        return self.windows[index + self.samples * flipped, down, torch.where(flipped, 2 * self.pad - right, right)]
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Pixels uint8 (B, H, W, C) -> normalised (B, C, H, W) in channels_last memory format.

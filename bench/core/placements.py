@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.core.augment import Augmentation
 from bench.core.decoders import Decoders
-from bench.core.images import Images, ImageStore
+from bench.core.images import Images, ImageStore, worth_mirroring
 from datasets.arrays import blocks
 from datasets.interface import Pixels
 from datasets.selected import select
@@ -149,14 +150,17 @@ class Gallery:
         self._parts, self._mean, self._std = dict(parts), mean, std
         self._decoders = Decoders(list(self._parts.values()), workers) if placement == "disk" else None
 
-    def store(self, part: str, device: torch.device, pad: int = 0) -> Images:
-        """A part's images for a device, with a border of `pad` black pixels that crops may reach into."""
+    def store(self, part: str, device: torch.device, augmentations: Sequence[Augmentation] = ()) -> Images:
+        """A part's images for a device, with what these augmentations want of them: a border, mirror images."""
+        pad = max((augmentation.pad for augmentation in augmentations), default=0)
+        flips = any(augmentation.flip is not None for augmentation in augmentations)
         images = self._parts[part]
         height, width, channels = images.shape[1:]
         nothing = torch.empty((0, height, width, channels), dtype=torch.uint8, device=device)
         like = ImageStore(nothing, self._mean, self._std, pad)
         if self.placement == "device":
-            return like.holding(len(images), map(torch.from_numpy, read_blocks(images)))
+            mirrored = flips and worth_mirroring(len(images), like.size, like.channels, pad, device)
+            return like.holding(len(images), map(torch.from_numpy, read_blocks(images)), mirrored)
         pin = device.type == "cuda"
         if self._decoders is None:
             return BatchStore(len(images), gathered(images, pin), like)

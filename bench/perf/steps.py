@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.augment import pipeline
-from bench.core.images import ImageStore
+from bench.core.images import ImageStore, worth_mirroring
 from bench.core.optimizers import clip_gradient, make_optimizer
 from bench.core.precision import Precision
 from bench.core.trainer import Trainer, TrainingPart
@@ -64,8 +64,11 @@ class Workload:
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.size, self.size, self.channels)
         images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
-        pad = pipeline(self.augmentation).pad
-        return ImageStore(images, [0.5] * self.channels, [0.25] * self.channels, pad)
+        augmentation = pipeline(self.augmentation)
+        mirrored = augmentation.flip is not None and worth_mirroring(
+            samples, (self.size, self.size), self.channels, augmentation.pad, device
+        )
+        return ImageStore(images, [0.5] * self.channels, [0.25] * self.channels, augmentation.pad, mirrored)
 
     def batch_of(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised images (B, C, H, W), channels_last, and labels (B,), ready on the device."""

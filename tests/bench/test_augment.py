@@ -30,13 +30,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def make_store(shape: tuple[int, int, int, int] = (40, 32, 32, 3), pad: int = 4) -> ImageStore:
+def make_store(shape: tuple[int, int, int, int] = (40, 32, 32, 3), pad: int = 4, mirrored: bool = False) -> ImageStore:
     """Smooth random images, as photographs are: neighbouring pixels are alike."""
     count, height, width, channels = shape
     coarse = torch.rand((count, channels, 5, 5), generator=generator(1))
     images = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
     pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return ImageStore(pixels, MEAN[:channels], STD[:channels], pad)
+    return ImageStore(pixels, MEAN[:channels], STD[:channels], pad, mirrored)
 
 
 def original(store: ImageStore, number: int) -> Tensor:
@@ -58,10 +58,13 @@ def augmented(name: str, store: ImageStore, seed: int = 0) -> tuple[Tensor, Tens
     return index, augmentation.apply(store, index, draws), draws
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("shape", [(10, 32, 32, 3), (10, 8, 8, 1), (10, 9, 12, 3)])
 @pytest.mark.parametrize("name", ["none", "crop4", "flip", "crop4+flip", "crop2+flip"])
-def test_crop_flip_and_normalise_equal_torchvision_bit_for_bit(shape: tuple[int, ...], name: str) -> None:
-    store = make_store(shape)
+def test_crop_flip_and_normalise_equal_torchvision_bit_for_bit(
+    shape: tuple[int, ...], name: str, mirrored: bool
+) -> None:
+    store = make_store(shape, mirrored=mirrored)
     index, images, draws = augmented(name, store)
     assert images.is_contiguous(memory_format=torch.channels_last)
     margin = pipeline(name).pad
@@ -82,6 +85,17 @@ def test_none_is_the_plain_batch_and_keeps_the_images_uncopied() -> None:
     assert store.images.data_ptr() == pixels.data_ptr()
     index = torch.tensor([5, 0, 5])
     assert torch.equal(pipeline("none").apply(store, index, {}), store.plain(index))
+
+
+@pytest.mark.parametrize("name", ["crop4+flip+rotate20", "crop2+flip+autoaugment+cutout", "flip+randaugment"])
+def test_mirror_images_that_are_kept_change_no_bit(name: str) -> None:
+    plain, kept = make_store(), make_store(mirrored=True)
+    assert len(plain) == len(kept)
+    augmentation, index = pipeline(name), torch.arange(0, len(plain), 3)
+    draws = augmentation.draws(len(index), plain.size, generator())
+    assert 0 < draws["flip"].sum() < len(index)
+    assert torch.equal(augmentation.apply(plain, index, draws), augmentation.apply(kept, index, draws))
+    assert torch.equal(augmentation.apply_mask(plain, index, draws), augmentation.apply_mask(kept, index, draws))
 
 
 @pytest.mark.parametrize("shape", [(40, 32, 32, 3), (40, 9, 12, 1)])

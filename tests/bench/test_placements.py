@@ -76,8 +76,8 @@ def children() -> set[int]:
 
 @given(st.lists(st.lists(st.integers(0, SAMPLES - 1), min_size=1, max_size=12), max_size=4))
 def test_host_hands_over_what_the_device_does(batches: list[list[int]]) -> None:
-    expected = fetched(gallery("device").store("train", CPU, 2), batches)
-    got = fetched(gallery("host").store("train", CPU, 2), batches)
+    expected = fetched(gallery("device").store("train", CPU, [pipeline("crop2+flip")]), batches)
+    got = fetched(gallery("host").store("train", CPU, [pipeline("crop2+flip")]), batches)
     assert len(got) == len(expected) and all(map(torch.equal, got, expected))
 
 
@@ -123,9 +123,9 @@ def views(store: Images) -> Iterator[list[Tensor]]:
 
 @pytest.mark.parametrize("placement", ELSEWHERE)
 def test_augmented_streams_are_equal_bit_for_bit(placement: str) -> None:
-    expected = list(views(gallery("device").store("train", CPU, 2)))
+    expected = list(views(gallery("device").store("train", CPU, [pipeline("crop2+flip")])))
     with closing(gallery(placement)) as images:
-        got = list(views(images.store("train", CPU, 2)))
+        got = list(views(images.store("train", CPU, [pipeline("crop2+flip")])))
     assert len(got) == len(expected) > 10
     for ours, theirs in zip(got, expected, strict=True):
         assert all(map(torch.equal, ours, theirs))
@@ -134,7 +134,7 @@ def test_augmented_streams_are_equal_bit_for_bit(placement: str) -> None:
 def test_each_image_is_read_once_for_all_views() -> None:
     source = Noted(pixels(), np.arange(SAMPLES))
     read = decoders.Sources([source])
-    store = gallery("disk").store("train", CPU, 2)
+    store = gallery("disk").store("train", CPU, [pipeline("crop2+flip")])
     store._read = lambda indices: (read[0, index.numpy()] for index in indices)  # type: ignore[attr-defined]
     assert len(list(views(store))) > 0
     # two of the three streams go through all images, the third starts anew where it ends
@@ -153,10 +153,20 @@ def test_whole_sets_in_order(placement: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_device_holds_one_padded_copy() -> None:
-    store = gallery("device").store("train", CPU, 3)
+    store = gallery("device").store("train", CPU, [pipeline("crop3")])
     assert isinstance(store, ImageStore) and store.images.shape == (SAMPLES, 15, 13, 3)
     assert torch.equal(store.centre(torch.arange(SAMPLES)), torch.from_numpy(pixels()))
     assert int(store.images.sum()) == int(pixels().sum())
+
+
+def test_a_processor_keeps_mirror_images_of_what_is_flipped_and_not_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = gallery("device").store("train", CPU, [pipeline("crop3+flip")])
+    assert isinstance(store, ImageStore) and store.mirrored and len(store) == SAMPLES
+    everyone = torch.arange(SAMPLES)
+    assert torch.equal(store.centre(everyone, everyone % 2 == 0)[::2], torch.from_numpy(pixels()[::2, :, ::-1].copy()))
+    monkeypatch.setattr("bench.core.images.MIRRORED_BYTES", SAMPLES * 15 * 13 * 3 - 1)
+    plain = gallery("device").store("train", CPU, [pipeline("crop3+flip")])
+    assert isinstance(plain, ImageStore) and not plain.mirrored
 
 
 def jpegs(folder: Path, count: int = 12) -> list[str]:

@@ -302,7 +302,7 @@ def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
     """While the card works off a long queue, batch after batch is sent beside it, and none is overwritten."""
     pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     gallery = Gallery({"train": pixels}, (0.5,) * 3, (0.25,) * 3, "host")
-    store = gallery.store("train", torch.device(device), 4)
+    store = gallery.store("train", torch.device(device), [pipeline("crop4+flip")])
     square = torch.randn(4096, 4096, device=device)
     order = [torch.randperm(64)[:48] for _ in range(40)]
     kept = []

@@ -36,6 +36,7 @@ class Augmentation:
         self.steps = tuple(steps)
         self.name = "+".join(step.name for step in steps) or "none"
         self.crop = next((step for step in steps if isinstance(step, Crop)), None)
+        self.flip = next((step for step in steps if isinstance(step, Flip)), None)
         self.pad = self.crop.margin if self.crop else 0
 
     def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
@@ -55,7 +56,7 @@ class Augmentation:
         drawn, no shape depends on data and the host never waits. The store's padding must be `pad` or more.
         """
         pixels = self.gather(store, index, draws)
-        for step in self.steps:
+        for step in self._after_gathering(store):
             pixels = step.pixels(pixels, draws)
         images = store.normalise(pixels)
         for step in self.steps:
@@ -68,19 +69,26 @@ class Augmentation:
         `store` holds masks as uint8 images (N, H, W, C), such as 0 and 1 or class ids, with the images' padding.
         """
         masks = self.gather(store, index, draws)
-        for step in self.steps:
+        for step in self._after_gathering(store):
             masks = step.masks(masks, draws)
         return masks
 
     def gather(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
-        """The batch's crops (or whole images), uint8 (B, H, W, C)."""
+        """The batch's crops (or whole images), uint8 (B, H, W, C), flipped where the store keeps mirror images."""
+        flipped = draws["flip"] if self.flip is not None and store.mirrored else None
         if self.crop is None:
-            return store.centre(index)
+            return store.centre(index, flipped)
         spare = store.pad - self.crop.margin
         if spare < 0:
             raise UsageError(f"{self.name} needs images padded by {self.pad} pixels, not {store.pad}.")
         down, right = draws["crop.down"], draws["crop.right"]
-        return store.crops(index, down + spare, right + spare) if spare else store.crops(index, down, right)
+        if spare:
+            down, right = down + spare, right + spare
+        return store.crops(index, down, right, flipped)
+
+    def _after_gathering(self, store: ImageStore) -> list[Step]:
+        """The steps that are left once a batch is gathered. A flip comes first of them, so it may be part of that."""
+        return [step for step in self.steps if not (store.mirrored and step is self.flip)]
 
 
 def pipeline(name: str) -> Augmentation:
