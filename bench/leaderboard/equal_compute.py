@@ -254,7 +254,7 @@ def _why_none(contender: Contender, allowance: float) -> str:
 
 def _description(allowance: float, dearest: str | None, epochs: int) -> list[str]:
     """What the allowance is, and what was chosen by what."""
-    whence = "as was typed" if dearest is None else f"what {dearest} needs for {epochs} epochs"
+    whence = "as was typed" if dearest is None else f"what {dearest} needs for {epochs} epoch{'s' * (epochs > 1)}"
     return [
         f"Allowance: {allowance:.4g} units for each training image and run (a forward pass 1, a backward pass 2), "
         f"{whence}.",

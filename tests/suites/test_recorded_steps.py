@@ -178,3 +178,14 @@ def test_the_tape_keeps_to_what_was_recorded(make: Any, problem_of: Any) -> None
     assert with_loss(counting, None) != with_loss(counting, Tape())
     with pytest.raises(RuntimeError, match="waits"):
         with_loss(lambda loss, calls: loss * float(loss.detach()), Tape())
+
+
+@pytest.mark.parametrize("name", ["co-teaching", "sop", "mixup", "ce-ema"])
+def test_members_are_recorded_each_by_itself(name: str, make: Any, problem_of: Any) -> None:
+    """Every member has passes of its own, so it is recorded with its own networks, rows and averages."""
+    spec, runtime = make(name, members=2, batch_size=8)
+    problem = problem_of(spec, runtime)
+    tape = Tape()
+    (plain, losses), (taped, played) = trained(problem, spec, None), trained(problem, spec, tape)
+    assert losses == played and tape.played > 0
+    same(plain, taped)
