@@ -3,10 +3,12 @@
     python benchmarks/shards.py                       # 3 repeats of each, about 5 minutes on two cores
     python benchmarks/shards.py --repeats 5 --seeds 4
 
-Each repeat trains the same runs into an empty store: once by `run --jobs CORES`, once by four `run --shard K/4
---jobs 1` that begin together. Printed for both: wall seconds, processor seconds of all processes together, and the
-share of cores x wall that the processors were busy. Shards lose nothing to each other where the busy share is the same;
-what they take beyond is the start of more processes, each of which imports torch: it shows in the processor seconds.
+Each repeat trains the same runs into an empty store: once by `run`, once by four `run --shard K/4` that begin together,
+with --jobs as it is when left out, which is runs of one thread. (`--jobs 1` gives a run all cores, and its threads wait
+for each other while another command has them: `--jobs-of-a-shard 1` shows what that costs.) Printed for both: wall
+seconds, processor seconds of all processes together, and the share of cores x wall that the processors were busy.
+Shards lose nothing to each other where the busy share is the same; what they take beyond is the start of more
+processes, each of which imports torch: it shows in the processor seconds.
 """
 
 from __future__ import annotations
@@ -33,13 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--jobs-of-a-shard", type=int, default=cores())
     typed = parser.parse_args()
-    here = cores()
+    here, each = cores(), typed.jobs_of_a_shard
     line = ["run", "--methods", METHODS, "--seeds", str(typed.seeds), "--precision", "fp32", "--format", "csv"]
     ways = {
         f"1 command, --jobs {here}": [[*line, "--jobs", str(here)]],
-        f"{SHARDS} shards, --jobs 1": [
-            [*line, "--shard", f"{k}/{SHARDS}", "--jobs", "1"] for k in range(1, SHARDS + 1)
+        f"{SHARDS} shards, --jobs {each}": [
+            [*line, "--shard", f"{k}/{SHARDS}", "--jobs", str(each)] for k in range(1, SHARDS + 1)
         ],
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
