@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bench.tuning.stages import Stages
 
 OWN = frozenset(TuneRequest.model_fields)
+REPLACED = frozenset({"lr", "weight_decay"})
+"""Options of the search that a run with its recipes doesn't take: the recipes say it."""
 
 
 def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> int:
@@ -58,11 +60,16 @@ def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> in
         return 0
     for each in left_out:
         note(f"left out: {each.method} ({each.noise}): {each.reason}")
-    return _tune(request, tuning, facts, found, _typed(options), lease)
+    return _tune(request, tuning, facts, found, options, lease)
 
 
 def _tune(
-    request: Request, tuning: TuneRequest, facts: Facts, found: Sequence[Case], command: str, lease: float
+    request: Request,
+    tuning: TuneRequest,
+    facts: Facts,
+    found: Sequence[Case],
+    options: Mapping[str, Any],
+    lease: float,
 ) -> int:
     from bench.executors.local import LocalExecutor
     from bench.progress import open_display
@@ -94,6 +101,7 @@ def _tune(
     driver = Driver(stages, jobs, runtimes(request, facts, threads))
     for each in found:
         note(_announced(each, tuning))
+    _say_revisions(searches)
     try:
         outcome = follow(driver, store, display, LocalExecutor(store.root, jobs, threads, lease=lease))
     finally:
@@ -101,7 +109,7 @@ def _tune(
     if outcome.interrupted_signal is not None:
         note("Stopped; the same command goes on where it was")
         return outcome.exit_code
-    return _conclude(request, stages, searches, where_to, command)
+    return _conclude(request, stages, searches, where_to, _commands(options, where_to))
 
 
 def _announced(case: Case, tuning: TuneRequest) -> str:
@@ -113,30 +121,63 @@ def _announced(case: Case, tuning: TuneRequest) -> str:
     )
 
 
-def _typed(options: Mapping[str, Any]) -> str:
-    """The command as it was typed, but for what changes no choice."""
-    return command_line({"with" if name == "also" else name: value for name, value in options.items()}, command="tune")
+def _say_revisions(searches: Sequence[Search]) -> None:
+    """Say which studies were begun with another revision of the code."""
+    from bench.revision import revision
+
+    head = revision()[0]
+    others = [each for each in searches if head and each.begun_by and each.begun_by != head]
+    for each in others:
+        note(
+            f"note: the study {each.case.name} was begun by revision {str(each.begun_by)[:10]} of the code, this is "
+            f"{str(head)[:10]}. Its trials count: equal run ids mean equal training. --study-name keeps them apart"
+        )
+
+
+def _commands(options: Mapping[str, Any], where: files.Target) -> files.Commands:
+    """The command as it was typed, but for what changes no choice, and the one that trains with what it chose."""
+    from bench.tuning import files
+
+    typed = {"with" if name == "also" else name: value for name, value in options.items()}
+    training = {name: value for name, value in options.items() if name not in OWN | REPLACED}
+    use = {**training, "recipes": str(where.recipes)}
+    return files.Commands(command_line(typed, command="tune"), command_line(use))
 
 
 def _conclude(
-    request: Request, stages: Sequence[Stages], searches: Sequence[Search], where: files.Target, command: str
+    request: Request,
+    stages: Sequence[Stages],
+    searches: Sequence[Search],
+    where: files.Target,
+    commands: files.Commands,
 ) -> int:
     """Write and print what was chosen; 1 where nothing could be in some study."""
     from bench.tuning import files, outcome, page
 
     ended = [(each.tuned, search) for each, search in zip(stages, searches, strict=True) if each.tuned is not None]
+    if not ended:  # the output folder took no more, which was said
+        return 1
     documents = [outcome.document(tuned, search) for tuned, search in ended]
     unwritten = 0
     try:
-        written = files.write(where, [tuned for tuned, _ in ended], [search for _, search in ended], documents, command)
+        tuned, tried = [each for each, _ in ended], [search for _, search in ended]
+        written = files.write(where, tuned, tried, documents, commands)
         note(f"wrote {', '.join(map(str, written))}")
     except UsageError as error:  # too late for a wrong request: the trials are done
         unwritten = 1
         note(str(error))
     if request.format == "json":
-        write_json({"schema": 1, "command": command, "recipes": str(where.recipes), "studies": documents})
+        write_json(
+            {
+                "schema": 1,
+                "command": commands.made,
+                "recipes": str(where.recipes),
+                "use": commands.use,
+                "studies": documents,
+            }
+        )
     else:
-        write(page.summary(documents))
+        write(f"{page.summary(documents)}\n\nTo train with what was chosen:\n\n    {commands.use}")
     return 1 if outcome.failed(documents) or len(documents) < len(stages) else unwritten
 
 

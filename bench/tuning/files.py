@@ -23,6 +23,14 @@ FOLDER = "tuning"
 
 
 @dataclass(frozen=True)
+class Commands:
+    """The command that made an outcome, and the one that trains with it."""
+
+    made: str
+    use: str
+
+
+@dataclass(frozen=True)
 class Target:
     """Where the outcome of one command goes; `before` is the recipe file that is there already."""
 
@@ -54,13 +62,17 @@ def target(boards: Path, cases: Sequence[Case], name: str | None) -> Target:
 
 
 def write(
-    where: Target, tuned: Sequence[Tuned], searches: Sequence[Search], documents: Sequence[dict[str, Any]], command: str
+    where: Target,
+    tuned: Sequence[Tuned],
+    searches: Sequence[Search],
+    documents: Sequence[dict[str, Any]],
+    commands: Commands,
 ) -> list[Path]:
     """Write recipes, plots and page; returns what was written. Raises UsageError where a file can't be."""
     chosen = [each for each in tuned if each.decision is not None]
     written = []
     if chosen:
-        recipe_files.write(_merged(where.before, chosen, command), where.recipes)
+        recipe_files.write(_merged(where.before, chosen, commands.made), where.recipes)
         written.append(where.recipes)
     drawn: dict[str, list[str]] = {}
     try:
@@ -70,7 +82,7 @@ def write(
                 write_atomically(path, image)
                 drawn.setdefault(search.case.name, []).append(path.name)
                 written.append(path)
-        text = page.page(documents, command, drawn, where.recipes)
+        text = page.page(documents, commands.made, commands.use, drawn, where.recipes.name)
         write_atomically(where.page, text.encode())
     except OSError as error:
         raise UsageError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -52,26 +51,15 @@ def _caption(documents: Sequence[Mapping[str, Any]]) -> str:
 
 
 def page(
-    documents: Sequence[Mapping[str, Any]], command: str, plots: Mapping[str, Sequence[str]], recipes: Path
+    documents: Sequence[Mapping[str, Any]], made: str, use: str, plots: Mapping[str, Sequence[str]], recipes: str
 ) -> str:
-    """The whole page. `plots`: the names of each study's plots; `recipes`: the recipe file."""
+    """The whole page: `made` and `use` are commands, `plots` and `recipes` file names."""
     parts = [f"# Tuned: {', '.join(dict.fromkeys(each['data_set'] for each in documents))}", summary(documents)]
     parts.append(
-        f"Made by\n\n    {command}\n\nThe choices are in [{recipes.name}]({recipes.name}); to train with them:\n\n"
-        f"    {use(documents, recipes)}"
+        f"Made by\n\n    {made}\n\nThe choices are in [{recipes}]({recipes}); to train with them:\n\n    {use}"
     )
     parts += [_study(each, plots.get(each["study"], ())) for each in documents]
     return "\n\n".join(parts) + "\n"
-
-
-def use(documents: Sequence[Mapping[str, Any]], recipes: Path) -> str:
-    """The command that trains with what was chosen."""
-    methods = ",".join(dict.fromkeys(each["method"] for each in documents))
-    noises = ",".join(dict.fromkeys(each["noise"] for each in documents))
-    rates = ",".join(dict.fromkeys(f"{each['rate']:g}" for each in documents if each["rate"] is not None))
-    rate = f" --rate {rates}" if rates else ""
-    where = f"--dataset {documents[0]['data_set']} --noise {noises}{rate}"
-    return f"python -m bench run --methods {methods} {where} --recipes {recipes}"
 
 
 def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
@@ -106,7 +94,15 @@ def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
     ]
     space = _table(searched, ["searched", "where", "within one error of the best", "importance"])
     images = "\n".join(f"![{name}]({name})" for name in plots)
-    return "\n\n".join(part for part in (f"## {one['study']}", finals, space, images) if part)
+    seeds = (
+        f"Searched on seeds {_range(one['search_seeds'])}, decided on seeds {_range(one['final_seeds'])}; study seed "
+        f"{one['study_seed']}."
+    )
+    return "\n\n".join(part for part in (f"## {one['study']}", seeds, finals, space, images) if part)
+
+
+def _range(seeds: Sequence[int]) -> str:
+    return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
 def _ended(states: Mapping[str, int]) -> str:

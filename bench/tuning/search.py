@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from bench import claims
 from bench.errors import UsageError
+from bench.revision import revision
 from bench.spec import Value, digest
 from bench.tuning.case import Case
 from bench.tuning.choice import Score
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-DEFINITION = "definition"
+DEFINITION, REVISION = "definition", "revision"
 VALUES, ERROR, OWNER = "values", "standard_error", "owner"
+TAKEN = (UpdateFinishedTrialError, ValueError)
+"""What Optuna raises of a trial that another process told as failed; the second one from `tell`."""
 RUNG = "rung {:g}"
 """Attribute of a trial: what it had come to at a share of its epochs."""
 
@@ -72,7 +75,7 @@ class Search:
             pruner=optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-        self._define(where)
+        self.begun_by = self._define(where)
         self._live: dict[int, int] = {}
         self._beat = _Heartbeat(storage, self._live) if isinstance(storage, RDBStorage) else None
 
@@ -161,16 +164,21 @@ class Search:
 
     def give_back(self, asked: Asked) -> None:
         """Leave a trial, since this process ends: another attempt goes on where it was."""
-        with suppress(UpdateFinishedTrialError):
+        try:
             asked.trial.set_user_attr(ENDED, "interrupted")
             self._tell(asked, TrialState.FAIL)
+        except TAKEN:
+            self.drop(asked)
         self._try_again()
 
-    def _tell(self, asked: Asked, state: TrialState, value: float | None = None) -> None:
+    def drop(self, asked: Asked) -> None:
+        """Forget a trial that another process took over, since this one stood still for longer than the lease."""
         self._live.pop(asked.number, None)
-        # skip: another process took it for abandoned, since this one stood still for longer than the lease
-        self.study.tell(asked.trial, value, state=state, skip_if_finished=True)
         asked.held.close()
+
+    def _tell(self, asked: Asked, state: TrialState, value: float | None = None) -> None:
+        self.study.tell(asked.trial, value, state=state)
+        self.drop(asked)
 
     # Other processes -----------------------------------------------------------------------------------------------
 
@@ -180,7 +188,7 @@ class Search:
             fail_stale_trials(self.study)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.number not in self._live and self._is_abandoned(trial):
-                with suppress(UpdateFinishedTrialError, ValueError):
+                with suppress(*TAKEN):
                     self.storage.set_trial_user_attr(trial._trial_id, ENDED, ABANDONED)
                     self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         self._try_again()
@@ -210,11 +218,17 @@ class Search:
 
     # What the study is -------------------------------------------------------------------------------------------
 
-    def _define(self, where: str) -> None:
-        """Say what the study is for; raises UsageError where another process just said otherwise."""
+    def _define(self, where: str) -> str | None:
+        """Say what the study is for; the revision of the code that it was begun with, None where that isn't known.
+
+        Raises UsageError where another process just said otherwise.
+        """
         if DEFINITION not in self.study.user_attrs:
+            self.study.set_user_attr(REVISION, revision()[0])
             self.study.set_user_attr(DEFINITION, _definition(self.case))
         refuse_another(self.case, self.storage, where)
+        begun_by: str | None = self.study.user_attrs.get(REVISION)
+        return begun_by
 
 
 def refuse_another(case: Case, storage: BaseStorage, where: str) -> None:

@@ -13,7 +13,7 @@ from bench.tuning.case import Case
 from bench.tuning.choice import Decision, Score, choose, score
 from bench.tuning.readings import Readings
 from bench.tuning.rungs import rungs
-from bench.tuning.search import Asked, Search
+from bench.tuning.search import TAKEN, Asked, Search
 from bench.tuning.slots import Slot
 from bench.tuning.space import Values, applied
 
@@ -95,9 +95,7 @@ class Stages:
     def run_failed(self, run_id: str, reason: str) -> None:
         """A run of this case, perhaps, can't be finished."""
         for flight in [each for each in self.flights if _has(each.specs, run_id)]:
-            self.flights.remove(flight)
-            again = self.search.fail(flight.asked, reason)
-            self._say(flight, f"failed, {reason}{'; tried again' if again else ''}", over=not again)
+            self._fail(flight, reason)
         for finalist in self.finalists:
             if finalist.failed is None and _has(finalist.specs, run_id):
                 finalist.failed = reason
@@ -127,25 +125,42 @@ class Stages:
             if missing:
                 return missing
             came_to = _score(found, self.case)
-            epoch = max(each[0] for each in found if each is not None)
             if came_to is None:
-                self.flights.remove(flight)
-                reason = "a run has no accuracy on its hold-out"
-                again = self.search.fail(flight.asked, reason)
-                self._say(flight, f"failed, {reason}", over=not again)
+                self._fail(flight, "a run has no accuracy on its hold-out")
                 return []
-            if share == 1.0:
-                self.search.complete(flight.asked, epoch, came_to)
-            elif self.search.prune(flight.asked, share, epoch, came_to):
-                self._say(flight, f"{_in_words(came_to)} after {epoch} epochs, pruned")
-                self.flights.remove(flight)
+            try:
+                said = self._tell(flight, share, max(each[0] for each in found if each is not None), came_to)
+            except TAKEN:
+                self._lose(flight)
                 return []
-            else:
-                flight.passed += 1
-                continue
-            self._say(flight, _in_words(came_to))
-            self.flights.remove(flight)
-            return []
+            if said is not None:
+                self.flights.remove(flight)
+                self._say(flight, said)
+                return []
+            flight.passed += 1
+
+    def _tell(self, flight: _Flight, share: float, epoch: int, came_to: Score) -> str | None:
+        """Tell the study what a trial has come to; returns how it ended, or None where it goes on."""
+        if share == 1.0:
+            self.search.complete(flight.asked, epoch, came_to)
+            return _in_words(came_to)
+        if self.search.prune(flight.asked, share, epoch, came_to):
+            return f"{_in_words(came_to)} after {epoch} epochs, pruned"
+        return None
+
+    def _fail(self, flight: _Flight, reason: str) -> None:
+        try:
+            again = self.search.fail(flight.asked, reason)
+        except TAKEN:
+            self._lose(flight)
+            return
+        self.flights.remove(flight)
+        self._say(flight, f"failed, {reason}{'; tried again' if again else ''}", over=not again)
+
+    def _lose(self, flight: _Flight) -> None:
+        self.search.drop(flight.asked)
+        self.flights.remove(flight)
+        self.note(f"{self.case.name}: another process took over a trial, since this one stood still for too long")
 
     def _say(self, flight: _Flight, what: str, over: bool = True) -> None:
         values = ", ".join(f"{name}={value}" for name, value in flight.asked.values.items())

@@ -153,6 +153,61 @@ def test_killed_and_continued_it_suggests_what_it_would_have(storage: str, tmp_p
     assert max(attempts) == 2  # what was under way was told as failed, and tried again
 
 
+@pytest.mark.slow
+def test_interrupted_it_ends_in_time_and_goes_on_without_a_mark(tmp_path: Path) -> None:
+    parameters = {"seconds": 0.05}
+    for number in range(3):
+        study = begin(tmp_path, 4, **parameters)
+        known, deadline = sum(starts(tmp_path).values()), time.monotonic() + 30
+        while sum(starts(tmp_path).values()) <= known and time.monotonic() < deadline:
+            time.sleep(0.02)
+        began = time.monotonic()
+        study.send_signal(signal.SIGINT)
+        study.communicate(timeout=20)
+        assert study.returncode == 130 and time.monotonic() - began < 5, number
+    search = fake.search_for(fake.case_for(**parameters), tmp_path, None, 4)
+    assert all(slot.last.state != TrialState.RUNNING for slot in search.slots().values())
+    said = end(begin(tmp_path, 4, **parameters))  # no trial was given up for having been interrupted so often
+    assert said["tuned"] and {each["state"] for each in said["suggested"].values()} <= {"COMPLETE", "PRUNED"}
+
+
+def test_a_trial_that_another_process_took_over_is_left_to_it(tmp_path: Path) -> None:
+    case, notes = fake.case_for(), []
+    mine, other = fake.search_for(case, tmp_path), fake.search_for(case, tmp_path)
+    stages = fake.Stages(case, mine, fake.Readings(Store(tmp_path), "noisy-val"), 2, notes.append, print)
+    wanted = stages.wanted(1)
+    assert len(wanted) == len(case.search_seeds) and other.ask() is not None  # a trial of its own, not the same
+    other.study.tell(0, state=TrialState.FAIL)  # as if this process had stood still for longer than the lease
+    for spec, _ in wanted:
+        Store(tmp_path).write_record(fake.fake.record_of(spec))
+    stages.wanted(0)
+    assert not stages.flights and any("took over" in note for note in notes)
+    other.recover()
+    again = mine.ask()
+    assert again is not None and again.slot == 0 and again.number == 2
+
+
+@pytest.mark.slow
+def test_processes_without_a_folder_in_common_share_a_database(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/shared.db"
+    mine, other = (fake.search_for(fake.case_for(), tmp_path / name, address, 4, 1.0) for name in ("mine", "other"))
+    held = mine.ask()
+    assert held is not None and held.slot == 0
+    time.sleep(4)  # longer than the lease, and its heart beats
+    taken = other.ask()
+    assert taken is not None and taken.slot == 1
+    mine.close()
+    deadline = time.monotonic() + 20
+    while (again := other.ask()) is not None and again.slot != 0:
+        assert time.monotonic() < deadline
+    assert again is None or again.slot == 0
+    while other.slots()[0].last.number == held.number:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        other.ask()
+    assert len(other.slots()[0].attempts) == 2 and other.slots()[0].last.state == TrialState.RUNNING
+
+
 def storages(tmp_path: Path) -> dict[str, str]:
     return {"journal": "", "sqlite": f"sqlite:///{tmp_path}/s.db", "postgresql": os.environ.get(POSTGRESQL, "")}
 
