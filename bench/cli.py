@@ -209,6 +209,9 @@ def tune(
     download: Annotated[bool, _where("Allow downloads of missing data.")] = False,
     jobs: Annotated[Text, _where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None,
     device: Annotated[Text, _where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None,
+    images: Annotated[
+        Text, _where("Where images are kept: device, host (memory), disk, or auto, which goes by their size.")
+    ] = None,
     steps: Annotated[
         Text, _where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")
     ] = None,

@@ -81,6 +81,15 @@ def test_wrong_requests_write_nothing(words: tuple[str, ...], says: str, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_torchrun_has_no_place_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    done = bench("tune", "--methods", "gce", where=tmp_path)
+    assert done.returncode == 2 and "torchrun has no place here" in done.stderr
+
+
 def test_a_dry_run_says_what_would_be_searched(tmp_path: Path) -> None:
     done = bench("tune", "--methods", "gce,anl-*,ce*", "--noise", "sym,asym", "--dry-run", where=tmp_path)
     assert done.returncode == 0
