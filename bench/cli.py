@@ -135,6 +135,15 @@ def run(
     shard: Annotated[
         Text, _where("2/4: train the second of four equal parts of the plan. slurm: this array task's part.")
     ] = None,
+    executor: Annotated[
+        Text, _where("local: processes of this machine. ray: a Ray cluster, or this machine by Ray. Default: local.")
+    ] = None,
+    ray_address: Annotated[
+        Text, _where("auto: the cluster that this machine is in. HOST:PORT: that one. Default: $RAY_ADDRESS, or none.")
+    ] = None,
+    gpus_per_run: Annotated[
+        Text, _where("Share of a card for each run on Ray, such as 0.25. Default: 1, or what --jobs leaves.")
+    ] = None,
     format: Annotated[Text, _where("Form of the result: md, csv or json. Default: md.")] = None,
     dry_run: Annotated[
         bool, _where("Print the plan, its expected cost and what is stored of it; train nothing.")

@@ -21,6 +21,7 @@ from bench.catalogue import key
 from bench.core import schedules
 from bench.errors import UsageError
 from bench.executors import together
+from bench.machine import Hardware
 from bench.names import parse_call
 from bench.plan import Facts, NoiseFacts, asked_methods
 from bench.recipe_use import Sourced
@@ -62,9 +63,10 @@ def check_names(request: Request) -> None:
             f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
         )
     check_training(request)
-    device = machine.resolve_device(request.device)
-    machine.resolve_precision(request.precision, device, "fp32")
-    machine.check_steps(request.steps, device)
+    if request.executor == "local":  # elsewhere, it is for what is there to say
+        device = machine.resolve_device(request.device)
+        machine.resolve_precision(request.precision, device, "fp32")
+        machine.check_steps(request.steps, device)
 
 
 def check_model(name: str) -> None:
@@ -86,13 +88,14 @@ def check_training(request: Request) -> None:
         augmentations.canonical(request.augment)
 
 
-def look_up(request: Request, progress: Progress | None = None) -> Facts:
+def look_up(request: Request, progress: Progress | None = None, hardware: Hardware | None = None) -> Facts:
     """The facts of a request. Raises UsageError, or DataError where the data is missing or broken.
 
-    Unless it is a dry run, the data is made ready for the runs as well: files are decoded once, not by every worker.
+    `hardware` is what runs are carried out on, None this machine. Unless it is a dry run, the data is made ready for
+    the runs as well: files are decoded once, not by every worker.
     """
     check_names(request)
-    device = machine.resolve_device(request.device)
+    device = machine.resolve_device(request.device) if hardware is None else hardware.device
     data_set = open_data(request, progress)
     description, sha256 = data_set.describe(), data_set.content_hash()
     sizes = sizes_of(data_set, description, sha256, request.image_size)
@@ -100,7 +103,7 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
     check_fit(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
     grid, study = recipe_sources(request, description.protocol.model)
     noises = noise_facts(request, data_set, description, sha256)
-    kept = placed(request, description, sizes, device)
+    kept = placed(request, description, sizes, device, hardware)
     if not request.dry_run:
         registry.open_data_set(
             request.dataset, replace(options(request, progress), stream=kept.where == "disk")
@@ -114,9 +117,11 @@ def look_up(request: Request, progress: Progress | None = None) -> Facts:
         samples=samples_drawn(sizes, request),
         image_shape=sizes.image_shape,
         noises=noises,
-        precision=machine.resolve_precision(request.precision, device, description.protocol.precision),
+        precision=machine.resolve_precision(
+            request.precision, device, description.protocol.precision, None if hardware is None else hardware.fast_bf16
+        ),
         device=device,
-        cores=machine.cores(),
+        cores=machine.cores() if hardware is None else hardware.cores,
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},
         unsuitable=partial(ask, key(registry.plugins())),
         grid=grid,
@@ -155,14 +160,21 @@ def recipe_sources(request: Request, model: str) -> tuple[Sourced | None, Source
     return None if own is None else Sourced(own[0].name, own[1], named=False), named
 
 
-def placed(request: Request, description: Description, sizes: Sizes, device: str) -> placement.Placement:
+def placed(
+    request: Request, description: Description, sizes: Sizes, device: str, hardware: Hardware | None = None
+) -> placement.Placement:
     """Where the runs of a request keep their images; each has its own unless a card or a machine runs one at a time."""
     here = together.world().local_size
     copies = request.jobs or (1 if device.startswith("cuda") else here)
+    if hardware is not None:
+        copies = hardware.copies
+    elif request.gpus_per_run is not None:
+        copies = int(1 / request.gpus_per_run)
     protocol = description.protocol
     pad = placement.border((request.augment or protocol.augmentation, protocol.strong_augmentation))
     images = samples_drawn(sizes, request) + sizes.test
-    return placement.choose(request.images, images, sizes.image_shape, pad, device, copies)
+    free = None if hardware is None else hardware.free
+    return placement.choose(request.images, images, sizes.image_shape, pad, device, copies, free)
 
 
 def check_fit(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:

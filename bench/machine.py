@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,20 @@ CGROUPS = (
 # glibc's names for the two limits above which freed memory goes back to the system (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What runs are carried out on where that isn't this machine alone: of several, what holds for all of them.
+
+    `free` is bytes of (memory, a card's memory), infinite where that can't be told; `copies` is how many runs share it.
+    """
+
+    device: str
+    fast_bf16: bool
+    cores: int
+    free: tuple[float, float]
+    copies: int
 
 
 def cores() -> int:
@@ -68,14 +83,17 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_precision(name: str, device: str, declared: str) -> str:
-    """What a run computes in: "auto" gives way to the data set's choice, and then to what the hardware does fast."""
+def resolve_precision(name: str, device: str, declared: str, fast: bool | None = None) -> str:
+    """What a run computes in: "auto" gives way to the data set's choice, and then to what the hardware does fast.
+
+    `fast`: whether that is bfloat16 where runs are carried out; None asks this machine.
+    """
     if name not in PRECISIONS:
         raise UsageError(f"--precision {name}: there is none such. Type one of {', '.join(PRECISIONS)}")
     if name == "auto":
         name = declared
     if name == "auto":
-        return "bf16" if _fast_bf16(device) else "fp32"
+        return "bf16" if (fast_bf16(device) if fast is None else fast) else "fp32"
     if name == "fp16" and not device.startswith("cuda"):
         raise UsageError("--precision fp16 needs a CUDA device: type --precision bf16 or --precision fp32")
     return name
@@ -143,6 +161,15 @@ def memory() -> tuple[int, int] | None:
     return available, total
 
 
+def free_bytes(device: str) -> tuple[float, float]:
+    """Free bytes of (memory, the card's memory), infinite where that can't be told. Imports torch for a card only."""
+    found = memory()
+    host = float("inf") if found is None else float(found[0])
+    if not device.startswith("cuda"):
+        return host, host
+    return host, float(cards()[int(device.partition(":")[2] or 0)]["free_bytes"])
+
+
 def cards() -> list[dict[str, Any]]:
     """Name, free and total memory in bytes of every CUDA device. Imports torch."""
     import torch
@@ -192,7 +219,8 @@ def _cuda_hinted() -> bool:
     return files or shutil.which("nvidia-smi") is not None
 
 
-def _fast_bf16(device: str) -> bool:
+def fast_bf16(device: str) -> bool:
+    """Whether this machine computes in bfloat16 without emulating it; imports torch for a card only."""
     if device.startswith("cuda"):
         import torch
 

@@ -30,15 +30,24 @@ def border(augmentations: Iterable[str]) -> int:
     return max((number or 0 for name in augmentations for kind, number in steps_of(name) if kind == "crop"), default=0)
 
 
-def choose(asked: str, images: int, shape: tuple[int, int, int], pad: int, device: str, copies: int) -> Placement:
+def choose(
+    asked: str,
+    images: int,
+    shape: tuple[int, int, int],
+    pad: int,
+    device: str,
+    copies: int,
+    free: tuple[float, float] | None = None,
+) -> Placement:
     """Where `images` images of `shape` (height, width, channels) go, unless the user said so.
 
-    `pad` is the border that images get on the device, `copies` how many runs share the memory there.
+    `pad` is the border that images get on the device, `copies` how many runs share the memory there,
+    `free` the bytes of memory and of the device's, None those of this machine.
     """
     if asked != "auto":
         return Placement(next(where for where in get_args(Where) if where == asked), "as --images says")
     height, width, channels = shape
-    most = limits(device, copies)
+    most = limits(device, copies, free)
     padded = images * (height + 2 * pad) * (width + 2 * pad) * channels
     if padded <= most["device"]:
         return Placement("device", f"{_words(padded)} of images, and {_words(most['device'])} may be used there")
@@ -49,18 +58,14 @@ def choose(asked: str, images: int, shape: tuple[int, int, int], pad: int, devic
     return Placement("disk", f"{full}; {_words(plain)} without their borders, and {_words(most['host'])} of memory")
 
 
-def limits(device: str, copies: int = 1) -> dict[Where, float]:
+def limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[Where, float]:
     """Bytes of images that may be kept on a device by each of `copies` runs, and in the host's memory by all of them.
 
     Infinite where the system doesn't say. In the host's memory runs share one memory-mapped array where images come
     from files, which is what is large.
     """
-    memory = machine.memory()
-    host = float("inf") if memory is None else SHARE * memory[0]
-    if not device.startswith("cuda"):
-        return {"device": host / copies, "host": host}
-    number = int(device.partition(":")[2] or 0)
-    return {"device": SHARE * machine.cards()[number]["free_bytes"] / copies, "host": host}
+    host, there = machine.free_bytes(device) if free is None else free
+    return {"device": SHARE * there / copies, "host": SHARE * host}
 
 
 def in_words(device: str) -> str:

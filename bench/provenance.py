@@ -9,7 +9,6 @@ import resource
 import sys
 import time
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,10 @@ import torch
 
 from bench.revision import revision
 from bench.spec import Runtime
+from bench.versions import versions
 
 if TYPE_CHECKING:
     from bench.core.trainer import Trainer
-
-PACKAGES = ("lnl-bench", "torch", "numpy", "timm", "torchvision", "scikit-learn")
 
 
 class Clock:
@@ -75,18 +73,6 @@ def _peak_memory() -> int:
     except (OSError, IndexError, ValueError):
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def collect(clock: Clock, trainer: Trainer, seconds: dict[str, float], runtime: Runtime) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench.budget import parse as parse_budget
 from bench.errors import UsageError
@@ -62,6 +62,9 @@ RUNTIME = frozenset(
         "format",
         "dry_run",
         "shard",
+        "executor",
+        "ray_address",
+        "gpus_per_run",
     }
 )
 """Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
@@ -90,6 +93,12 @@ def _names(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(split_list(value))
     return tuple(split_values(value)) if isinstance(value, Sequence) else value
+
+
+def _share_of_card(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError("must be over 0 and at most 1: a run trains on one card, and with 0.25 four runs share it")
+    return value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
@@ -148,6 +157,18 @@ class Request(BaseModel):
     format: Literal["md", "csv", "json"] = "md"
     dry_run: bool = False
     shard: Text | None = None
+
+    executor: Literal["local", "ray"] = "local"
+    ray_address: Text | None = None
+    gpus_per_run: Annotated[float, AfterValidator(_share_of_card)] | None = None
+
+    @model_validator(mode="after")
+    def _ray_is_asked_for(self) -> Self:
+        typed = {"ray_address", "gpus_per_run"} & self.model_fields_set
+        if self.executor != "ray" and typed:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(typed))
+            raise ValueError(f"{options} {'is' if len(typed) == 1 else 'are'} for --executor ray: add it, or leave out")
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_labels(self) -> Self:

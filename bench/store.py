@@ -105,6 +105,10 @@ class Store:
         """Where a run keeps its checkpoint; write it with `bench.atomic.write_atomically`."""
         return self.folder(run_id) / CHECKPOINT
 
+    def record_path(self, run_id: str) -> Path:
+        """Where a run's record is, if it has one."""
+        return self.folder(run_id) / RECORD
+
     def failure_path(self, run_id: str) -> Path:
         """Where a run's failure is, if it has one."""
         return self.folder(run_id) / FAILURE

@@ -115,13 +115,13 @@ def run_study(
     jobs: int = 1,
     when: When = "missing",
     display: Display | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
 ) -> Outcome:
     """Carry out what is missing of `specs` in at most `jobs` processes, and say what became of each.
 
-    `runtime` is one for all, or a function of the spec. The first SIGINT or SIGTERM lets running jobs checkpoint and
-    ends within SECONDS_TO_STOP; a second one ends at once. Call it in the main thread for that. Raises UsageError
-    where the store can't be written, before anything runs.
+    `runtime` is one for all, or a function of the spec; `executor` is one, or what makes one if anything is to run. The
+    first SIGINT or SIGTERM lets running jobs checkpoint and ends within SECONDS_TO_STOP; a second one ends at once.
+    Call it in the main thread for that. Raises UsageError where the store can't be written, before anything runs.
     """
     specs = list(specs)
     display = Silent() if display is None else display
@@ -134,6 +134,8 @@ def run_study(
     if not todo:
         have = set(skipped)
         return Outcome(skipped=tuple(skipped), left=tuple(run_id for run_id in order if run_id not in have))
+    if callable(executor):  # before anything is written: it may find the request wrong
+        executor = executor()
     store.prepare()
     runtime_of = (lambda spec: runtime) if isinstance(runtime, Runtime) else runtime
     queue = [Job(spec, runtime_of(spec), redo=when == "always") for spec in todo]
@@ -184,6 +186,7 @@ class _Study:
         self.failed: dict[str, str] = {}
         self._submitted: set[str] = set()
         self._waiting: dict[str, int] = {}
+        self._begun: set[str] = set()
         self._lost: Counter[str] = Counter()
         self._barren = 0
         self._said: set[str] = set()
@@ -223,6 +226,7 @@ class _Study:
 
     def _submit(self, run_id: str) -> None:
         self._submitted.add(run_id)
+        self._begun.discard(run_id)
         self.executor.submit(self.jobs[run_id])
 
     def _stop(self) -> None:
@@ -243,6 +247,7 @@ class _Study:
         run_id, name = event.run_id, self.jobs[event.run_id].name
         if isinstance(event, Started):
             self._barren = 0
+            self._begun.add(run_id)
             self.display.started(run_id, name)
         elif isinstance(event, Epoch):
             self.display.epoch(run_id, event.done, event.total)
@@ -274,7 +279,8 @@ class _Study:
             return
         reason = event.reason if isinstance(event, Lost) else "its worker was told to stop"
         self._lost[run_id] += 1
-        self._barren += 1
+        # A machine that goes takes many workers with it, all of them at work.
+        self._barren += run_id not in self._begun
         if self._lost[run_id] < ATTEMPTS:
             self._submit(run_id)
         else:

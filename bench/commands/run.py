@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,14 @@ from bench.commands import equal_compute
 from bench.commands.output import check_folder, note
 from bench.commands.words import command_line
 from bench.errors import UsageError
-from bench.executors import KeptOpen, together
+from bench.executors import Executor, KeptOpen, together
 from bench.expected_costs import Costs
 from bench.plan import Facts, Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
 
 if TYPE_CHECKING:
+    from bench.executors.cluster.nodes import Cluster
     from bench.store import Store
     from bench.study import Outcome
 
@@ -33,11 +36,12 @@ def run_command(options: Mapping[str, Any]) -> int:
     request = Request.typed(**options)
     shard = None if request.shard is None else shards.parse(request.shard, os.environ)
     here = together.world()
+    if here.size > 1 and request.executor == "ray":
+        raise UsageError("--executor ray: not under torchrun, whose processes train one run together. Leave one out")
     if here.number > 0:
         if not request.dry_run:
             together.follow(Path(request.out), together.join(here, machine.resolve_device(request.device)), here)
         return 0
-    from bench.progress import open_display
     from bench.store import Store
 
     lookup.check_names(request)
@@ -45,9 +49,40 @@ def run_command(options: Mapping[str, Any]) -> int:
     if not request.dry_run:
         check_folder("--out", Path(request.out))
         check_folder("--boards", Path(request.boards))
+    with ExitStack() as held:
+        cluster = _cluster_to_join(request)
+        if cluster is not None:
+            held.callback(cluster.close)
+        return _carry_out(request, options, shard, here, store, cluster)
+
+
+def _cluster_to_join(request: Request) -> Cluster | None:
+    """A connection to the cluster that the request names, since what its nodes are is one of the plan's facts.
+
+    None where there is none: a cluster of this machine alone is started when there is something to run.
+    """
+    if request.executor == "local":
+        return None
+    from bench.executors.cluster import address, nodes
+
+    address.check_installed()
+    return None if address.is_own(request.ray_address) else nodes.connect(request, registry.plugins())
+
+
+def _carry_out(
+    request: Request,
+    options: Mapping[str, Any],
+    shard: shards.Shard | None,
+    here: together.World,
+    store: Store,
+    cluster: Cluster | None,
+) -> int:
+    """Look up, plan, run what is missing, and write the boards."""
+    from bench.progress import open_display
+
     display = open_display()
     try:
-        facts = lookup.look_up(request, display.decoding)
+        facts = lookup.look_up(request, display.decoding, None if cluster is None else cluster.hardware)
     finally:
         display.end()
     facts = replace(facts, processes=here.size)
@@ -70,6 +105,9 @@ def run_command(options: Mapping[str, Any]) -> int:
     if request.dry_run:
         from bench.commands import dry_run
 
+        if cluster is not None:
+            jobs, threads = cluster.share(runs)
+            cluster.close()
         found = dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs)
         if request.budget is not None:
             found = replace(found, later=equal_compute.foreseen(request, facts, planned, costs))
@@ -81,33 +119,50 @@ def run_command(options: Mapping[str, Any]) -> int:
     _say_revisions(specs, store, request)
     from bench.study import run_study
 
-    executor: together.TogetherExecutor | None = None
-    if here.size > 1:
-        facts = replace(facts, device=together.join(here, facts.device))
-        executor = together.TogetherExecutor(store.root, store.lease)
+    with ExitStack() as held:
+        make: Callable[[], Executor] | None = None
+        if here.size > 1:
+            facts = replace(facts, device=together.join(here, facts.device))
+            leader = together.TogetherExecutor(store.root, store.lease)
+            held.callback(leader.close)
+            make = partial(KeptOpen, leader)
+        elif request.executor == "ray":
+            on_ray = cache(partial(_on_ray, cluster, request, facts, runs, store, held))
+            make = lambda: KeptOpen(on_ray())  # noqa: E731 - only once there is something to run
 
-    def carry_out(wave: Sequence[RunSpec]) -> Outcome:
-        return run_study(
-            wave,
-            runtimes(request, facts, threads),
-            store,
-            jobs=jobs,
-            when=request.when,
-            display=open_display(),
-            executor=None if executor is None else KeptOpen(executor),
-        )
+        def carry_out(wave: Sequence[RunSpec]) -> Outcome:
+            return run_study(
+                wave,
+                runtimes(request, facts, threads),
+                store,
+                jobs=jobs,
+                when=request.when,
+                display=open_display(),
+                executor=make,
+            )
 
-    first = frozenset(spec.setting_id for spec in planned.specs)
-    try:
+        first = frozenset(spec.setting_id for spec in planned.specs)
         if request.budget is None:
             outcome = carry_out(specs)
         else:
             planned, outcome = equal_compute.search(request, facts, planned, store, carry_out)
             specs = planned.specs
-    finally:
-        if executor is not None:
-            executor.close()
     return _conclude(request, options, planned, len(specs), store, outcome, here.size, first)
+
+
+def _on_ray(
+    joined: Cluster | None, request: Request, facts: Facts, runs: int, store: Store, held: ExitStack
+) -> Executor:
+    """Workers on the cluster that was joined, or on one of this machine alone; both are left when `held` ends."""
+    from bench.executors.cluster import executor, nodes
+
+    cluster = joined or nodes.connect(request, registry.plugins())
+    held.callback(cluster.close)
+    noises = ((noise.typed, noise.sha256) for noise in facts.noises)
+    cluster.admit_for(request, facts.data_sha256, noises, stream=facts.images == "disk")
+    made = executor.RayExecutor(cluster, store, cluster.share(runs)[1])
+    held.callback(made.close)
+    return made
 
 
 def _say_shard(shard: shards.Shard, planned: Plan, specs: Sequence[RunSpec], request: Request, facts: Facts) -> None:

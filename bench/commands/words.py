@@ -7,7 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 NOT_TYPED = frozenset(
-    {"dry_run", "format", "when", "out", "boards", "jobs", "device", "images", "steps", "shard", "storage"}
+    {
+        "dry_run",
+        "format",
+        "when",
+        "out",
+        "boards",
+        "jobs",
+        "device",
+        "images",
+        "steps",
+        "shard",
+        "storage",
+        "executor",
+        "ray_address",
+        "gpus_per_run",
+    }
 )
 """Options that the command under a board leaves out: they don't change what it shows once all is done."""
 

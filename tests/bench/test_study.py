@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from bench.errors import UsageError
 from bench.executors.local import LocalExecutor
 from bench.executors.worker import load_file
-from bench.job import Event, Failed, Finished, Job, Lost, Paused
+from bench.job import Event, Failed, Finished, Job, Lost, Paused, Started
 from bench.progress import Silent
 from bench.spec import RunSpec
 from bench.store import Store
@@ -210,6 +210,24 @@ def test_workers_that_die_before_any_run_begins_end_the_study(tmp_path: Path) ->
     assert len(executor.submitted) <= len(specs) + DEATHS_BEFORE_GIVING_UP and executor.stopped and executor.closed
     assert len(outcome.failed) + len(outcome.left) == 50 and outcome.exit_code == 1
     assert any("died before any run began" in note for note in display.notes)
+
+
+def test_a_machine_that_takes_many_runs_with_it_does_not_end_the_study(tmp_path: Path) -> None:
+    """Eight runs are under way on a node that dies: all come back, and each is given to another worker."""
+
+    class Node(Scripted):
+        def submit(self, job: Job) -> None:
+            self.submitted.append(job.run_id)
+            first = self.submitted.count(job.run_id) == 1
+            # the first time round, all begin before any is lost
+            begun = [Started(job.run_id)] if first else [Started(job.run_id), Finished(job.run_id, 1.0)]
+            self.events[:] = [*begun, *self.events] if first else [*self.events, *begun]
+            self.events += [Lost(job.run_id, "its node died", "")] * first
+
+    specs = [fake.spec_for(seed) for seed in range(2 * DEATHS_BEFORE_GIVING_UP)]
+    executor = Node(lambda job, count: None)
+    outcome = run_study(specs, fake.runtime_for(), Store(tmp_path), executor=executor)
+    assert len(outcome.finished) == len(specs) and outcome.exit_code == 0
 
 
 def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(tmp_path: Path) -> None:
