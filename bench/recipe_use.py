@@ -41,6 +41,8 @@ def grid_in_force(
     """
     if source is None:
         return None, ()
+    if request.protocol == "shared-lr" and not source.named:
+        return None, ()
     if request.protocol == "shared-lr":
         raise UsageError(f"{source.path} is of the shared protocol's grid: leave --protocol shared-lr out")
     if request.lr is not None or request.weight_decay is not None:
