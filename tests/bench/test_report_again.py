@@ -121,7 +121,7 @@ def test_the_command_is_short_and_plans_the_same_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "bench.machine.resolve_precision", lambda name, device, declared: {"auto": declared}.get(name, name)
+        "bench.machine.resolve_precision", lambda name, device, declared, *_: {"auto": declared}.get(name, name)
     )
     specs = specs_of(*requests)
     found = again(specs)
