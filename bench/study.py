@@ -5,6 +5,7 @@ What to run may also show only on the way, as results come in: then a `Source` s
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ When = Literal["missing", "always", "never", "failed"]
 
 SECONDS_TO_STOP = 3.5
 """How long running jobs may take to checkpoint after a signal; the board has to be written within 5 s of it."""
+SECONDS_OF_ECHO = 0.2
+"""A signal so soon after another is the same one: Ctrl-C reaches a whole terminal, and torchrun hands it on as well."""
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often runs that other processes are at are looked after."""
 ATTEMPTS = 2
@@ -336,8 +339,14 @@ class _Study:
 def _signals(study: _Study) -> Iterator[None]:
     """Note SIGINT and SIGTERM for the study instead of dying of them."""
 
+    last = -math.inf
+
     def note(number: int, stack: FrameType | None) -> None:
-        study.signals.append(number)
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= SECONDS_OF_ECHO:
+            study.signals.append(number)
+        last = now
 
     before = {}
     try:

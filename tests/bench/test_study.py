@@ -337,6 +337,18 @@ def test_a_run_that_does_not_listen_is_ended_in_time(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5 and study.returncode == 130
 
 
+def test_an_echo_is_no_second_signal(tmp_path: Path) -> None:
+    """As under torchrun, which hands on to its processes what a terminal has sent them: runs keep their time."""
+    study = start(tmp_path, 1, 1, seconds=60, do="ignore")
+    wait_for_starts(tmp_path, 1)
+    began = time.monotonic()
+    study.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    study.send_signal(signal.SIGINT)
+    assert end(study)["left"] == 1
+    assert 3 < time.monotonic() - began < 5 and study.returncode == 130
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     study = start(tmp_path, 1, 1, seconds=60, do="ignore")
     wait_for_starts(tmp_path, 1)
