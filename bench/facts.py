@@ -117,6 +117,7 @@ def look_up(request: Request, progress: Progress | None = None, hardware: Hardwa
         samples=samples_drawn(sizes, request),
         image_shape=sizes.image_shape,
         noises=noises,
+        stored=(sum(sizes.counts), sizes.test),
         precision=machine.resolve_precision(
             request.precision, device, description.protocol.precision, None if hardware is None else hardware.fast_bf16
         ),

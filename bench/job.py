@@ -77,6 +77,13 @@ class Diverged(Exception):  # noqa: N818 - a result of training, not an error
         return f"{DIVERGED} {self.epoch}: {self.reason}"
 
 
+class OutOfMemory(Exception):  # noqa: N818 - a run's end, in a sentence that says what would have fit
+    """A training step's batch didn't fit into memory."""
+
+    def __str__(self) -> str:
+        return f"out of memory: {super().__str__()}"
+
+
 @dataclass(frozen=True)
 class Started:
     """A worker has claimed the run and begins."""
@@ -140,11 +147,15 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker died with the run in hand. `reason` is one line, `output` the last lines it wrote."""
+    """The worker died with the run in hand.
+
+    `reason` is one line, `output` the last lines it wrote, `advice` what may help where that can be guessed.
+    """
 
     run_id: str
     reason: str
     output: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)

@@ -135,10 +135,23 @@ def keep_pages() -> bool:
 
     Activations above its threshold would otherwise be unmapped after each step and faulted in again by the next.
     """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    libc = _glibc()
+    return libc is not None and bool(
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    )
+
+
+def give_pages_back() -> None:
+    """Hand free pages back to the system all the same, for libraries that map memory of their own."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library where it is GNU's."""
+    found = platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
+    return ctypes.CDLL(None) if found else None
 
 
 def memory() -> tuple[int, int] | None:
@@ -157,6 +170,7 @@ def memory() -> tuple[int, int] | None:
             most, used = int(Path(limit).read_text()), int(Path(usage).read_text())
         except (OSError, ValueError):  # no such group, or "max"
             continue
+        used -= _reclaimable(Path(limit).with_name("memory.stat"))
         total, available = min(total, most), min(available, max(0, most - used))
     return available, total
 
@@ -168,6 +182,19 @@ def free_bytes(device: str) -> tuple[float, float]:
     if not device.startswith("cuda"):
         return host, host
     return host, float(cards()[int(device.partition(":")[2] or 0)]["free_bytes"])
+
+
+def _reclaimable(statistics: Path) -> int:
+    """Bytes of a control group's use that are file pages nobody has looked at lately, given up where memory is asked.
+
+    `total_` stands before the names that count a group with those below it, under version 1.
+    """
+    try:
+        lines = statistics.read_text(encoding="ascii").splitlines()
+        found = {name: int(count) for name, count in (line.split() for line in lines)}
+    except (OSError, ValueError):
+        return 0
+    return found.get("total_inactive_file", found.get("inactive_file", 0))
 
 
 def cards() -> list[dict[str, Any]]:

@@ -29,9 +29,10 @@ class Observer:
         self.trainer = trainer
         self.given = problem.noisy.labels[problem.train]
         self.clean = problem.clean[problem.train]
-        self.train = EvaluationSet(trainer.part.images, trainer.ranks)
-        self.held = EvaluationSet(trainer.part.held_images, trainer.ranks)
-        self.test = EvaluationSet(problem.images.store("test", trainer.device), trainer.ranks)
+        pieces = trainer.task.pieces
+        self.train = EvaluationSet(trainer.part.images, trainer.ranks, pieces)
+        self.held = EvaluationSet(trainer.part.held_images, trainer.ranks, pieces)
+        self.test = EvaluationSet(problem.images.store("test", trainer.device), trainer.ranks, pieces)
         names = ("epoch", "phase", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy")
         further = ("measured_epoch", "memorised", "corrected", "learnt", *(f"selector_{name}" for name in FINDING))
         self.curves: dict[str, list[Any]] = {name: [] for name in (*names, *further)}

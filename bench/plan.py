@@ -70,7 +70,8 @@ class Facts:
     "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
     `processes` how many train each run together. `grid` is the file of the shared protocol's grid (the project's own
     for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names. `images`
-    is where each run keeps its images, and `images_why` why there.
+    is where each run keeps its images, and `images_why` why there; `stored` are the (training, test) images of the
+    whole data set.
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -91,6 +92,7 @@ class Facts:
     study: Sourced | None = None
     images: Where = "device"
     images_why: str = ""
+    stored: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -107,15 +107,21 @@ def make_trainer(
     ranks: Ranks = ALONE,
     steps: str = "auto",
 ) -> Trainer:
-    """The spec's method, or as many copies of it as the spec has members, ready to train on its part of the problem.
+    """The spec's method, ready to train on its part of the problem.
 
     `steps` is how they are to be carried out; see `bench.core.stepping.choose_way`.
     """
+    method = make_method(spec)
+    return Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop, ranks, steps)
+
+
+def make_method(spec: RunSpec) -> Method:
+    """The spec's method, or as many copies of it as the spec has members."""
     make = load_method(spec.method)
     method: Method = make(**spec.parameters)
     if spec.members > 1:
         method = Members([method, *(make(**spec.parameters) for _ in range(spec.members - 1))])
-    return Trainer(method, spec, training_part(problem, method, spec, device), device, should_stop, ranks, steps)
+    return method
 
 
 def training_part(problem: Problem, method: Method, spec: RunSpec, device: torch.device) -> TrainingPart:

@@ -90,6 +90,7 @@ def collect(clock: Clock, trainer: Trainer, seconds: dict[str, float], runtime: 
         },
         "images_per_second": images / trainer.seconds if trainer.seconds else None,
         "peak_memory_bytes": clock.peak_memory(),
+        "inference_batch": trainer.task.pieces.most,
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),
         "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else _processor(),
         "images": runtime.images,

@@ -12,7 +12,7 @@ import torch
 
 from bench import provenance
 from bench.core import checkpoint
-from bench.core.precision import prepare_process
+from bench.core.precision import prepare_process, share_card
 from bench.core.ranks import present
 from bench.core.trainer import Trainer, never
 from bench.costs import costs
@@ -36,6 +36,8 @@ def run(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_st
     prepare_process(runtime.threads)
     load_plugins(runtime.plugins)
     device = torch.device(runtime.device)
+    if runtime.card_bytes is not None:
+        share_card(device, runtime.card_bytes)
     clock = provenance.Clock(device)
     problem = pose(spec, runtime)
     with closing(problem.images):

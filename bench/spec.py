@@ -158,6 +158,8 @@ class Runtime(BaseModel):
     images: Where = "device"
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     """How steps are carried out; see `bench.core.stepping`."""
+    card_bytes: int | None = Field(default=None, ge=1)
+    """What this process's tensors may take of a card that it shares; None: all that is free."""
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: Finite = 5.0
     pause_at: float | None = Field(default=None, gt=0, lt=1)

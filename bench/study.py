@@ -288,7 +288,8 @@ class _Study:
             self._submit(run_id)
         else:
             output = event.output if isinstance(event, Lost) else ""
-            reason = f"{reason}, {ATTEMPTS} times"
+            advice = f"; {event.advice}" if isinstance(event, Lost) and event.advice else ""
+            reason = f"{reason}, {ATTEMPTS} times{advice}"
             try:
                 self.store.write_failure(self.jobs[run_id].spec, reason, traceback=output)
             except OSError as error:

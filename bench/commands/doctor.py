@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from bench import __version__, machine, placement, registry, show
+from bench import __version__, machine, placement, registry, room, show
 from bench.commands.output import write_json, write_page
 from bench.errors import UsageError
 
@@ -72,6 +72,7 @@ def examine() -> dict[str, Any]:
         "threads_per_job": threads,
         "memory_available_bytes": None if memory is None else memory[0],
         "memory_total_bytes": None if memory is None else memory[1],
+        "digits_runs_that_fit_at_least": room.at_least("digits", device),
         "cards": machine.cards() if device.startswith("cuda") else [],
         "images": placement.in_words(device),
         "fast_paths": machine.fast_paths(device, precision),

@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import budget, machine, registry, shards
+from bench import budget, machine, registry, room, shards
 from bench import facts as lookup
 from bench.commands import equal_compute
 from bench.commands.output import check_folder, note
@@ -97,16 +97,16 @@ def _carry_out(
         note(f"note: {each}")
     if here.size > 1 and request.jobs not in (None, 1):
         raise UsageError(f"--jobs {request.jobs}: under torchrun the processes train one run at a time. Leave it out")
-    at_once = here.local_size if here.size > 1 else request.jobs
     runs = here.local_size if here.size > 1 else len(specs)
     if request.budget is not None:  # later waves hold more
         runs = max(runs, facts.cores)
-    jobs, threads = machine.share(facts.cores, runs, facts.device, at_once)
+    made = _room(request, facts, here, specs, runs, store)
     if request.dry_run:
         from bench.commands import dry_run
 
+        jobs = made.jobs
         if cluster is not None:
-            jobs, threads = cluster.share(runs)
+            jobs, _ = cluster.share(runs)
             cluster.close()
         found = dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs)
         if request.budget is not None:
@@ -133,9 +133,9 @@ def _carry_out(
         def carry_out(wave: Sequence[RunSpec]) -> Outcome:
             return run_study(
                 wave,
-                runtimes(request, facts, threads),
+                runtimes(request, facts, made),
                 store,
-                jobs=jobs,
+                jobs=made.jobs,
                 when=request.when,
                 display=open_display(),
                 executor=make,
@@ -148,6 +148,19 @@ def _carry_out(
             planned, outcome = equal_compute.search(request, facts, planned, store, carry_out)
             specs = planned.specs
     return _conclude(request, options, planned, len(specs), store, outcome, here.size, first)
+
+
+def _room(
+    request: Request, facts: Facts, here: together.World, specs: Sequence[RunSpec], runs: int, store: Store
+) -> room.Room:
+    """How many runs at a time, and what each may take. A cluster's nodes and torchrun's processes see to themselves."""
+    from bench.study import left_to_run
+
+    if here.size > 1 or request.executor != "local":
+        at_once = here.local_size if here.size > 1 else request.jobs
+        return room.Room(*machine.share(facts.cores, runs, facts.device, at_once))
+    left, _ = left_to_run(specs, store, request.when)
+    return room.share(left, facts, runs, request.jobs, note, at_most=None if request.budget else len(left))
 
 
 def _on_ray(
@@ -187,7 +200,7 @@ def _say_revisions(specs: Sequence[RunSpec], store: Store, request: Request) -> 
         note(said)
 
 
-def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec], Runtime]:
+def runtimes(request: Request, facts: Facts, made: room.Room) -> Callable[[RunSpec], Runtime]:
     """How each run is carried out: all alike, but for the noise's own path."""
     typed = {(noise.name, noise.sha256): noise.typed for noise in facts.noises}
     common = {
@@ -197,9 +210,10 @@ def runtimes(request: Request, facts: Facts, threads: int) -> Callable[[RunSpec]
         "download": request.download,
         "cache": str(registry.cache_folder()),
         "device": facts.device,
-        "threads": threads,
+        "threads": made.threads,
         "steps": request.steps,
         "images": facts.images,
+        "card_bytes": made.card_bytes,
         "plugins": registry.plugins(),
     }
     by_noise = {key: Runtime(noise_source=text, **common) for key, text in typed.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import facts as lookup
-from bench import machine
+from bench import room
 from bench.claims import LEASE_SECONDS
 from bench.commands.output import check_folder, note, write, write_json
 from bench.commands.run import runtimes
@@ -81,6 +81,9 @@ def _tune(
     from bench.tuning.search import Search, refuse_another
     from bench.tuning.stages import Stages
 
+    runs = sum(len(each.search_seeds) * tuning.trials for each in found)
+    kinds = [spec for each in found for spec in each.search_runs(each.own)]
+    made = room.share(kinds, facts, runs, request.jobs, note)
     store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"), lease=lease)
     where = storages.shown(tuning.storage, store.root)
     where_to = files.target(Path(request.boards), found, tuning.study_name)
@@ -96,14 +99,12 @@ def _tune(
         Stages(search.case, search, readings, tuning.finalists, display.note, display.trial_ended)
         for search in searches
     ]
-    runs = sum(len(each.search_seeds) * tuning.trials for each in found)
-    jobs, threads = machine.share(facts.cores, runs, facts.device, request.jobs)
-    driver = Driver(stages, jobs, runtimes(request, facts, threads))
+    driver = Driver(stages, made.jobs, runtimes(request, facts, made))
     for each in found:
         note(_announced(each, tuning))
     _say_revisions(searches)
     try:
-        outcome = follow(driver, store, display, LocalExecutor(store.root, jobs, threads, lease=lease))
+        outcome = follow(driver, store, display, LocalExecutor(store.root, made.jobs, made.threads, lease=lease))
     finally:
         driver.leave()
     if outcome.interrupted_signal is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import facts as lookup
-from bench import machine, recipe_files, registry
+from bench import recipe_files, registry, room
 from bench.commands import dry_run
 from bench.commands.grid_page import as_json, page
 from bench.commands.output import check_folder, note, write, write_json, write_page
@@ -95,14 +95,17 @@ def grid_command(options: Mapping[str, Any]) -> int:
     shared_file.before(path, found.planned.specs[0], found.labels)
     store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"))
     runs = found.every_run
-    jobs, threads = machine.share(found.facts.cores, len(runs), found.facts.device, request.jobs)
+    from bench.study import left_to_run
+
+    left, _ = left_to_run(runs, store, "missing")
+    made = room.share(left, found.facts, len(runs), request.jobs, note, at_most=len(left))
     if request.dry_run:
         planned = Plan(tuple(runs), found.planned.left_out)
         costs = Costs(found.facts.methods, registry.models())
-        dry_run.show(dry_run.look(planned, runs, None, store, "missing", found.facts, costs, jobs), request.format)
+        dry_run.show(dry_run.look(planned, runs, None, store, "missing", found.facts, costs, made.jobs), request.format)
         return 0
     note(announced(found))
-    outcome = train(found, store, jobs, threads)
+    outcome = train(found, store, made)
     if outcome.interrupted_signal is not None:
         note("Nothing is chosen yet; the same command goes on where it was")
         return outcome.exit_code
@@ -177,7 +180,7 @@ def announced(found: Grid) -> str:
     )
 
 
-def train(found: Grid, store: Store, jobs: int, threads: int) -> Outcome:
+def train(found: Grid, store: Store, made: room.Room) -> Outcome:
     """Carry out what is missing, but for settings that diverged before: they would again."""
     from bench.progress import open_display
     from bench.study import run_study
@@ -190,8 +193,8 @@ def train(found: Grid, store: Store, jobs: int, threads: int) -> Outcome:
         if (each.method, number) not in diverged
         for run in each.runs(point)
     ]
-    runtime = runtimes(found.request, found.facts, threads)
-    return run_study(specs, runtime, store, jobs=jobs, when="missing", display=open_display())
+    runtime = runtimes(found.request, found.facts, made)
+    return run_study(specs, runtime, store, jobs=made.jobs, when="missing", display=open_display())
 
 
 def diverged_in(found: Grid, store: Store) -> set[tuple[str, int]]:

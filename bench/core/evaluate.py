@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.core.fitting import Pieces
 from bench.core.images import Images
 from bench.core.networks import CoreNetwork
 from bench.core.ranks import ALONE, Ranks
@@ -25,8 +26,9 @@ CACHE_BYTES = 64 << 20
 class EvaluationSet:
     """Images that are only ever looked at plainly, in order; of several processes each looks at its share."""
 
-    def __init__(self, store: Images, ranks: Ranks = ALONE) -> None:
+    def __init__(self, store: Images, ranks: Ranks = ALONE, pieces: Pieces | None = None) -> None:
         self.store = store
+        self.pieces = pieces or Pieces()
         self.ranks = ranks.for_count(len(store))
         height, width = store.size
         small = len(store) * height * width * store.channels * 4 <= CACHE_BYTES
@@ -41,7 +43,7 @@ class EvaluationSet:
 
     def each(self, output: Callable[[Tensor], Tensor]) -> Tensor:
         """`output(images)` of all images (n, ...), in order, whichever process they were looked at by."""
-        return self.ranks.gather(torch.cat([output(batch) for batch in self.batches()]), len(self))
+        return self.ranks.gather(torch.cat([self.pieces.join(output, batch) for batch in self.batches()]), len(self))
 
     def _cut(self) -> Iterator[Tensor]:
         size = inference_batch(self.store.device, self.store.size)

@@ -44,12 +44,16 @@ class CoreNetwork:
     """
 
     def __init__(self, module: Any, precision: Precision, meter: Meter) -> None:
-        self.module = module
         self.precision = precision
         self.meter = meter
         self.pooled: Pooled = pooled
-        self.classifier: nn.Module = self.module.get_classifier()
-        self.weights: list[nn.Parameter] = list(self.module.parameters())
+        self.hold(module)
+
+    def hold(self, module: Any) -> None:
+        """Be the network of `module`, and of no other any more."""
+        self.module = module
+        self.classifier: nn.Module = module.get_classifier()
+        self.weights: list[nn.Parameter] = list(module.parameters())
         self._learned = [weight for weight in self.weights if weight.requires_grad]
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -101,11 +105,15 @@ class Average(CoreNetwork):
     def __init__(self, of: CoreNetwork, decay: float | Callable[[int], float]) -> None:
         if not callable(decay) and not 0 <= decay < 1:
             raise ValueError(f"decay={decay} must be in [0, 1)")
-        super().__init__(copy.deepcopy(of.module).requires_grad_(False).eval(), of.precision, of.meter)
         self.of = of
         self.decay = decay
         self.updates = 0
-        mine, theirs = self.module.state_dict(), of.module.state_dict()
+        super().__init__(copy.deepcopy(of.module), of.precision, of.meter)
+
+    def hold(self, module: Any) -> None:
+        """Average into the weights of `module`, which has the shapes of the network's own."""
+        super().hold(module.requires_grad_(False).eval())
+        mine, theirs = module.state_dict(), self.of.module.state_dict()
         moving = [name for name, value in mine.items() if value.is_floating_point()]
         self._moving = [mine[name] for name in moving]
         self._sources = [theirs[name] for name in moving]

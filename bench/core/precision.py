@@ -47,3 +47,9 @@ def prepare_process(threads: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     keep_pages()
+
+
+def share_card(device: torch.device, most: int) -> None:
+    """Let the tensors of this process take at most `most` bytes of its card, so that it can't starve the others."""
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), device)

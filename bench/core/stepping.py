@@ -112,6 +112,10 @@ class Stepper:
         self.replayed += 1
         return self._recording.play(step)
 
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the memory that it is played in; what follows runs by itself."""
+        self._recorder = self._recording = None
+
 
 class Recording:
     """A recorded step: `step` has been carried out by making it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,13 +13,12 @@ from torch import Tensor, nn
 from bench.core import seeds
 from bench.core.augment import Augmentation
 from bench.core.batches import batch_bounds
+from bench.core.fitting import Pieces
 from bench.core.images import Images, ImageStore
 from bench.core.networks import Average, CoreNetwork
 from bench.core.ranks import ALONE, Ranks
+from bench.footprint import INFERENCE_BATCH
 from methods.interface import Network
-
-INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
-"""Images a batch, of up to 64 x 64 pixels."""
 
 
 def inference_batch(device: torch.device, size: tuple[int, int]) -> int:
@@ -66,6 +66,7 @@ class CoreTask:
         self.learned: dict[str, Learned] = {}
         self.averages: list[Average] = []
         self.inferences = 0
+        self.pieces = Pieces()
         # before the first epoch, so that what start() infers has draws of its own
         self.where: tuple[int, ...] = (-1, -1)
         self._closed = False
@@ -117,9 +118,8 @@ class CoreTask:
 
         def result(chosen: CoreNetwork, batch: Tensor, start: int) -> Tensor:
             chosen.meter.forward += units * len(batch)
-            if along is None:
-                return output(chosen.module, batch)
-            return output(chosen.module, batch, along.index_select(0, rows[start : start + len(batch)]))
+            given = (batch,) if along is None else (batch, along.index_select(0, rows[start : start + len(batch)]))
+            return self.pieces.join(partial(output, chosen.module), *given)
 
         return whole(self._in_batches(network, images(), result))
 
@@ -158,7 +158,7 @@ class CoreTask:
         pieces, start = [], 0
         with torch.inference_mode() if result is None else torch.no_grad():
             for batch in batches:
-                pieces.append(chosen(batch) if result is None else result(chosen, batch, start))
+                pieces.append(result(chosen, batch, start) if result else self.pieces.join(chosen, batch))
                 start += len(batch)
         chosen.module.train(was_training)
         # joined outside inference mode, so that a method may use the result in its loss

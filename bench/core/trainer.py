@@ -16,6 +16,7 @@ from bench.core import seeds
 from bench.core.augment import pipeline
 from bench.core.batches import CoreStep, Feeder
 from bench.core.compiling import compile_clock, compiled
+from bench.core.fitting import Fitting
 from bench.core.graphs import GraphRecorder
 from bench.core.images import Images
 from bench.core.networks import CoreNetwork, Meter
@@ -150,6 +151,10 @@ class Trainer:
                 yield EpochDone(done, phase.name, done == self.total_epochs, loss)
             self._phase, self._epoch, self._optimizer = self._phase + 1, 0, None
 
+    def prepare(self, phase: Phase) -> None:
+        """Make the optimiser of `phase`, for whoever takes steps one by one with `train_step`."""
+        self._optimizer = self._make_optimizer(phase)
+
     def _network(self, number: int) -> CoreNetwork:
         """A network with its first weights; the same for every method, different for every number."""
         size, channels = self._shape
@@ -226,14 +231,16 @@ class Trainer:
                 network.learn(index in work.learn)
             self.stop.begin()
             carry_out = Stepper(self._update, self.meter, self.recorder, self._usually)
-            for step in self.feeder.steps(work, self.networks, phase.name, (self._phase, self._epoch, number)):
-                if self.stop():
-                    raise Interrupted
-                total += carry_out(step)
-                # not recorded: how far an average moves depends on how often it has
-                self._move_averages(step.learn)
-                steps += 1
-                visits.note(step.streams.values(), steps)
+            where = (self._phase, self._epoch, number)
+            with Fitting(self, carry_out, phase, work, where):
+                for step in self.feeder.steps(work, self.networks, phase.name, where):
+                    if self.stop():
+                        raise Interrupted
+                    total += carry_out(step)
+                    # not recorded: how far an average moves depends on how often it has
+                    self._move_averages(step.learn)
+                    steps += 1
+                    visits.note(step.streams.values(), steps)
             self.steps_replayed += carry_out.replayed
             for network in self.networks:
                 network.learn(True)
@@ -290,6 +297,12 @@ class Trainer:
             for optimizer in optimizers:
                 optimizer.step()
         return loss.detach()
+
+    def train_step(self, step: CoreStep) -> Tensor:
+        """One step by itself, after `prepare`; its loss."""
+        loss = self._update(step)
+        self._move_averages(step.learn)
+        return loss
 
     def _move_averages(self, learn: tuple[int, ...]) -> None:
         """Averages of the networks that have just learned take their step."""

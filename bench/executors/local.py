@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench import job as events
+from bench import memory
 from bench.claims import LEASE_SECONDS
 from bench.job import Event, Failed, Job, Lost, Said
 
@@ -152,6 +153,7 @@ class LocalExecutor:
         self._children: list[_Child] = []
         self._inbox: queue.SimpleQueue[tuple[_Child, Event | None]] = queue.SimpleQueue()
         self._stopping = False
+        self._kills = memory.kills()
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts when a worker is free."""
@@ -234,4 +236,11 @@ class LocalExecutor:
             return None
         code = child.process.returncode
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return Lost(child.job.run_id, f"the worker process died ({how})", "\n".join(child.tail))
+        reason, output = f"the worker process died ({how})", "\n".join(child.tail)
+        return Lost(child.job.run_id, reason, output, self._advice() if code == -signal.SIGKILL else "")
+
+    def _advice(self) -> str:
+        """What to type after a kill that nobody can answer: the kernel's, most likely, which counts its own."""
+        before, self._kills = self._kills, memory.kills()
+        why = "memory ran out" if self._kills > before else "unless somebody killed it, memory ran out"
+        return f"{why}: type {'fewer --jobs' if self.jobs > 1 else 'a smaller --batch-size or --model'}"

@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -36,12 +36,14 @@ from bench.job import (
     Finished,
     Interrupted,
     Job,
+    OutOfMemory,
     Pause,
     Paused,
     Runner,
     Started,
     Stopped,
 )
+from bench.memory import bounded, ran_out
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
 
@@ -50,6 +52,9 @@ HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """Failures of the output folder that would meet every other run too."""
 MOST_REASON = 500
 """Characters of a failure's one line."""
+
+ADVICE = "; type fewer --jobs, or a smaller --batch-size or --model"
+"""For memory that ran out elsewhere than in a training step."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -152,13 +157,15 @@ class Worker:
         self.send(Started(run_id))
         begun = time.monotonic()
         try:
-            runner(
-                job.spec,
-                job.runtime,
-                self.store,
-                self._report(run_id),
-                lambda: self.stopping.is_set() or claim.lost,
-            )
+            # a card's memory is bounded by its allocator, and what is mapped for it on the host is no measure
+            with bounded() if job.runtime.device == "cpu" else nullcontext():
+                runner(
+                    job.spec,
+                    job.runtime,
+                    self.store,
+                    self._report(run_id),
+                    lambda: self.stopping.is_set() or claim.lost,
+                )
             if not self.store.has(run_id):
                 raise RuntimeError(f"{self.runner_name} returned without a record")
         except Interrupted:
@@ -173,9 +180,13 @@ class Worker:
         """Write the failure, and say whether the study and this process may go on."""
         epoch, trace = None, traceback.format_exc()
         # A device's error poisons every later call of its process; memory that ran out may not come back.
-        worker_ends = job.runtime.device != "cpu" or isinstance(error, MemoryError)
+        worker_ends = job.runtime.device != "cpu" or ran_out(error) or isinstance(error, OutOfMemory)
         hopeless = isinstance(error, OSError) and error.errno in HOPELESS
         reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:MOST_REASON]
+        if isinstance(error, OutOfMemory):
+            reason = str(error)
+        elif ran_out(error):
+            reason = f"out of memory: {reason}"[: MOST_REASON - len(ADVICE)] + ADVICE
         if isinstance(error, Diverged):
             epoch, trace, worker_ends, reason = error.epoch, "", False, str(error)
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.atomic import write_atomically
-from bench.job import Diverged, Interrupted, Pause, Report
+from bench.job import Diverged, Interrupted, OutOfMemory, Pause, Report
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
 
@@ -75,6 +75,10 @@ def pretend(spec: RunSpec, runtime: Runtime, store: Store, report: Report, shoul
         raise ValueError("as told")
     if do == "diverge":
         raise Diverged(2, "the loss is nan")
+    if do == "batch":
+        raise OutOfMemory("a batch of 64 doesn't fit")
+    if do == "exhaust":
+        raise RuntimeError("can't allocate memory")
     if do == "fill":
         raise OSError(28, "No space left on device")
     if do == "die" or (do == "die once" and first):

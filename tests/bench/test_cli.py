@@ -223,6 +223,7 @@ def test_ctrl_c_is_130(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capt
 
 def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
     found = result(capsys, "doctor --format json")
+    assert found["digits_runs_that_fit_at_least"] >= found["memory_available_bytes"] // (4 << 30)
     assert found["problems"] == []
     assert found["cores"] >= 1
     assert "torch" in found["versions"]
@@ -240,6 +241,7 @@ def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
     from bench.facts import look_up
     from bench.plan import plan
     from bench.request import Request
+    from bench.room import Room
 
     for folder, rate in (("a", 0.1), ("b", 0.2)):
         (here / folder).mkdir()
@@ -249,5 +251,5 @@ def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
     facts = look_up(request)
     specs = plan(request, facts).specs
     assert [spec.noise for spec in specs] == ["matrix:t.csv", "matrix:t.csv"]
-    runtime = runtimes(request, facts, threads=1)
+    runtime = runtimes(request, facts, Room(jobs=1, threads=1))
     assert [runtime(spec).noise_source for spec in specs] == ["matrix:a/t.csv", "matrix:b/t.csv"]

@@ -143,6 +143,7 @@ def test_a_dead_worker_gives_its_run_back_with_its_last_words(make: Make, tmp_pa
     (lost,) = [event for event in events if isinstance(event, Lost)]
     assert lost.run_id == job(1, do="die").run_id
     assert "SIGKILL" in lost.reason and lost.output.splitlines()[-1] == "last words"
+    assert lost.advice.endswith("type a smaller --batch-size or --model") and "memory ran out" in lost.advice
     assert Store(tmp_path).has(job(2).run_id) and executor.started == 2
     assert not Store(tmp_path).is_claimed(lost.run_id)
 
@@ -241,3 +242,32 @@ def test_the_environment_limits_threads_and_yields_to_the_user(monkeypatch: pyte
 def test_jobs_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         LocalExecutor(tmp_path, 0, 1)
+
+
+def test_what_the_kernel_killed_is_told_from_what_somebody_may_have(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.memory.kills", lambda: 1)
+    executor = make(jobs=2)
+    monkeypatch.setattr("bench.memory.kills", lambda: 2)
+    for seed in (1, 2):
+        executor.submit(job(seed, do="die"))
+    advice = [event.advice for event in follow(executor, 2) if isinstance(event, Lost)]
+    assert advice == [
+        "memory ran out: type fewer --jobs",
+        "unless somebody killed it, memory ran out: type fewer --jobs",
+    ]
+
+
+def test_a_run_out_of_memory_fails_with_advice_and_its_process_is_not_used_again(make: Make, tmp_path: Path) -> None:
+    executor = make()
+    jobs = [job(1, do="batch"), job(2, do="exhaust"), job(3)]
+    for each in jobs:
+        executor.submit(each)
+    reasons = [event.reason for event in follow(executor, 3) if isinstance(event, Failed)]
+    assert reasons == [
+        "out of memory: a batch of 64 doesn't fit",
+        "out of memory: RuntimeError: can't allocate memory; type fewer --jobs, or a smaller --batch-size or --model",
+    ]
+    assert len({process for _, process, _ in starts(tmp_path)}) == 3
+    assert Store(tmp_path).has(jobs[2].run_id)

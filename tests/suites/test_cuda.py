@@ -7,6 +7,7 @@ operations of which it is known that the host would wait for them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,13 +23,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.core import checkpoint
 from bench.core.augment import pipeline
 from bench.core.batches import Batch, CoreStep
+from bench.core.footprint import measure
 from bench.core.images import ImageStore
 from bench.core.networks import CoreNetwork, Meter
 from bench.core.placements import Gallery
-from bench.core.precision import Precision, prepare_process
-from bench.core.trainer import Trainer
+from bench.core.precision import Precision, prepare_process, share_card
+from bench.core.trainer import Trainer, TrainingPart
+from bench.footprint import DataSizes
+from bench.job import OutOfMemory
 from bench.models import build
-from bench.problem import make_trainer
+from bench.problem import make_trainer, pose
+from bench.registry import load_method
 from bench.run import run
 from bench.store import Store
 from methods.interface import Steps
@@ -311,3 +316,65 @@ def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
         kept.append(arrived.centre(places))
     for index, images in zip(order, kept, strict=True):
         assert torch.equal(images.cpu(), torch.from_numpy(pixels)[index])
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_a_batch_that_a_shared_card_does_not_hold_is_named_with_one_that_fits(device: str, make: Any) -> None:
+    """A step of a batch that its share of the card can't hold, eager and recorded; then one of what was named."""
+    share_card(torch.device(device), 256 << 20)
+    try:
+        for steps in ("eager", "auto"):
+            with pytest.raises(OutOfMemory) as failed:
+                list(large_trainer(make, device, 8192, steps).epochs())
+            found = re.search(r"doesn't fit into the 256 MiB .* type --batch-size (\d+)", str(failed.value))
+            assert found is not None, failed.value
+            assert 64 <= int(found[1]) < 8192
+            torch.cuda.empty_cache()
+            assert len(list(large_trainer(make, device, int(found[1]), "eager").epochs())) == 2
+            torch.cuda.empty_cache()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def large_trainer(make: Any, device: str, batch: int, steps: str) -> Trainer:
+    """Cross-entropy with cnn8 on 16,384 images of 32 x 32 x 3, which take 48 MiB of the device."""
+    spec, _ = make("ce", model="cnn8", batch_size=batch, augmentation="none", strong_augmentation="none")
+    images = torch.zeros((16_384, 32, 32, 3), dtype=torch.uint8, device=device)
+    store = ImageStore(images, [0.5] * 3, [0.25] * 3)
+    labels = torch.arange(len(images), device=device) % 4
+    held = ImageStore(images[:16], [0.5] * 3, [0.25] * 3)
+    part = TrainingPart(store, labels, 4, held, labels[:16])
+    return Trainer(load_method("ce")(), spec, part, torch.device(device), steps=steps)
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_inference_goes_on_in_pieces_on_a_full_card(device: str, make: Any) -> None:
+    trainer = large_trainer(make, device, 64, "eager")
+    trainer.networks[0].module.eval()
+    whole = trainer.task.infer()
+    assert trainer.task.pieces.most is None
+    torch.cuda.empty_cache()
+    share_card(torch.device(device), 320 << 20)
+    try:
+        pieces = trainer.task.infer()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert trainer.task.pieces.most is not None
+    torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", [CUDA])
+@pytest.mark.parametrize("subject", ["ce", "gjs", "co-teaching"])
+def test_a_runs_memory_on_a_card_is_about_what_was_estimated(subject: str, device: str, make: Any) -> None:
+    """Tensors alone: the context isn't theirs, and what the allocator takes over them is left out."""
+    spec, runtime = make(
+        subject, model="cnn8", batch_size=64, data_set="synthetic[classes=4,size=32,train=512,test=64]"
+    )
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    trainer = make_trainer(pose(spec, runtime), spec, torch.device(device), steps="eager")
+    list(trainer.epochs())
+    peak = torch.cuda.max_memory_allocated() - before
+    taken = measure(spec, DataSizes(4, (32, 32, 3), 576, 512, 64), device)
+    assert 0.7 < (taken.images + taken.networks + taken.step) / peak < 1.4

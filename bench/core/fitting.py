@@ -1,0 +1,163 @@
+"""Where memory runs out: inference goes on in smaller pieces, and a training batch is named with one that does fit."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bench.job import OutOfMemory
+from bench.machine import give_pages_back
+from bench.memory import in_words, process_limit, ran_out, rebound
+from methods.interface import Pass, Phase
+
+if TYPE_CHECKING:
+    from bench.core.stepping import Stepper
+    from bench.core.trainer import Trainer
+
+STEPS_UP = 3
+"""After doubling has found a batch that fits: how often a larger one is tried."""
+ROUND = 8
+SMALLER = "type a smaller --batch-size or --model, or fewer --jobs"
+
+
+class Pieces:
+    """How many images go through a network at once: all that come together, and fewer once memory has run out.
+
+    Each image's result is its own, so pieces change no more than the last bits that a library's order of sums does.
+    """
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+
+    def join(self, output: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        """`output(*rows)` with the first axis cut into as many pieces as it takes, joined again.
+
+        Raises what `output` raises where not even one row fits.
+        """
+        total, at = len(rows[0]), 0
+        pieces: list[Tensor] = []
+        while at < total:
+            size = total - at if self.most is None else min(self.most, total - at)
+            try:
+                pieces.append(output(*(each[at : at + size] for each in rows)))
+                at += size
+                continue
+            except Exception as error:
+                if not ran_out(error) or size < 2:
+                    raise
+                traceback.clear_frames(error.__traceback__)
+            give_back(rows[0].device)
+            self.most = size // 2
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+class Fitting:
+    """Around the steps of a pass: memory that runs out in one becomes OutOfMemory, which says what would have fit."""
+
+    def __init__(self, trainer: Trainer, stepper: Stepper, phase: Phase, work: Pass, where: tuple[int, ...]) -> None:
+        self.trainer = trainer
+        self.stepper = stepper
+        self.phase = phase
+        self.work = work
+        self.where = where
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not ran_out(error):
+            return
+        # the frames of the failed step hold its tensors
+        traceback.clear_frames(trace)
+        device = self.trainer.device
+        batch = min(self.trainer.spec.batch_size, self.trainer.task.samples)
+        room = usable(device)
+        within = "memory" if room is None else f"the {in_words(room)} that this process may use"
+        if not self.trainer.ranks.alone:
+            raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
+        self.stepper.forget()
+        give_back(device)
+        rebound()
+        found = largest(batch, self.fits)
+        if found is None:
+            raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
+        raise OutOfMemory(
+            f"a batch of {batch} doesn't fit into {within}; the largest that did is {found}: "
+            f"type --batch-size {found}, or fewer --jobs"
+        ) from None
+
+    def fits(self, batch: int) -> bool:
+        """Whether a step of `batch` images does; it is taken with the run's own networks, whose training is over."""
+        trainer = self.trainer
+        for network in trainer.networks:
+            for weight in network.weights:
+                weight.grad = None
+        give_back(trainer.device)
+        feeder = copy.copy(trainer.feeder)
+        whole, feeder.batch_size = feeder.batch_size, batch
+        streams = {
+            name: stream if stream.batch is None else replace(stream, batch=max(1, stream.batch * batch // whole))
+            for name, stream in self.work.streams.items()
+        }
+        try:
+            work = replace(self.work, streams=streams)
+            trainer.train_step(next(feeder.steps(work, trainer.networks, self.phase.name, self.where)))
+        except Exception as error:
+            traceback.clear_frames(error.__traceback__)
+            return False
+        return True
+
+
+def largest(failed: int, fits: Callable[[int], bool]) -> int | None:
+    """About the largest batch below `failed` that fits; None where not even 2 does.
+
+    By doubling, from small to large, so that one attempt at most fails before there is an answer: memory that was
+    filled to its limit may be too scattered afterwards for what would have fit. Then a few steps between the two.
+    """
+    halves = [failed >> times for times in range(failed.bit_length() - 2, 0, -1)]
+    fitting, above = None, failed
+    for batch in halves:
+        if not fits(batch):
+            above = batch
+            break
+        fitting = batch
+    if fitting is None:
+        return None
+    for _ in range(STEPS_UP):
+        between = (fitting + above) // 2
+        between -= between % ROUND if between > 2 * ROUND else 0
+        if not fitting < between < above:
+            break
+        if fits(between):
+            fitting = between
+        else:
+            above = between
+    return fitting
+
+
+def give_back(device: torch.device) -> None:
+    """Give memory that nothing uses any more back to whoever asks next."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        give_pages_back()
+
+
+def usable(device: torch.device) -> int | None:
+    """Bytes that this process may take where it computes; None where nobody says."""
+    if device.type != "cuda":
+        return process_limit()
+    free, total = torch.cuda.mem_get_info(device)
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    return min(int(share * total), free + torch.cuda.memory_reserved(device))

@@ -1,0 +1,114 @@
+"""Runs that don't fit into memory, typed: one fails with advice that holds, and the others go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[2]
+BATCH = 2048
+DATA = "synthetic[classes=4,size=32,train=2300,test=200]"
+BETWEEN = 200 << 20
+"""Bytes that `gjs` lacks and `ce` doesn't: it takes 600 MiB more for its second view of each image."""
+COMMAND = f"run --dataset {DATA} --model cnn-small --epochs 1 --seeds 1 --jobs 1 --precision fp32 --augment none"
+LIMITED = """
+import resource
+from bench.__main__ import main
+resource.setrlimit(resource.RLIMIT_DATA, ({most}, {most}))
+main()
+"""
+IDLE = """
+import bench.run, torch
+from pathlib import Path
+torch.set_num_threads(1)
+weight = torch.nn.Parameter(torch.zeros(1))
+optimizer = torch.optim.SGD([weight])
+weight.grad = torch.zeros(1)
+optimizer.step()
+lines = Path("/proc/self/status").read_text().splitlines()
+print(*(line.split()[1] for name in ("VmData", "VmRSS") for line in lines if line.startswith(name)))
+"""
+
+Done = subprocess.CompletedProcess[str]
+Type = Callable[..., Done]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's data")
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Type:
+    """Types a command line in `tmp_path`; `most` bytes of data may each process hold."""
+
+    def carry_out(line: str, most: int | None = None) -> Done:
+        start = ["-m", "bench"] if most is None else ["-c", LIMITED.format(most=most)]
+        return subprocess.run(
+            [sys.executable, *start, *line.split()],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return carry_out
+
+
+@pytest.fixture(scope="module")
+def idle() -> tuple[int, int]:
+    """Bytes of private data, and resident ones, of a process that is ready to train."""
+    environment = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", IDLE], env=environment, capture_output=True, text=True, check=True)
+    data, resident = (int(count) * 1024 for count in done.stdout.split())
+    return data, resident
+
+
+def files(folder: Path, name: str) -> dict[str, dict[str, Any]]:
+    """Every record or failure below a folder, by method."""
+    found = [json.loads(path.read_text()) for path in folder.glob(f"*/{name}.json")]
+    return {each["spec"]["method"]: each for each in found}
+
+
+@pytest.mark.slow
+def test_a_batch_that_does_not_fit_fails_with_one_that_does_and_the_others_go_on(
+    typed: Type, tmp_path: Path, idle: tuple[int, int]
+) -> None:
+    """`gjs` looks at two views of each image, `ce` at one, so there is a limit between what they take."""
+    assert typed(f"{COMMAND} --methods ce --batch-size {BATCH} --out free").returncode == 0
+    (free,) = files(tmp_path / "free", "record").values()
+    most = idle[0] + free["provenance"]["peak_memory_bytes"] - idle[1] + BETWEEN
+    done = typed(f"{COMMAND} --methods gjs,ce --batch-size {BATCH}", most)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(files(tmp_path / "runs", "record")) == {"ce"}
+    reason = files(tmp_path / "runs", "failure")["gjs"]["reason"]
+    limit = re.escape(f"{most / 2**30:.1f} GiB")
+    found = re.fullmatch(
+        rf"out of memory: a batch of {BATCH} doesn't fit into the {limit} that this process may use; the largest that "
+        r"did is (\d+): type --batch-size \1, or fewer --jobs",
+        reason,
+    )
+    assert found is not None, reason
+    assert reason in done.stdout and reason in done.stderr
+    assert BATCH // 8 <= int(found[1]) < BATCH
+    again = typed(f"{COMMAND} --methods gjs --batch-size {found[1]}", most)
+    assert again.returncode == 0, again.stderr
+
+
+def test_more_jobs_than_memory_are_a_wrong_request(typed: Type, tmp_path: Path) -> None:
+    """Batches so large that no machine holds a hundred; found out without taking the memory of one."""
+    many = "run --methods ce --dataset synthetic[classes=4,size=64,train=2000,test=100] --model cnn8 --epochs 1"
+    done = typed(f"{many} --batch-size 2000 --jobs 99 --seeds 99")
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"error: --jobs 99: 99 runs at a time take about [\d,.]+ GiB of memory \([\d.]+ GiB each: ce on cnn8\), "
+        r"and [\d.]+ GiB are available\. Type --jobs \d+[^\n]*",
+        done.stderr.strip().splitlines()[-1],
+    ), done.stderr
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "leaderboards").exists()
