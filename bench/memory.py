@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ SIGNS = (
     "could not create a primitive",  # and of the pages for code that it makes
 )
 """What messages of RuntimeError say where memory ran out."""
+RESERVED = 64 << 20
 KILLS = (
     ("/sys/fs/cgroup/memory.events", "oom_kill"),
     ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),
@@ -64,33 +66,49 @@ def bounded() -> Iterator[None]:
 
     Linux promises more memory than there is, and kills a process that then uses it. With the limit the process is told
     instead, and can say what didn't fit. It bounds private writable memory, which libraries' and files' pages are not.
+    A limit of the user's own stays.
     """
-    bound, before = _backed(), resource.getrlimit(resource.RLIMIT_DATA)
-    if bound is None or before[0] != resource.RLIM_INFINITY:
-        yield
-        return
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (bound, before[1]))
-        _ours.append(bound)
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with suppress(OSError, ValueError):
+        _reserve.append(mmap.mmap(-1, RESERVED, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    bound = _backed()
+    if bound is not None and before[0] == resource.RLIM_INFINITY:
+        _bound_by(bound)
     try:
         yield
     finally:
+        _give_up_reserve()
         _ours.clear()
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def rebound() -> None:
-    """Set the bound of `bounded` anew, for the memory that is available now; a limit that isn't ours stays."""
-    bound, (now, most) = _backed(), resource.getrlimit(resource.RLIMIT_DATA)
-    if bound is not None and now in _ours:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_DATA, (bound, most))
-            _ours.append(bound)
+def make_way() -> None:
+    """After memory has run out: what was reserved is given up, and a bound of ours is set anew for what is there now.
+
+    A heap that was filled to its limit is free but scattered; what libraries map beside it needs room of its own.
+    """
+    _give_up_reserve()
+    bound = _backed()
+    if bound is not None and resource.getrlimit(resource.RLIMIT_DATA)[0] in _ours:
+        _bound_by(bound)
+
+
+def _bound_by(bound: int) -> None:
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        _ours.append(bound)
+
+
+def _give_up_reserve() -> None:
+    while _reserve:
+        _reserve.pop().close()
 
 
 _ours: list[int] = []
 """Bounds that were set here, so that the user's own limits are left alone."""
+_reserve: list[mmap.mmap] = []
+"""Untouched pages, which take no memory but count against a limit."""
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.job import OutOfMemory
 from bench.machine import give_pages_back
-from bench.memory import in_words, process_limit, ran_out, rebound
+from bench.memory import in_words, make_way, process_limit, ran_out
 from methods.interface import Pass, Phase
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Fitting:
             raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
         self.stepper.forget()
         give_back(device)
-        rebound()
+        make_way()
         found = largest(batch, self.fits)
         if found is None:
             raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None

@@ -24,7 +24,7 @@ with memory.bounded():
     except MemoryError as error:
         print(memory.ran_out(error), memory.process_limit() <= machine.memory()[1])
     numpy.ones(1 << 20)
-    memory.rebound()
+    memory.make_way()
 print(resource.getrlimit(resource.RLIMIT_DATA) == before)
 """
 OWN = """
@@ -32,7 +32,7 @@ import resource
 from bench import memory
 resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, resource.RLIM_INFINITY))
 with memory.bounded():
-    memory.rebound()
+    memory.make_way()
     print(resource.getrlimit(resource.RLIMIT_DATA)[0] == 1 << 30, memory.process_limit() == 1 << 30)
 """
 

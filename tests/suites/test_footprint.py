@@ -66,7 +66,8 @@ def test_a_step_counts_views_and_networks() -> None:
 
 def test_members_multiply_networks_and_not_the_step() -> None:
     one, three = taken("elr", batch_size=512), taken("elr", batch_size=512, members=3)
-    assert three.networks == pytest.approx(3 * one.networks, rel=0.1)
+    # one member's gradients at a time
+    assert 2.2 * one.networks < three.networks < 3 * one.networks
     assert three.step == pytest.approx(one.step, rel=0.1)
 
 
