@@ -86,8 +86,7 @@ def _carry_out(
     finally:
         display.end()
     facts = replace(facts, processes=here.size)
-    if request.images == "auto" and facts.images != "device":
-        note(f"note: images are kept on {facts.images}, and go to the device a batch at a time: {facts.images_why}")
+    note_placement(request, facts)
     planned = plan(request, facts)
     costs = Costs(facts.methods, registry.models())
     if request.budget is not None:
@@ -198,6 +197,13 @@ def _say_revisions(specs: Sequence[RunSpec], store: Store, request: Request) -> 
     said = other_revisions(store.records(have), request.out) if todo and have else None
     if said is not None:
         note(said)
+
+
+def note_placement(request: Request, facts: Facts) -> None:
+    """Say where images are kept and why, where nobody asked for it and it isn't the device."""
+    if request.images == "auto" and facts.images != "device":
+        where = {"host": "in memory", "disk": "on disk"}[facts.images]
+        note(f"note: images stay {where} and go to the device a batch at a time: {facts.images_why}")
 
 
 def runtimes(request: Request, facts: Facts, made: room.Room) -> Callable[[RunSpec], Runtime]:

@@ -10,7 +10,7 @@ from bench import facts as lookup
 from bench import room
 from bench.claims import LEASE_SECONDS
 from bench.commands.output import check_folder, note, write, write_json
-from bench.commands.run import runtimes
+from bench.commands.run import note_placement, runtimes
 from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.executors import together
@@ -58,6 +58,7 @@ def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> in
     if request.dry_run:
         _print_plan(found, left_out, tuning, request.format)
         return 0
+    note_placement(request, facts)
     for each in left_out:
         note(f"left out: {each.method} ({each.noise}): {each.reason}")
     return _tune(request, tuning, facts, found, options, lease)
