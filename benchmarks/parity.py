@@ -30,6 +30,7 @@ from bench.leaderboard.stats import differences
 from bench.plan import plan
 from bench.progress import open_display
 from bench.request import Request
+from bench.room import Room
 from bench.store import Store
 from bench.study import run_study
 
@@ -89,7 +90,7 @@ def train(asked: argparse.Namespace, side: str, options: Mapping[str, str]) -> A
     specs = plan(request, facts).specs
     jobs, threads = machine.share(facts.cores, len(specs), facts.device, asked.jobs)
     store = Store(asked.out / side)
-    outcome = run_study(specs, runtimes(request, facts, threads), store, jobs=jobs, display=open_display())
+    outcome = run_study(specs, runtimes(request, facts, Room(jobs, threads)), store, jobs=jobs, display=open_display())
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
     found: Accuracies = {}

@@ -31,6 +31,7 @@ from bench.perf.timing import Median, median
 from bench.plan import plan
 from bench.progress import Silent
 from bench.request import Request
+from bench.room import Room
 from bench.store import Store
 from bench.study import run_study
 
@@ -50,7 +51,9 @@ def study(request: Request, folder: Path, jobs: int, threads: int) -> tuple[Time
     """Carry out the request's runs from nothing."""
     facts = look_up(request)
     store, times = Store(folder), Times()
-    outcome = run_study(plan(request, facts).specs, runtimes(request, facts, threads), store, jobs, display=times)
+    outcome = run_study(
+        plan(request, facts).specs, runtimes(request, facts, Room(jobs, threads)), store, jobs, display=times
+    )
     if outcome.exit_code:
         raise SystemExit(f"not every run ended well: {outcome}")
     return times, store

@@ -23,6 +23,7 @@ from bench.plan import plan
 from bench.problem import Problem, make_trainer, pose
 from bench.registry import open_data_set
 from bench.request import Request
+from bench.room import Room
 from bench.spec import RunSpec
 from datasets.backgrounds import swap_backgrounds, tint
 from datasets.interface import Options
@@ -86,7 +87,7 @@ def replicates(
     """
     request = Request.typed(methods=(method,), dataset=data_set, noise=(noise,), seeds=seeds, device="cpu", **options)
     facts = look_up(request)
-    runtime = runtimes(request, facts, torch.get_num_threads())
+    runtime = runtimes(request, facts, Room(1, torch.get_num_threads()))
     for spec in plan(request, facts).specs:
         problem = pose(spec, runtime(spec))
         if change is not None:

@@ -30,6 +30,7 @@ from bench.observer import MEASURED_PER_RUN
 from bench.plan import Facts, plan
 from bench.problem import make_trainer, pose
 from bench.request import Request
+from bench.room import Room
 from bench.spec import RunSpec
 
 COLUMNS = ("q to truth", "given to truth", "q - given", "corrected", "damaged")
@@ -58,7 +59,7 @@ def closeness(targets: NDArray[np.float32], given: NDArray[np.int64], clean: NDA
 
 def watch(spec: RunSpec, request: Request, facts: Facts, threads: int) -> Curve:
     """Train one run and measure its targets every so many epochs, at the start (0), and at the last."""
-    problem = pose(spec, runtimes(request, facts, threads)(spec))
+    problem = pose(spec, runtimes(request, facts, Room(1, threads))(spec))
     trainer = make_trainer(problem, spec, CPU)
     given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]
 
