@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.executors.worker import MOST_REASON, Worker
-from bench.job import DIVERGED, Diverged, Event, Failed, Interrupted, Job, Pause, Report
+from bench.job import DIVERGED, Diverged, Event, Failed, Interrupted, Job, OutOfMemory, Pause, Report
 from bench.spec import RunSpec, Runtime
 from bench.store import Store
 
@@ -33,7 +33,7 @@ SECONDS_OF_SILENCE = 60.0
 ADVICE = "The processes can't go on together after that; the same command goes on, with what has failed last."
 
 
-class ProcessFailed(RuntimeError):  # noqa: N818 - named as its reason reads
+class ProcessFailed(Exception):  # noqa: N818 - named as its reason reads
     """A follower couldn't go on, and said why."""
 
 
@@ -125,7 +125,8 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, here: World) -> 
             run(spec, runtime, store, _silent)
     except Exception as error:
         said = " ".join(str(error).split()) or "no message"
-        reason = f"process {here.number} of {here.size}: {type(error).__name__}: {said}"[:MOST_REASON]
+        what = said if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {said}"
+        reason = f"process {here.number} of {here.size}: {what}"[:MOST_REASON]
         # where the leader has written its own reason, what is seen here is only that it no longer answers
         if _stamp(store, spec.run_id) == before:
             with suppress(OSError):

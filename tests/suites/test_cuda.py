@@ -282,6 +282,8 @@ def test_images_from_elsewhere_come_without_a_wait_and_are_the_same(
         problem = problem_of(spec, runtime.model_copy(update={"images": where}))
         with closing(problem.images):
             trainer = make_trainer(problem, spec, torch.device(device))
+            # processes that read files start with their first use, once, and draw a seed on the host then
+            assert len(list(trainer.part.images.ahead([torch.arange(2)]))) == 1
             note_batches(trainer, batches := [])
             guard_steps(trainer)
             assert len(list(trainer.epochs())) == 2
