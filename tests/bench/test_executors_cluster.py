@@ -26,6 +26,8 @@ from bench.request import Request
 from bench.store import Store
 from bench.study import Outcome, run_study
 
+pytestmark = pytest.mark.cluster
+
 HELPER = Path(__file__).with_name("fake_runners.py")
 RUNNER = f"{HELPER}:pretend"
 fake = load_file(HELPER)
