@@ -9,8 +9,8 @@ in each placement. For each placement, in turns, as often as `--rounds` says:
               nothing is trained
     trained   images a second of a whole epoch of training
 
-"bare" is the training step alone, on a batch that lies ready: what training needs. A placement keeps up where
-"trained" is as large as the device's. Medians over the rounds, and their range. The disk's workers share the cores with
+"ready" is training on batches that lie ready: what training takes by itself. A placement keeps up where "trained" is
+as large as the device's. Medians over the rounds, and their range. The disk's workers share the cores with
 training on a processor, so there both figures are bounded by the cores; on a card the cores are theirs.
 """
 
@@ -85,13 +85,11 @@ def trained(epochs: Any, samples: int) -> int:
     return samples
 
 
-def bare(trainer: Trainer, steps: int) -> int:
-    """Train steps on one batch that lies ready."""
+def serve_ready(trainer: Trainer) -> None:
+    """Let every epoch be made of the same batches, which lie ready: what training takes by itself."""
     (work,) = trainer.method.passes(trainer.phases[0], 0)
-    step = next(iter(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0))))
-    for _ in range(steps):
-        trainer.train_step(step)
-    return steps * len(step.index)
+    ready = list(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0)))
+    trainer.feeder.steps = lambda *given: iter(ready)  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -137,18 +135,19 @@ def main() -> None:
             threads=asked.threads,
         )
         work: dict[str, Callable[[], int]] = {}
-        for place in PLACEMENTS:
-            problem = pose(spec, common.model_copy(update={"images": place}))
+        for place in (*PLACEMENTS, "ready"):
+            where = "device" if place == "ready" else place
+            problem = pose(spec, common.model_copy(update={"images": where}))
             open_images.enter_context(closing(problem.images))
             trainer = make_trainer(problem, spec, device)
-            epochs, samples = trainer.epochs(), len(problem.train)
+            if place == "ready":
+                serve_ready(trainer)
+            epochs = trainer.epochs()
             # the first of each starts processes and fills caches
             next(epochs)
             come(trainer, 0)
             work[f"{place} come"] = partial(come, trainer, 1)
-            work[f"{place} trained"] = partial(trained, epochs, samples)
-            if place == "device":
-                work["bare"] = partial(bare, trainer, -(-samples // asked.batch))
+            work[f"{place} trained"] = partial(trained, epochs, len(problem.train))
         rates: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(asked.rounds):
             for name, each in work.items():
@@ -162,11 +161,10 @@ def main() -> None:
     )
     print(f"{'':8} {'come':>8} {'range':>17} {'trained':>8} {'range':>17} {'of the device':>13}")
     base = statistics.median(rates["device trained"])
-    for place in PLACEMENTS:
+    for place in (*PLACEMENTS, "ready"):
         first, second = rates[f"{place} come"], rates[f"{place} trained"]
         share = statistics.median(second) / base
-        print(f"{place:8} {in_words(first)} {in_words(second)} {share:13.2f}")
-    print(f"{'bare':8} {'':8} {'':17} {in_words(rates['bare'])}")
+        print(f"{place:8} {in_words(first) if place != 'ready' else '':26} {in_words(second)} {share:13.2f}")
     if asked.json is not None:
         environment = {"threads": asked.threads, "torch": torch.__version__, "device": str(device), "workers": workers}
         asked.json.write_text(json.dumps({**environment, "images_per_second": rates}, indent=1) + "\n")
