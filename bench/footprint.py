@@ -125,28 +125,29 @@ def footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint:
     return found
 
 
-TAKING = (
-    "method",
-    "parameters",
-    "members",
-    "model",
-    "batch_size",
-    "optimizer",
-    "momentum",
-    "precision",
-    "augmentation",
-    "strong_augmentation",
-    "hold_out",
+TAKING = frozenset(
+    {
+        "method",
+        "parameters",
+        "members",
+        "model",
+        "batch_size",
+        "optimizer",
+        "momentum",
+        "precision",
+        "augmentation",
+        "strong_augmentation",
+        "hold_out",
+        "train_size",
+        "image_size",
+    }
 )
 """Fields of a spec that memory depends on, beside the sizes of the data."""
 
 
 def kind(spec: RunSpec) -> Mapping[str, Any]:
     """What of a spec its memory depends on: equal kinds take equal memory."""
-    names = ("method", "parameters", "model", "image_size", "batch_size", "optimizer", "precision", "hold_out")
-    return spec.model_dump(
-        mode="json", include={*names, "augmentation", "strong_augmentation", "train_size", "members"}
-    )
+    return spec.model_dump(mode="json", include=set(TAKING))
 
 
 def _question(spec: RunSpec, sizes: DataSizes, device: str) -> dict[str, Any]:

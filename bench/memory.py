@@ -29,7 +29,7 @@ KILLS = (
 """Where the kernel counts processes that it killed to get memory back: of a container, and of the machine."""
 
 
-def in_words(count: float) -> str:
+def bytes_in_words(count: float) -> str:
     """Bytes as a person reads them."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 

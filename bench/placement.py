@@ -11,6 +11,7 @@ from typing import get_args
 
 from bench import machine
 from bench.augmentations import steps_of
+from bench.memory import bytes_in_words
 from bench.spec import Where
 
 SHARE = 0.5
@@ -49,13 +50,16 @@ def choose(
     height, width, channels = shape
     most = limits(device, copies, free)
     padded = images * (height + 2 * pad) * (width + 2 * pad) * channels
+    needed, there = bytes_in_words(padded), bytes_in_words(most["device"])
     if padded <= most["device"]:
-        return Placement("device", f"{_words(padded)} of images, and {_words(most['device'])} may be used there")
+        return Placement("device", f"{needed} of images, and {there} may be used there")
     plain = images * height * width * channels
-    full = f"{_words(padded)} of images, and {_words(most['device'])} of the {_name(device)} may be used for them"
+    full = f"{needed} of images, and {there} of the {_name(device)} may be used for them"
     if plain <= most["host"]:
         return Placement("host", full)
-    return Placement("disk", f"{full}; {_words(plain)} without their borders, and {_words(most['host'])} of memory")
+    return Placement(
+        "disk", f"{full}; {bytes_in_words(plain)} without their borders, and {bytes_in_words(most['host'])} of memory"
+    )
 
 
 def limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[Where, float]:
@@ -71,16 +75,10 @@ def limits(device: str, copies: int = 1, free: tuple[float, float] | None = None
 def in_words(device: str) -> str:
     """What `auto` would do, for a person."""
     most = limits(device)
+    device_bytes, host = bytes_in_words(most["device"]), bytes_in_words(most["host"])
     if not device.startswith("cuda"):
-        return f"in memory up to {_words(most['device'])} a run; larger sets are decoded from their files"
-    return (
-        f"on the card up to {_words(most['device'])} a run, in memory up to {_words(most['host'])}; larger sets are "
-        "decoded from their files"
-    )
-
-
-def _words(size: float) -> str:
-    return f"{size / 2**30:.1f} GiB"
+        return f"in memory up to {device_bytes} a run; larger sets are decoded from their files"
+    return f"on the card up to {device_bytes} a run, in memory up to {host}; larger sets are decoded from their files"
 
 
 def _name(device: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench import machine, registry
 from bench.errors import UsageError
 from bench.footprint import CARD_CONTEXT, DataSizes, Footprint, footprint, generous, kind
-from bench.memory import in_words
+from bench.memory import bytes_in_words
 from bench.plan import Facts
 from bench.spec import RunSpec
 
@@ -92,9 +92,9 @@ def share(
     fit = place.fit(taken)
     if fit >= at_once:
         return Room(wanted, threads, _card_bytes(there, at_once))
-    one, available = in_words(place.one(taken)), in_words(place.available)
+    one, available = bytes_in_words(place.one(taken)), bytes_in_words(place.available)
     if jobs is not None and at_once > 1:
-        all_of_them = in_words(at_once * place.one(taken))
+        all_of_them = bytes_in_words(at_once * place.one(taken))
         way_out = f"Type --jobs {fit}" if fit else "Type --jobs 1 to try one at a time, or a smaller --batch-size"
         raise UsageError(
             f"--jobs {jobs}: {at_once} runs at a time take about {all_of_them} of {place.name} ({one} each: {name}), "

@@ -9,6 +9,7 @@ from typing import Any
 from bench import __version__, machine, placement, registry, room, show
 from bench.commands.output import write_json, write_page
 from bench.errors import UsageError
+from bench.memory import bytes_in_words
 
 MANY_RUNS = 1_000
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "cyclopts", "rich")
@@ -32,11 +33,11 @@ def in_words(found: dict[str, Any]) -> dict[str, str]:
         if name == "fast_paths":
             words |= dict(value)
         elif name.endswith("_bytes"):
-            words[label.removesuffix(" bytes")] = "unknown" if value is None else f"{value / 2**30:.1f} GiB"
+            words[label.removesuffix(" bytes")] = "unknown" if value is None else bytes_in_words(value)
         elif name == "cards":
             words |= {
-                card["device"]: f"{card['name']}, {card['free_bytes'] / 2**30:.1f} of "
-                f"{card['total_bytes'] / 2**30:.1f} GiB free"
+                card["device"]: f"{card['name']}, {bytes_in_words(card['free_bytes'])} of "
+                f"{bytes_in_words(card['total_bytes'])} free"
                 for card in value
             }
         else:

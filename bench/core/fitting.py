@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.job import OutOfMemory
 from bench.machine import give_pages_back
-from bench.memory import in_words, make_way, process_limit, ran_out
+from bench.memory import bytes_in_words, make_way, process_limit, ran_out
 from methods.interface import Pass, Phase
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Fitting:
         device = self.trainer.device
         batch = min(self.trainer.spec.batch_size, self.trainer.task.samples)
         room = usable(device)
-        within = "memory" if room is None else f"the {in_words(room)} that this process may use"
+        within = "memory" if room is None else f"the {bytes_in_words(room)} that this process may use"
         if not self.trainer.ranks.alone:
             raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
         self.stepper.forget()

@@ -319,7 +319,7 @@ def image_bytes(spec: RunSpec, sizes: DataSizes, device: str) -> int:
         return (
             BATCHES_UNDER_WAY * max(spec.batch_size * padded, inferred_at_once(sizes, device) * sizes.pixels) + copies
         )
-    flips = any("flip" in name for name in (spec.augmentation, spec.strong_augmentation))
+    flips = weak.flip is not None or strong.flip is not None
     mirrored = flips and worth_mirroring(train, (height, width), channels, pad, torch.device(device))
     return (2 if mirrored else 1) * train * padded + (held + sizes.test) * sizes.pixels + copies
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from bench.leaderboard.model import EqualCompute, Report, Row, Table
@@ -12,6 +12,8 @@ from bench.leaderboard.rows import COSTS, ON_THE_MACHINE, SELECTOR, SOURCES
 from bench.spec import canonical_json
 
 SCHEMA = 1
+ASKED_BY = ("noise", "rate", "model", "epochs", "protocol")
+"""Fields of a setting that stand at the head of a table's JSON, beside the data set."""
 IN_CSV = (*SOURCES, *SELECTOR, "std", "rank")
 
 
@@ -59,7 +61,7 @@ def as_csv(report: Report, asked: Collection[str] | None = None) -> str:
 
 def _line(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """One line of CSV: what a table is about, and a row of it with nothing nested."""
-    about = {name: table[name] for name in ("dataset", "noise", "rate", "model", "epochs", "protocol")}
+    about = {name: table[name] for name in ("dataset", *ASKED_BY)}
     line = dict(row)
     low, high = line.pop("interval") or (None, None)
     selector = line.pop("selector") or {}
@@ -90,16 +92,15 @@ def _equal_tables(report: Report, asked: Collection[str] | None) -> Iterator[tup
                 yield board.data_set, table
 
 
+def _about(data_set: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table is about, as it is asked for."""
+    return {"dataset": data_set} | {name: setting.get(name) for name in ASKED_BY}
+
+
 def _equal(data_set: str, table: EqualCompute) -> dict[str, Any]:
     """A table at equal compute; its rows are those of any table, and what was chosen for them."""
-    setting = table.setting
     return {
-        "dataset": data_set,
-        "noise": setting.get("noise"),
-        "rate": setting.get("rate"),
-        "model": setting.get("model"),
-        "epochs": setting.get("epochs"),
-        "protocol": setting.get("protocol"),
+        **_about(data_set, table.setting),
         "heading": table.heading,
         "setting_id": table.setting_id,
         "allowance": table.allowance,
@@ -133,15 +134,9 @@ def _choice(table: EqualCompute, row: Row) -> dict[str, Any]:
 
 
 def _setting(data_set: str, table: Table) -> dict[str, Any]:
-    setting = table.setting
     hashes = table.labels_sha256
     return {
-        "dataset": data_set,
-        "noise": setting.get("noise"),
-        "rate": setting.get("rate"),
-        "model": setting.get("model"),
-        "epochs": setting.get("epochs"),
-        "protocol": setting.get("protocol"),
+        **_about(data_set, table.setting),
         "labels_sha256": list(hashes.values()),
         "command": table.command,
         "rows": [_row(row) for row in table.rows],
@@ -150,7 +145,7 @@ def _setting(data_set: str, table: Table) -> dict[str, Any]:
         "complete_replicates": len(table.replicates),
         "heading": table.heading,
         "setting_id": table.setting_id,
-        "setting": dict(setting),
+        "setting": dict(table.setting),
         "leader": table.leader,
         "may_be_best": None if table.best_set is None else list(table.best_set),
         "cost_frontier": [row.label for row in table.frontier],

@@ -83,4 +83,4 @@ def test_file_pages_of_a_container_count_as_available(tmp_path: Path, monkeypatc
 
 
 def test_bytes_in_words() -> None:
-    assert [memory.in_words(count) for count in (5 << 20, 3 << 29)] == ["5 MiB", "1.5 GiB"]
+    assert [memory.bytes_in_words(count) for count in (5 << 20, 3 << 29)] == ["5 MiB", "1.5 GiB"]
