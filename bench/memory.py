@@ -20,7 +20,8 @@ SIGNS = (
     "could not create a primitive",  # and of the pages for code that it makes
 )
 """What messages of RuntimeError say where memory ran out."""
-RESERVED = 64 << 20
+RESERVED = 256 << 20
+"""Bytes that are kept for looking for a batch that fits after one didn't: each size tried takes some."""
 KILLS = (
     ("/sys/fs/cgroup/memory.events", "oom_kill"),
     ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),

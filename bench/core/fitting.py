@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 STEPS_UP = 3
 """After doubling has found a batch that fits: how often a larger one is tried."""
+FEWER = 16
 ROUND = 8
 SMALLER = "type a smaller --batch-size or --model, or fewer --jobs"
 
@@ -86,6 +87,7 @@ class Fitting:
         if not self.trainer.ranks.alone:
             raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
         self.stepper.forget()
+        _forget_backward_pass()
         give_back(device)
         make_way()
         found = largest(batch, self.fits)
@@ -114,6 +116,7 @@ class Fitting:
             trainer.train_step(next(feeder.steps(work, trainer.networks, self.phase.name, self.where)))
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
+            _forget_backward_pass()
             return False
         return True
 
@@ -122,15 +125,24 @@ def largest(failed: int, fits: Callable[[int], bool]) -> int | None:
     """About the largest batch below `failed` that fits; None where not even 2 does.
 
     By doubling, from small to large, so that one attempt at most fails before there is an answer: memory that was
-    filled to its limit may be too scattered afterwards for what would have fit. Then a few steps between the two.
+    filled to its limit may be too scattered afterwards for what would have fit. Few sizes are tried for the same
+    reason, since libraries keep code for each: from a FEWER-th on, and lower only where that is too much already.
+    Then a few steps between the two.
     """
     halves = [failed >> times for times in range(failed.bit_length() - 2, 0, -1)]
+    start = next((place for place, batch in enumerate(halves) if batch * FEWER >= failed), 0)
     fitting, above = None, failed
-    for batch in halves:
+    for batch in halves[start:]:
         if not fits(batch):
             above = batch
             break
         fitting = batch
+    if fitting is None:
+        for batch in reversed(halves[:start]):
+            if fits(batch):
+                fitting = batch
+                break
+            above = batch
     if fitting is None:
         return None
     for _ in range(STEPS_UP):
@@ -143,6 +155,11 @@ def largest(failed: int, fits: Callable[[int], bool]) -> int | None:
         else:
             above = between
     return fitting
+
+
+def _forget_backward_pass() -> None:
+    """Drop what a failed backward pass left to do: autograd keeps its tensors until this thread's next one."""
+    torch.zeros((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
 
 def give_back(device: torch.device) -> None:
