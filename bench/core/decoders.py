@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -83,7 +85,8 @@ class Decoders:
         try:
             assert isinstance(loader.sampler, Requests)
             loader.sampler.requests = self._requests(part, indices, sizes)
-            chunks = iter(loader)
+            with _undisturbed():
+                chunks = iter(loader)
             while (first := _next(chunks)) is not None:
                 pieces, left = [first], sizes.popleft() - len(first)
                 while left > 0:
@@ -137,6 +140,21 @@ def prepare_worker(parent: int, number: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     die_with_parent(parent)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """In here a loader starts, and the process's way with the end of a child stays what it was.
+
+    PyTorch's own way is to raise an error wherever the main thread is, which may hold a lock then. That a worker died
+    is seen all the same, a few seconds later, by whoever waits for it.
+    """
+    before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _next(chunks: Iterator[Tensor | Broken]) -> Tensor | None:

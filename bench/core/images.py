@@ -111,12 +111,13 @@ class ImageStore:
 
     def _keep(self, images: Tensor) -> None:
         """Hold these images, which have their borders and, if they are kept, their mirror images."""
-        self.images, self.samples, pad = images, len(images) // (2 if self.mirrored else 1), self.pad
-        per_image, per_row, per_column, per_channel = self.images.stride()
-        # Every window of the padded images as a view: windows[n, dy, dx] is a crop, and a batch of crops one gather.
-        self.windows = self.images.as_strided(
-            (len(images), 2 * pad + 1, 2 * pad + 1, self.height, self.width, self.channels),
-            (per_image, per_row, per_column, per_row, per_column, per_channel),
+        self.images, self.samples = images, len(images) // (2 if self.mirrored else 1)
+        _, high, wide, channels = images.shape
+        # A crop from wherever it begins, as a view: crop k begins k pixels after the first image's first. So a batch of
+        # crops is one gather along one axis, whose rows of pixels lie in one piece.
+        begins = max(0, len(images) * high * wide - (self.height - 1) * wide - self.width + 1)
+        self.crops_from = images.as_strided(
+            (begins, self.height, self.width, channels), (channels, wide * channels, channels, 1)
         )
 
     def holding(self, samples: int, blocks: Iterable[Tensor], mirrored: bool = False) -> Self:
@@ -158,7 +159,7 @@ class ImageStore:
         `flipped` takes a store that keeps mirror images.
         """
         rows = index if flipped is None else index + self.samples * flipped
-        return self.windows[:, self.pad, self.pad].index_select(0, rows)
+        return self._gather(rows, self.pad, self.pad)
 
     def crops(self, index: Tensor, down: Tensor, right: Tensor, flipped: Tensor | None = None) -> Tensor:
         """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
@@ -167,9 +168,14 @@ class ImageStore:
         mirrored. `flipped` takes a store that keeps mirror images.
         """
         if flipped is None:
-            return self.windows[index, down, right]
+            return self._gather(index, down, right)
         # what is cropped off on the right before mirroring lies on the left after it
-        return self.windows[index + self.samples * flipped, down, torch.where(flipped, 2 * self.pad - right, right)]
+        return self._gather(index + self.samples * flipped, down, torch.where(flipped, 2 * self.pad - right, right))
+
+    def _gather(self, rows: Tensor, down: Tensor | int, right: Tensor | int) -> Tensor:
+        """Crops of `images[rows]` from the row `down` and the column `right` on."""
+        _, high, wide, _ = self.images.shape
+        return self.crops_from.index_select(0, (rows * high + down) * wide + right)
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Pixels uint8 (B, H, W, C) -> normalised (B, C, H, W) in channels_last memory format.
