@@ -1,5 +1,7 @@
 """What augmenting a batch costs, by name, and what torchvision takes for the same images one by one.
 
+"mirrored" where the store keeps images' mirror images, as runs on a processor do.
+
 python benchmarks/augmentation.py [--batch 128] [--size 32] [--channels 3] [--threads 1] [--json FILE]
 """
 
@@ -9,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,16 +64,17 @@ def main() -> None:
     shape = (20 * asked.batch, asked.size, asked.size, asked.channels)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     mean, std = [0.5] * asked.channels, [0.25] * asked.channels
-    store = ImageStore(images.to(device), mean, std, 4)
-    index = torch.randperm(len(store), generator=generator)[: asked.batch].to(device)
+    plain, mirrored = (ImageStore(images.to(device), mean, std, 4, mirrored=both) for both in (False, True))
+    index = torch.randperm(len(images), generator=generator)[: asked.batch].to(device)
     milliseconds = {}
-    for name in NAMES:
+    kinds = [(name, plain) for name in NAMES] + [(name, mirrored) for name in NAMES if "flip" in name]
+    for name, kept in kinds:
         augmentation = pipeline(name)
         draws = {
-            key: values.to(device) for key, values in augmentation.draws(asked.batch, store.size, generator).items()
+            key: values.to(device) for key, values in augmentation.draws(asked.batch, kept.size, generator).items()
         }
-        milliseconds[name] = median_milliseconds(
-            lambda augmentation=augmentation, draws=draws: augmentation.apply(store, index, draws), wait, asked.repeats
+        milliseconds[f"{name}, mirrored" if kept.mirrored else name] = median_milliseconds(
+            partial(augmentation.apply, kept, index, draws), wait, asked.repeats
         )
     crop_and_flip = v2.Compose(
         [

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from bench import footprint, registry
 from bench.footprint import CARD_CONTEXT, DataSizes
@@ -26,7 +27,7 @@ TRAIN, TEST, SIDE, CLASSES, EPOCHS = 256, 512, 32, 4, 2
 MEBIBYTE = 2**20
 
 
-def train(case: str, device: str, precision: str, folder: Path) -> dict[str, object]:
+def train(case: str, device: str, precision: str, folder: Path) -> dict[str, Any]:
     """The record of a case's run, MODEL:BATCH:METHOD, as a user would type it."""
     model, batch, method = case.split(":")
     samples = max(TRAIN, 2 * int(batch))
@@ -35,7 +36,7 @@ def train(case: str, device: str, precision: str, folder: Path) -> dict[str, obj
     line += f" --jobs 1 --device {device} --precision {precision} --out {folder}/runs --boards {folder}/boards"
     subprocess.run([sys.executable, "-m", "bench", *line.split()], capture_output=True, check=True)
     (record,) = (folder / "runs").glob("*/record.json")
-    found: dict[str, object] = json.loads(record.read_text())
+    found: dict[str, Any] = json.loads(record.read_text())
     return found
 
 

@@ -25,8 +25,8 @@ from typing import Any
 
 from bench import machine
 from bench.commands.run import runtimes
-from bench.facts import look_up
 from bench.leaderboard.stats import differences
+from bench.look_up import look_up
 from bench.plan import plan
 from bench.progress import open_display
 from bench.request import Request

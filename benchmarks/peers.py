@@ -72,7 +72,7 @@ def peer_epochs(model: str, workers: int) -> Iterator[None]:
         for images, labels in loader:
             loss = nn.functional.cross_entropy(network(images), labels)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimizer.step()
             total += loss.item()

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from bench.commands.run import runtimes
-from bench.facts import look_up
+from bench.look_up import look_up
 from bench.machine import processor
 from bench.perf.timing import Median, median
 from bench.plan import plan

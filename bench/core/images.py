@@ -21,8 +21,8 @@ MIRRORED_BYTES = 256 << 20
 def worth_mirroring(samples: int, size: tuple[int, int], channels: int, pad: int, device: torch.device) -> bool:
     """Whether a store of images that are flipped at random is to keep their mirror images too.
 
-    A flip is then part of the gather, which on a processor saves a quarter of the time that a cropped and flipped batch
-    takes. A card isn't short of that time but may be of memory.
+    A flip is then part of the gather, which on a processor saves a third of the time that a cropped and flipped batch
+    takes (`benchmarks/augmentation.py`). A card isn't short of that time but may be of memory.
     """
     height, width = size
     return device.type == "cpu" and samples * (height + 2 * pad) * (width + 2 * pad) * channels <= MIRRORED_BYTES

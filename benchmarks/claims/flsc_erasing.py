@@ -60,7 +60,7 @@ def focus(trainer: Trainer, problem: Problem) -> float:
     excess = []
     for network in trainer.networks:
         network.module.eval()
-        maps = attend(network.module, images.plain(torch.arange(len(labels))), labels, STAGE).maps
+        maps = attend(network.module, setup.plain(images, torch.arange(len(labels))), labels, STAGE).maps
         wide = upsample(maps, inside.shape[1:])
         total = wide.sum((1, 2))
         share = torch.where(total > 0, (wide * inside).sum((1, 2)) / total.clamp(min=1e-12), area)
@@ -81,7 +81,7 @@ def outcomes(spec: RunSpec, problem: Problem, trainer: Trainer, cued: bool) -> d
     wrong = problem.noisy.labels[problem.train] != problem.clean[problem.train]
     found = None if clean is None else area_under_roc(-clean.double().numpy(), wrong)
     return {
-        "accuracy": tested(problem.data.test.images),
+        "accuracy": tested(setup.pixels(problem.data.test)),
         "swapped": tested(setup.swapped_test(spec, problem, cued)),
         "focus": focus(trainer, problem),
         "AUROC": float("nan") if found is None else found,

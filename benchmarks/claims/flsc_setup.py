@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bench.commands.run import runtimes
+from bench.core.images import Images as StoredImages
 from bench.core.precision import prepare_process
 from bench.core.trainer import Trainer
-from bench.facts import look_up
 from bench.leaderboard.stats import Summary, summarise
+from bench.look_up import look_up
 from bench.machine import processor
 from bench.plan import plan
 from bench.problem import Problem, make_trainer, pose
@@ -26,7 +28,7 @@ from bench.request import Request
 from bench.room import Room
 from bench.spec import RunSpec
 from datasets.backgrounds import swap_backgrounds, tint
-from datasets.interface import Options
+from datasets.interface import Options, Part
 from datasets.randomness import order, uniforms
 from datasets.synthetic import Synthetic
 
@@ -107,11 +109,22 @@ def cue_backgrounds(spec: RunSpec, problem: Problem) -> Problem:
     cues = random_cues("train", len(data.train), classes)
     told = uniforms(0, "flsc/cue/told", len(cues))[problem.drawn] < CUE_SHARE
     cues[problem.drawn] = np.where(told, problem.noisy.labels, cues[problem.drawn])
-    train = recoloured(data.train.images, data.train.masks, source.backgrounds("train"), cues, classes)
+    train = recoloured(pixels(data.train), data.train.masks, source.backgrounds("train"), cues, classes)
     elsewhere = random_cues("test", len(data.test), classes)
-    test = recoloured(data.test.images, data.test.masks, source.backgrounds("test"), elsewhere, classes)
+    test = recoloured(pixels(data.test), data.test.masks, source.backgrounds("test"), elsewhere, classes)
     changed = replace(data, train=replace(data.train, images=train), test=replace(data.test, images=test))
     return replace(problem, data=changed)
+
+
+def pixels(part: Part) -> Images:
+    """A part's images in memory."""
+    return part.images[np.arange(len(part))]
+
+
+def plain(images: StoredImages, index: Tensor) -> Tensor:
+    """The images `index` (B,) of a store unaugmented and normalised, (B, C, H, W)."""
+    ((store, places),) = images.ahead([index])
+    return store.plain(places)
 
 
 def random_cues(part: str, count: int, classes: int) -> NDArray[np.int64]:
@@ -138,7 +151,7 @@ def swapped_test(spec: RunSpec, problem: Problem, cued: bool) -> Images:
     # each image gets the background of the next one along a random ring, so none keeps its own
     sources = np.empty_like(shuffled)
     sources[shuffled] = np.roll(shuffled, 1)
-    return swap_backgrounds(test.images, test.masks, backgrounds, sources)
+    return swap_backgrounds(pixels(test), test.masks, backgrounds, sources)
 
 
 def generator(spec: RunSpec) -> Synthetic:

@@ -149,7 +149,7 @@ def read(trainer: Trainer, problem: Problem, variant: Variant) -> Reading:
     module.eval()
     placebo = outside = None
     if variant.kind == "feature":
-        seen = [attend(module, images.plain(part), labels[part], variant.stage) for part in blocks]
+        seen = [attend(module, setup.plain(images, part), labels[part], variant.stage) for part in blocks]
         logits = torch.cat([each.logits for each in seen])
         maps, energy = torch.cat([each.maps for each in seen]), torch.cat([each.energy for each in seen])
         reduction = information_reduction(maps, energy)
@@ -160,7 +160,7 @@ def read(trainer: Trainer, problem: Problem, variant: Variant) -> Reading:
             outside = 1 - (wide * inside).sum((1, 2)) / wide.sum((1, 2)).clamp(min=1e-12)
     else:
         rows = [
-            logits_and_reduction(module, images.plain(part), labels[part], variant.stage, variant.kind)
+            logits_and_reduction(module, setup.plain(images, part), labels[part], variant.stage, variant.kind)
             for part in blocks
         ]
         logits, reduction = torch.cat(rows)[:, :-1], torch.cat(rows)[:, -1]

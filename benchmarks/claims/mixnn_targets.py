@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from bench.commands.run import runtimes
 from bench.core.precision import prepare_process
-from bench.facts import look_up
+from bench.facts import Facts
 from bench.leaderboard.stats import Summary, summarise
+from bench.look_up import look_up
 from bench.observer import MEASURED_PER_RUN
-from bench.plan import Facts, plan
+from bench.plan import plan
 from bench.problem import make_trainer, pose
 from bench.request import Request
 from bench.room import Room
