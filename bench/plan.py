@@ -2,97 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench import augmentations, privileges, recipe_use, recipes
-from bench.core import schedules
+from bench import recipe_use, recipes
 from bench.errors import UsageError, offenders
-from bench.names import Selected, select
+from bench.facts import Facts, NoiseFacts
+from bench.first_run import Asked, Refused, about_data, first_run, noise_seed, split_seed, training
+from bench.names import select
 from bench.parameters import check_parameters
-from bench.recipe_use import Sourced
 from bench.request import Request
-from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR, RunSpec, Where
-
-if TYPE_CHECKING:
-    from datasets.interface import Protocol
-
-PROTOCOL_FIELDS = (
-    "model",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "nesterov",
-    "schedule",
-    "gradient_clip",
-    "augmentation",
-    "strong_augmentation",
-)
-TRAINING_FIELDS = frozenset(PROTOCOL_FIELDS) | {"optimizer"}
-
-OVERRIDES = {
-    "model": "model",
-    "epochs": "epochs",
-    "batch_size": "batch_size",
-    "lr": "learning_rate",
-    "weight_decay": "weight_decay",
-    "optimizer": "optimizer",
-    "schedule": "schedule",
-    "augment": "augmentation",
-    "hold_out": "hold_out",
-    "members": "members",
-}
-"""Options that replace what the protocol says, and the spec's fields that they set."""
-
-Unsuitable = Callable[[str, Mapping[str, Any], Mapping[str, Any]], str | None]
-"""Asked as unsuitable(method, parameters, fields of methods.interface.Setting): None, or why it can't run."""
-
-
-@dataclass(frozen=True)
-class NoiseFacts:
-    """One noise asked for: as typed, as recorded, and what it can hand over."""
-
-    typed: str
-    name: str
-    takes_rate: bool
-    gives_matrix: bool
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What planning must know of data, noise and machine; see `bench.facts` for how it is found out.
-
-    `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
-    "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
-    `processes` how many train each run together. `grid` is the file of the shared protocol's grid (the project's own
-    for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names. `images`
-    is where each run keeps its images, and `images_why` why there; `stored` are the (training, test) images of the
-    whole data set.
-    """
-
-    methods: Mapping[str, Mapping[str, Any]]
-    data_set: str
-    data_sha256: str
-    protocol: Protocol
-    classes: int
-    samples: int
-    image_shape: tuple[int, int, int]
-    noises: tuple[NoiseFacts, ...]
-    precision: str
-    device: str
-    cores: int
-    smallest: Mapping[str, int]
-    unsuitable: Unsuitable
-    processes: int = 1
-    grid: Sourced | None = None
-    study: Sourced | None = None
-    images: Where = "device"
-    images_why: str = ""
-    stored: tuple[int, int] = (0, 0)
+from bench.spec import RESERVED_SEEDS, RunSpec
 
 
 @dataclass(frozen=True)
@@ -112,23 +33,6 @@ class Plan:
     specs: tuple[RunSpec, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One method of the request, its typed parameters checked."""
-
-    selected: Selected
-    declaration: Mapping[str, Any]
-    values: Mapping[str, Any]
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """A method can't run under a noise, and why."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def asked_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> list[Asked]:
@@ -193,17 +97,6 @@ def recipes_in_force(request: Request, facts: Facts, asked: Sequence[Asked]) -> 
     return replace(facts, grid=grid, study=recipe_use.study_in_force(facts.study, probe)), notes
 
 
-def about_data(request: Request, facts: Facts) -> dict[str, Any]:
-    """The spec's fields that say which images are drawn."""
-    return {
-        "data_set": facts.data_set,
-        "data_sha256": facts.data_sha256,
-        "train_size": request.train_size,
-        "imbalance": request.imbalance,
-        "image_size": request.image_size,
-    }
-
-
 def refuse_lonely_batch_norm(request: Request, facts: Facts) -> None:
     """Raise UsageError where batch statistics can't be shared: on processors, or with nobody to share them."""
     if not request.sync_batch_norm:
@@ -226,169 +119,3 @@ def settings(request: Request, facts: Facts) -> Iterator[tuple[NoiseFacts, float
             if key not in seen:
                 seen.add(key)
                 yield noise, rate
-
-
-def noise_seed(request: Request, seed: int) -> int:
-    """The noise seed of a replicate: `--noise-seed`, or the run's own seed."""
-    if request.noise_seed is not None:
-        return request.noise_seed
-    return seed if request.labels is None else 0
-
-
-def split_seed(request: Request, seed: int) -> int:
-    """The split's seed: the run's own, but the noise seed under `--labels`, whose labels belong to one split."""
-    return seed if request.labels is None else noise_seed(request, seed)
-
-
-def first_run(request: Request, facts: Facts, asked: Asked, noise: NoiseFacts, rate: float | None) -> RunSpec:
-    """The spec of a method's first replicate under one noise; raises Refused where it can't run."""
-    declared = asked.declaration
-    given = privileges.handed_over(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
-    untold = privileges.why_untold(declared["needs"], given, noise.name)
-    if untold is not None:
-        raise Refused(untold)
-    chosen = recipe(request, facts, asked, noise.name, rate)
-    parameters = {item["name"]: item["default"] for item in declared["parameters"]}
-    parameters |= {name: typed(parameters[name], value) for name, value in chosen.values.items()}
-    parameters |= asked.values
-    fields = training(request, facts, chosen)
-    if declared["weight_decay"] is not None:
-        fields["weight_decay"] = declared["weight_decay"]
-    refuse_small_images(facts, fields["model"])
-    if fields["batch_size"] < 2 * facts.processes:
-        raise Refused(
-            f"{facts.processes} processes can't share a batch of {fields['batch_size']}: each needs two samples; "
-            f"type --batch-size {2 * facts.processes} or more"
-        )
-    if declared["may_be_unsuitable"]:
-        ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
-    seed = request.seeds[0]
-    return RunSpec(
-        protocol=protocol(request, facts),
-        method=declared["name"],
-        method_version=declared["version"],
-        parameters=dict(sorted(parameters.items())),
-        privileges=tuple(sorted({*privileges.named(declared["needs"], request.noise_rate), *chosen.privileges})),
-        noise=noise.name,
-        rate=rate,
-        draw=request.draw,
-        noise_seed=noise_seed(request, seed),
-        noise_sha256=noise.sha256,
-        split_seed=split_seed(request, seed),
-        seed=seed,
-        precision=facts.precision,
-        world_size=facts.processes,
-        sync_batch_norm=request.sync_batch_norm,
-        **about_data(request, facts),
-        **fields,
-    )
-
-
-def protocol(request: Request, facts: Facts) -> str:
-    """The protocol as specs name it: what was typed, and whether the grid's choice is in force."""
-    if request.protocol == "paper":
-        return "paper"
-    return SHARED_LR if facts.grid is None else SHARED_GRID
-
-
-def typed(default: Any, value: Any) -> Any:
-    """A recipe's value in its parameter's type, so that 1 and 1.0 make one run."""
-    return float(value) if isinstance(default, float) else value
-
-
-def recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float | None) -> recipes.Chosen:
-    """The recipe that a method runs with. Raises Refused where none was published, or a file has none for it."""
-    if facts.study is not None:
-        absent = recipe_use.missing(facts.study, asked.declaration)
-        found = None if absent else recipe_use.from_study(facts.study, asked.declaration, noise, rate)
-        if found is None:
-            here = noise if rate is None else f"{noise} {rate:g}"
-            raise Refused(absent or f"{facts.study.path} holds no values of it for {here}")
-        return found
-    chosen = published_recipe(request, facts, asked, noise, rate)
-    if facts.grid is None:
-        return chosen
-    absent = recipe_use.missing(facts.grid, asked.declaration)
-    if absent:
-        raise Refused(f"{absent}; {recipe_use.HOW_TO_CHOOSE}")
-    return recipe_use.with_grid(facts.grid, asked.declaration, chosen)
-
-
-def published_recipe(request: Request, facts: Facts, asked: Asked, noise: str, rate: float | None) -> recipes.Chosen:
-    """The published recipe by `--recipes`; under `--protocol paper` raises Refused where none was published."""
-    own = facts.protocol
-    model = request.model or (own.model if request.protocol != "paper" else None)
-    known = recipes.candidates(asked.declaration["recipes"], own.recipes_from, model)
-    if request.protocol == "paper":
-        known = [each for each in known if each["training"]]
-        if not known:
-            raise Refused(f"no training settings are published for it on {own.recipes_from}")
-    if request.recipes == "published":
-        return recipes.published(known, noise, rate)
-    return recipes.plain(known)
-
-
-def training(request: Request, facts: Facts, chosen: recipes.Chosen) -> dict[str, Any]:
-    """The spec's training fields: the data set's, those of a paper's recipe or of a recipe file, then what was typed.
-
-    A schedule that wasn't typed keeps its shape where other epochs were: its milestones move with the total.
-    """
-    fields: dict[str, Any] = {name: getattr(facts.protocol, name) for name in PROTOCOL_FIELDS}
-    fields |= {"optimizer": "sgd", "hold_out": 0.1, "members": 1}
-    if request.protocol == "paper":
-        if chosen.recipe is None:
-            raise Refused(f"its settings on {facts.protocol.recipes_from} are published for other noise only")
-        published = chosen.recipe["training"]
-        own_model = {"model": chosen.recipe["model"]} if chosen.recipe["model"] else {}
-        fields |= own_model | {name: value for name, value in published.items() if name in TRAINING_FIELDS}
-        fields["hold_out"] = 0.0
-    fields |= chosen.core
-    published_epochs, published_schedule = fields["epochs"], fields["schedule"]
-    for option, name in OVERRIDES.items():
-        value = getattr(request, option)
-        if value is not None:
-            fields[name] = value
-    if request.schedule is None:
-        fields["schedule"] = schedules.scaled(published_schedule, published_epochs, fields["epochs"])
-    else:
-        fields["schedule"] = schedules.canonical(request.schedule)
-    for name in ("augmentation", "strong_augmentation"):
-        fields[name] = augmentations.canonical(fields[name])
-    return fields
-
-
-def refuse_small_images(facts: Facts, model: str) -> None:
-    """Raise Refused where the images are too small for a model."""
-    side, least = min(facts.image_shape[:2]), facts.smallest.get(model, 1)
-    if side < least:
-        raise Refused(
-            f"the model {model} needs images of {least} x {least} pixels, these have {side}; "
-            f"--image-size {least} enlarges them"
-        )
-
-
-def ask_method(
-    facts: Facts,
-    name: str,
-    parameters: Mapping[str, Any],
-    noise: NoiseFacts,
-    rate: float | None,
-    fields: Mapping[str, Any],
-    given: frozenset[str],
-) -> None:
-    """Ask a method that may be unsuitable; raises Refused with its reason."""
-    setting = {
-        "data_set": facts.data_set,
-        "noise": noise.name,
-        "rate": rate,
-        "classes": facts.classes,
-        "samples": facts.samples,
-        "image_shape": facts.image_shape,
-        "epochs": fields["epochs"],
-        "batch_size": fields["batch_size"],
-        "augmentation": fields["augmentation"],
-        "given": given,
-    }
-    reason = facts.unsuitable(name, parameters, setting)
-    if reason is not None:
-        raise Refused(reason)

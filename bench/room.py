@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from bench import machine, registry
 from bench.errors import UsageError
+from bench.facts import Facts
 from bench.footprint import CARD_CONTEXT, DataSizes, Footprint, footprint, generous, kind
 from bench.memory import bytes_in_words
-from bench.plan import Facts
 from bench.spec import RunSpec
 
 MOST_OF_A_METHOD = 4

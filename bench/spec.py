@@ -36,6 +36,9 @@ SHARED_LR = "shared"
 SHARED_GRID = "shared-grid"
 """`RunSpec.protocol` where these were chosen per method, from one grid for all."""
 
+HOLD_OUT = 0.1
+"""Share of a training set that is held out where nobody says another."""
+
 RESERVED_SEEDS = 1_000_000
 """Seeds from here up are for choosing (`tune`); no board shows their runs, which were picked for doing well."""
 
@@ -99,7 +102,7 @@ class RunSpec(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: str = "cosine"
     gradient_clip: float | None = Field(default=5.0, gt=0)
-    hold_out: float = Field(default=0.1, ge=0, lt=1)
+    hold_out: float = Field(default=HOLD_OUT, ge=0, lt=1)
     split_seed: Seed = 0
     seed: Seed = 0
     precision: str = "fp32"

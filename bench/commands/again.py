@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench import recipe_files, registry
 from bench.commands.words import command_line
 from bench.errors import UsageError
+from bench.facts import Facts, NoiseFacts
+from bench.first_run import OVERRIDES, Asked, Refused, first_run
 from bench.leaderboard.commands import spans
 from bench.names import Selected
-from bench.plan import OVERRIDES, Asked, Facts, LeftOut, NoiseFacts, Refused, first_run, plan
+from bench.plan import LeftOut, plan
 from bench.privileges import told_noise_rate
 from bench.recipe_use import Sourced
 from bench.request import Request

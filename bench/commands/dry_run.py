@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.commands.output import write, write_json, write_page
+from bench.commands.output import large, write, write_json, write_page
 from bench.expected_costs import Costs
+from bench.facts import Facts
 from bench.forecast import Forecast, forecast, sample
 from bench.leaderboard.commands import spans
-from bench.plan import Facts, LeftOut, Plan
+from bench.plan import LeftOut, Plan
 from bench.progress import duration
 from bench.shards import Shard, name_of_plan
 from bench.spec import SEEDS, RunSpec
@@ -165,14 +166,6 @@ def _time(found: DryRun) -> str:
         grounds.append(f"other methods, scaled by cost ({expected.by_others} runs)")
     words = f"{duration(wall)}, {at_once}, going by records of {' and of '.join(grounds)}"
     return f"{words}; beside it {expected.unknown} runs of unknown time" if expected.unknown else words
-
-
-def large(number: float) -> str:
-    """A count in three digits: 970, 12.3 thousand, 4.56 million."""
-    for size, name in ((1e12, "million million"), (1e9, "thousand million"), (1e6, "million"), (1e3, "thousand")):
-        if number >= size:
-            return f"{number / size:.3g} {name}"
-    return f"{number:.3g}"
 
 
 def _named(each: LeftOut) -> str:

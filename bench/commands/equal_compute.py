@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import budget, privileges
 from bench.budget import Candidate, Tried
-from bench.commands.dry_run import large
-from bench.commands.output import note
+from bench.commands.output import large, note
 from bench.errors import UsageError, offenders
 from bench.expected_costs import Costs
-from bench.plan import Facts, LeftOut, Plan, Refused, ask_method, asked_methods
+from bench.facts import Facts
+from bench.first_run import Refused, ask_method
+from bench.plan import LeftOut, Plan, asked_methods
 from bench.request import Request
 from bench.spec import RunSpec
 

@@ -1,4 +1,4 @@
-"""The way out: results to standard output, notes to standard error."""
+"""The way out: results to standard output, notes to standard error, counts as people read them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ def write(text: str) -> None:
 def write_json(value: Any) -> None:
     """Write a result as one JSON document; NaN and infinity become null."""
     write(json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def large(number: float) -> str:
+    """A count in three digits: 970, 12.3 thousand, 4.56 million."""
+    for size, name in ((1e12, "million million"), (1e9, "thousand million"), (1e6, "million"), (1e3, "thousand")):
+        if number >= size:
+            return f"{number / size:.3g} {name}"
+    return f"{number:.3g}"
 
 
 def note(text: str) -> None:

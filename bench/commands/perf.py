@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench import facts, machine, registry
+from bench import look_up, machine, registry
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 
@@ -88,8 +88,8 @@ def check(
         raise UsageError("--models names no backbone: type --models cnn8, or see `python -m bench list models`")
     size = whole("--image-size", image_size, 4, 1024)
     for name in names:
-        facts.check_model(name)
-        facts.check_fit(name, 10, (size, size, 3))
+        look_up.check_model(name)
+        look_up.check_fit(name, 10, (size, size, 3))
         smallest = registry.models().get(name, {}).get("smallest", 1)
         if size < smallest:
             raise UsageError(f"--image-size {size}: {name} needs {smallest} or more. Type --image-size {smallest}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from bench.spec import RESERVED_SEEDS
 
 if TYPE_CHECKING:
     from bench import leaderboard
+    from bench.leaderboard.tuned import Pair
 
 Record = Mapping[str, Any]
 
@@ -141,6 +142,7 @@ def publish(
     `planned` and `command` are those of the `run` that ends here: what it left out stands under its tables.
     """
     from bench import leaderboard
+    from bench.leaderboard import tuned as tuned_rows
 
     every = len(records)
     records = [record for record in records if leaderboard.reportable(record)]
@@ -166,14 +168,36 @@ def publish(
             "no table at equal compute: no method has runs of several lengths or numbers of members. Train them by "
             "python -m bench run --budget equal-compute"
         )
-    written: Iterable[Path] = leaderboard.write(report, boards)
+    written: list[Path] = leaderboard.write(report, boards)
+    tuned = _tuned(report, boards)
+    if tuned:
+        written.append(tuned_rows.write(tuned, boards))
     if form == "json":
-        write_json(leaderboard.as_json(report, asked))
+        write_json(leaderboard.as_json(report, asked) | ({"tuned": tuned_rows.as_json(tuned)} if tuned else {}))
     elif form == "csv":
         write(leaderboard.as_csv(report, asked))
     elif sys.stdout.isatty():
         _print_tables(report, asked)
     else:
         write(leaderboard.as_markdown(report, asked))
+    if tuned and form == "md":
+        write(f"\n{tuned_rows.HEADING}\n\n{tuned_rows.grid(tuned)}")
     for path in written:
         note(f"wrote {path}")
+
+
+def _tuned(report: leaderboard.Report, boards: Path) -> list[Pair]:
+    """Tuned rows beside untuned ones, with what the recipe files of the boards' folder say of them."""
+    from bench import recipe_files
+    from bench.leaderboard import tuned as tuned_rows
+
+    files = {}
+    for path in sorted((boards / tuned_rows.FOLDER).glob("*.toml")):
+        try:
+            found = recipe_files.read(path)
+        except UsageError as error:  # a board doesn't depend on it
+            note(f"note: {error}")
+            continue
+        if found.kind == "study":
+            files[path] = found
+    return tuned_rows.pairs(report, files)

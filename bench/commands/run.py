@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import budget, machine, registry, room, shards
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench.commands import equal_compute
+from bench.commands.looking import look_up
 from bench.commands.output import check_folder, note
 from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.executors import Executor, KeptOpen, together
 from bench.expected_costs import Costs
-from bench.plan import Facts, Plan, plan
+from bench.facts import Facts
+from bench.plan import Plan, plan
 from bench.request import Request
 from bench.spec import RunSpec, Runtime
 
@@ -78,14 +80,7 @@ def _carry_out(
     cluster: Cluster | None,
 ) -> int:
     """Look up, plan, run what is missing, and write the boards."""
-    from bench.progress import open_display
-
-    display = open_display()
-    try:
-        facts = lookup.look_up(request, display.decoding, None if cluster is None else cluster.hardware)
-    finally:
-        display.end()
-    facts = replace(facts, processes=here.size)
+    facts = replace(look_up(request, None if cluster is None else cluster.hardware), processes=here.size)
     note_placement(request, facts)
     planned = plan(request, facts)
     costs = Costs(facts.methods, registry.models())
@@ -101,33 +96,17 @@ def _carry_out(
         runs = max(runs, facts.cores)
     made = _room(request, facts, here, specs, runs, store)
     if request.dry_run:
-        from bench.commands import dry_run
-
-        jobs = made.jobs
-        if cluster is not None:
-            jobs, _ = cluster.share(runs)
-            cluster.close()
-        found = dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs)
-        if request.budget is not None:
-            found = replace(found, later=equal_compute.foreseen(request, facts, planned, costs))
-        dry_run.show(found, request.format)
-        return 0
+        jobs = made.jobs if cluster is None else cluster.share(runs)[0]
+        return _show_plan(request, facts, planned, specs, shard, store, costs, jobs)
     _refuse_an_empty_report(planned, store, request)
     if shard is not None:
         _say_shard(shard, planned, specs, request, facts)
     _say_revisions(specs, store, request)
+    from bench.progress import open_display
     from bench.study import run_study
 
     with ExitStack() as held:
-        make: Callable[[], Executor] | None = None
-        if here.size > 1:
-            facts = replace(facts, device=together.join(here, facts.device))
-            leader = together.TogetherExecutor(store.root, store.lease)
-            held.callback(leader.close)
-            make = partial(KeptOpen, leader)
-        elif request.executor == "ray":
-            on_ray = cache(partial(_on_ray, cluster, request, facts, runs, store, held))
-            make = lambda: KeptOpen(on_ray())  # noqa: E731 - only once there is something to run
+        facts, make = _executor(request, facts, here, cluster, runs, store, held)
 
         def carry_out(wave: Sequence[RunSpec]) -> Outcome:
             return run_study(
@@ -160,6 +139,50 @@ def _room(
         return room.Room(*machine.share(facts.cores, runs, facts.device, at_once))
     left, _ = left_to_run(specs, store, request.when)
     return room.share(left, facts, runs, request.jobs, note, at_most=None if request.budget else len(left))
+
+
+def _show_plan(
+    request: Request,
+    facts: Facts,
+    planned: Plan,
+    specs: Sequence[RunSpec],
+    shard: shards.Shard | None,
+    store: Store,
+    costs: Costs,
+    jobs: int,
+) -> int:
+    """Print what would be run, and what it would cost; returns the exit code."""
+    from bench.commands import dry_run
+
+    found = dry_run.look(planned, specs, shard, store, request.when, facts, costs, jobs)
+    if request.budget is not None:
+        found = replace(found, later=equal_compute.foreseen(request, facts, planned, costs))
+    dry_run.show(found, request.format)
+    return 0
+
+
+def _executor(
+    request: Request,
+    facts: Facts,
+    here: together.World,
+    cluster: Cluster | None,
+    runs: int,
+    store: Store,
+    held: ExitStack,
+) -> tuple[Facts, Callable[[], Executor] | None]:
+    """What carries runs out (None: workers of this machine), and the facts with the device that is this process's.
+
+    What is opened is closed when `held` ends; a cluster of Ray's is joined once there is something to run.
+    """
+    if here.size > 1:
+        facts = replace(facts, device=together.join(here, facts.device))
+        leader = together.TogetherExecutor(store.root, store.lease)
+        held.callback(leader.close)
+        return facts, partial(KeptOpen, leader)
+    if request.executor == "ray":
+        on_ray = cache(partial(_on_ray, cluster, request, facts, runs, store, held))
+        return facts, lambda: KeptOpen(on_ray())
+    return facts, None
 
 
 def _on_ray(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import facts, registry, show
+from bench import look_up, registry, show
 from bench.commands.output import note, write_json, write_page
 from bench.errors import UsageError, offenders
 from bench.request import Request
@@ -42,7 +42,7 @@ def show_command(
     registry.load_plugins(plugin)
     page: Callable[[Mapping[str, Any]], RenderableType]
     if what == "method":
-        value: Mapping[str, Any] = show.public(registry.methods()[facts.method_name(name)])
+        value: Mapping[str, Any] = show.public(registry.methods()[look_up.method_name(name)])
         page = show.method
     elif what == "dataset":
         entry, description = _data_set(name, data_root)
@@ -78,7 +78,7 @@ def _data_set(text: str, data_root: str | None) -> tuple[Mapping[str, Any], Mapp
     if entry["argument"] is not None and argument is None:
         return entry, None
     request = Request.typed(dataset=text, data_root=data_root)
-    return entry, asdict(facts.open_data(request).describe())
+    return entry, asdict(look_up.open_data(request).describe())
 
 
 def _noise(request: Request, text: str, save_labels: str | None, rate_typed: bool) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def _noise(request: Request, text: str, save_labels: str | None, rate_typed: boo
         raise UsageError("show noise takes one --rate: type --rate 0.4")
     registry.parse_data_set(request.dataset)
     registry.parse_noise(text)
-    data_set = facts.open_data(request)
+    data_set = look_up.open_data(request)
     description = data_set.describe()
     noise = registry.open_noise(text)
     if rate_typed and not noise.takes_rate:
-        raise UsageError(f"the noise {facts.noise_name(noise)} has no rate: leave --rate out")
+        raise UsageError(f"the noise {look_up.noise_name(noise)} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
     declared = NoiseFacts.of(description)
     matrix = noise.matrix(declared, rate)
@@ -107,8 +107,8 @@ def _noise(request: Request, text: str, save_labels: str | None, rate_typed: boo
             raise
         note(f"note: without the images, the realised rate and the labels stay unknown ({_first_line(error)})")
     return {
-        "noise": facts.noise_name(noise),
-        "dataset": facts.recorded_name(request.dataset),
+        "noise": look_up.noise_name(noise),
+        "dataset": look_up.recorded_name(request.dataset),
         "rate": rate,
         "classes": list(description.classes),
         "matrix": None if matrix is None else matrix.tolist(),
@@ -141,7 +141,7 @@ def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, 
             noisy,
             np.arange(len(clean)),
             classes=len(declared.classes),
-            data_set=facts.recorded_name(request.dataset),
+            data_set=look_up.recorded_name(request.dataset),
             data_sha256=data_set.content_hash(),
             split=split_name(description.seeded_split, seed),
             draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},

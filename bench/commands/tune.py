@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench import room
 from bench.claims import LEASE_SECONDS
+from bench.commands.looking import look_up
 from bench.commands.output import check_folder, note, write, write_json
 from bench.commands.run import note_placement, runtimes
 from bench.commands.words import command_line
@@ -21,7 +22,9 @@ from bench.tuning.request import TuneRequest
 from bench.tuning.space import check_with
 
 if TYPE_CHECKING:
-    from bench.plan import Facts, LeftOut
+    from bench.facts import Facts
+    from bench.plan import LeftOut
+    from bench.store import Store
     from bench.tuning import files
     from bench.tuning.case import Case
     from bench.tuning.search import Search
@@ -47,13 +50,7 @@ def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> in
     if not request.dry_run:
         check_folder("--out", Path(request.out))
         check_folder("--boards", Path(request.boards))
-    from bench.progress import open_display
-
-    display = open_display()
-    try:
-        facts = lookup.look_up(request, display.decoding)
-    finally:
-        display.end()
+    facts = look_up(request)
     found, left_out = cases.cases(request, facts, also, tuning.objective, tuning.study_seed, tuning.study_name)
     if request.dry_run:
         _print_plan(found, left_out, tuning, request.format)
@@ -111,7 +108,7 @@ def _tune(
     if outcome.interrupted_signal is not None:
         note("Stopped; the same command goes on where it was")
         return outcome.exit_code
-    return _conclude(request, stages, searches, where_to, _commands(options, where_to))
+    return _conclude(request, stages, searches, store, where_to, _commands(options, where_to))
 
 
 def _announced(case: Case, tuning: TuneRequest) -> str:
@@ -150,16 +147,18 @@ def _conclude(
     request: Request,
     stages: Sequence[Stages],
     searches: Sequence[Search],
+    store: Store,
     where: files.Target,
     commands: files.Commands,
 ) -> int:
     """Write and print what was chosen; 1 where nothing could be in some study."""
     from bench.tuning import files, outcome, page
+    from bench.tuning.hindsight import hindsight
 
     ended = [(each.tuned, search) for each, search in zip(stages, searches, strict=True) if each.tuned is not None]
     if not ended:  # the output folder took no more, which was said
         return 1
-    documents = [outcome.document(tuned, search) for tuned, search in ended]
+    documents = [outcome.document(tuned, search, hindsight(tuned, store)) for tuned, search in ended]
     unwritten = 0
     try:
         tuned, tried = [each for each, _ in ended], [search for _, search in ended]

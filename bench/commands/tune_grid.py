@@ -11,23 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench import recipe_files, registry, room
 from bench.commands import dry_run
 from bench.commands.grid_page import as_json, page
+from bench.commands.looking import look_up
 from bench.commands.output import check_folder, note, write, write_json, write_page
 from bench.commands.run import runtimes
 from bench.commands.words import command_line
 from bench.errors import UsageError
 from bench.executors import together
 from bench.expected_costs import Costs
+from bench.facts import Facts
 from bench.job import DIVERGED
-from bench.plan import Facts, Plan, asked_methods, plan
+from bench.plan import Plan, asked_methods, plan
 from bench.recipe_files import ENOUGH_HELD_OUT, Choice
 from bench.request import Request
 from bench.spec import RunSpec
 from bench.store import Store
 from bench.tuning import grid, shared_file
+from bench.tuning.case import held_out_labels
 from bench.tuning.choice import last_epochs, splits_needed
 from bench.tuning.grid import Candidates, Chosen
 
@@ -52,7 +55,6 @@ FIXED = frozenset(
     }
 )
 """Options of `run` that the grid sets itself."""
-DEFAULT_HOLD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,8 @@ def refuse_parameters(request: Request) -> None:
 
 def look(request: Request, splits: int | None) -> Grid:
     """Look the facts up, and plan the grid. Raises UsageError where nothing is held out, or nothing can run."""
-    from bench.progress import open_display
-
-    display = open_display()
-    try:
-        facts = lookup.look_up(request, display.decoding)
-    finally:
-        display.end()
-    share = DEFAULT_HOLD_OUT if request.hold_out is None else request.hold_out
-    held_out = int(share * facts.samples + 0.5)
-    if held_out < 1:
-        raise UsageError(f"--hold-out {share:g} holds nothing out, and the grid chooses by what is held out")
+    facts = look_up(request)
+    held_out = held_out_labels(request, facts.samples)
     needed = splits_needed(held_out)
     if splits is None and needed > grid.MOST_SPLITS:
         raise UsageError(

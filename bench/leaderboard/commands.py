@@ -14,7 +14,7 @@ from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.numbers import short
 from bench.names import parse_call, split_values
 from bench.privileges import is_tuned, told_noise_rate
-from bench.spec import SHARED_GRID, SHARED_LR
+from bench.spec import HOLD_OUT, SHARED_GRID, SHARED_LR
 
 Setting = Mapping[str, Any]
 Options = Mapping[str, Sequence[str]]
@@ -29,7 +29,7 @@ ALWAYS = {
 }
 UNLESS = {
     "optimizer": ("--optimizer", "sgd"),
-    "hold_out": ("--hold-out", 0.1),
+    "hold_out": ("--hold-out", HOLD_OUT),
     "draw": ("--draw", "exact"),
     "train_size": ("--train-size", None),
     "imbalance": ("--imbalance", None),

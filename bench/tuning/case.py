@@ -9,9 +9,11 @@ from typing import Any
 
 from bench import __version__, plan
 from bench.errors import UsageError
-from bench.plan import Facts, LeftOut, Refused
+from bench.facts import Facts
+from bench.first_run import Refused, first_run, noise_seed, split_seed
+from bench.plan import LeftOut
 from bench.request import Request
-from bench.spec import RESERVED_SEEDS, SEEDS, RunSpec
+from bench.spec import HOLD_OUT, RESERVED_SEEDS, SEEDS, RunSpec
 from bench.tuning.choice import Objective, last_epochs, splits_needed
 from bench.tuning.rungs import BRACKETS, FACTOR, TURNS
 from bench.tuning.space import NoSpace, Space, Values, applied, space_of
@@ -20,6 +22,7 @@ SEARCH_SEEDS = RESERVED_SEEDS + 100_000
 """Where the seeds of the first stage begin, and those of the second; neither is ever reported on."""
 FINAL_SEEDS = RESERVED_SEEDS + 200_000
 MOST_SPLITS = 1000
+ADVICE = f"Type --hold-out {HOLD_OUT:g}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def cases(
     left_out: dict[LeftOut, None] = {}
     methods = plan.asked_methods(request, facts.methods)
     facts, _ = plan.recipes_in_force(request, facts, methods)
-    held_out = _held_out(request, facts)
+    held_out = held_out_labels(request, facts.samples)
     splits = splits_needed(held_out)
     if splits > MOST_SPLITS:
         raise UsageError(
@@ -95,7 +98,7 @@ def cases(
         for asked in methods:
             method, outright = asked.selected.name, asked.selected.outright
             try:
-                base = plan.first_run(request, facts, asked, noise, rate)
+                base = first_run(request, facts, asked, noise, rate)
                 space = space_of(asked.declaration, asked.values, base, also)
             except (Refused, NoSpace) as refused:
                 if outright:
@@ -127,19 +130,19 @@ def study_name(base: RunSpec, prefix: str | None) -> str:
     return "/".join(([prefix] if prefix else []) + [base.method, base.data_set, noise])
 
 
-def _held_out(request: Request, facts: Facts) -> int:
-    """Held-out labels of one split."""
+def held_out_labels(request: Request, samples: int) -> int:
+    """Held-out labels of one split of a training set of `samples`. Raises UsageError where there are none."""
     if request.protocol == "paper" and request.hold_out is None:
-        raise UsageError("--protocol paper holds nothing out, and tune chooses by a hold-out. Add --hold-out 0.1")
-    share = 0.1 if request.hold_out is None else request.hold_out
-    held_out = math.floor(share * facts.samples + 0.5)
+        raise UsageError(f"--protocol paper holds nothing out, and tune chooses by a hold-out. {ADVICE}")
+    share = HOLD_OUT if request.hold_out is None else request.hold_out
+    held_out = math.floor(share * samples + 0.5)
     if held_out < 1:
-        raise UsageError(f"--hold-out {share:g} holds nothing out, and tune chooses by a hold-out. Type --hold-out 0.1")
+        raise UsageError(f"--hold-out {share:g} holds nothing out, and tune chooses by a hold-out. {ADVICE}")
     return held_out
 
 
 def _replicates(request: Request, first: int, count: int) -> tuple[Mapping[str, int], ...]:
     return tuple(
-        {"seed": seed, "split_seed": plan.split_seed(request, seed), "noise_seed": plan.noise_seed(request, seed)}
+        {"seed": seed, "split_seed": split_seed(request, seed), "noise_seed": noise_seed(request, seed)}
         for seed in range(first, first + count)
     )

@@ -83,6 +83,14 @@ def choose(scores: Sequence[Score | None], own: int) -> Decision | None:
     return Decision(own if kept else best, best, kept)
 
 
+def choose_among(scores: Sequence[Score | None], own: int | None) -> Decision | None:
+    """`choose` where the own values may be missing (None): then there is nothing to keep."""
+    if own is not None:
+        return choose(scores, own)
+    found = choose([None, *scores], 0)
+    return None if found is None else Decision(found.chosen - 1, found.best - 1, False)
+
+
 def _mean(one: Score | None) -> float:
     return -math.inf if one is None else one.mean
 

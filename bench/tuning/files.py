@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from bench import recipe_files
 from bench.atomic import write_atomically
 from bench.errors import UsageError
-from bench.recipe_files import Choice, Recipe, RecipeFile
+from bench.recipe_files import Choice, Recipe, RecipeFile, Regret
 from bench.revision import revision
 from bench.tuning import page, plots
 from bench.tuning.case import Case
@@ -69,10 +69,11 @@ def write(
     commands: Commands,
 ) -> list[Path]:
     """Write recipes, plots and page; returns what was written. Raises UsageError where a file can't be."""
+    regrets = {each["study"]: each["regret"] for each in documents}
     chosen = [each for each in tuned if each.decision is not None]
     written = []
     if chosen:
-        recipe_files.write(_merged(where.before, chosen, commands.made), where.recipes)
+        recipe_files.write(_merged(where.before, chosen, regrets, commands.made), where.recipes)
         written.append(where.recipes)
     drawn: dict[str, list[str]] = {}
     try:
@@ -91,12 +92,14 @@ def write(
     return [*written, where.page]
 
 
-def _merged(before: RecipeFile | None, tuned: Sequence[Tuned], command: str) -> RecipeFile:
+def _merged(
+    before: RecipeFile | None, tuned: Sequence[Tuned], regrets: Mapping[str, Mapping[str, float] | None], command: str
+) -> RecipeFile:
     """The recipes that were there, but for those chosen anew, and these."""
     recipes = {_key(each): each for each in (before.recipe if before else ())}
     choices = dict(before.choice if before else {})
     for each in tuned:
-        recipe = _recipe(each)
+        recipe = _recipe(each, regrets[each.case.name])
         recipes[_key(recipe)] = recipe
         choices[recipe.choice] = _choice(each, command)
     used = {each.choice for each in recipes.values()}
@@ -107,7 +110,7 @@ def _merged(before: RecipeFile | None, tuned: Sequence[Tuned], command: str) -> 
     )
 
 
-def _recipe(tuned: Tuned) -> Recipe:
+def _recipe(tuned: Tuned, regret: Mapping[str, float] | None) -> Recipe:
     assert tuned.decision is not None
     case = tuned.case
     chosen = tuned.finalists[tuned.decision.chosen]
@@ -128,6 +131,7 @@ def _recipe(tuned: Tuned) -> Recipe:
         own_criterion=None if own is None else own.mean,
         kept=tuned.decision.kept,
         runs=tuned.runs,
+        regret=None if regret is None else Regret(**regret),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from bench.leaderboard.stats import summarise
+from bench.leaderboard.stats import Summary, summarise
 from bench.spec import Value
 from bench.tuning.choice import Score
+from bench.tuning.hindsight import Hindsight
 from bench.tuning.search import ERROR, Search
 from bench.tuning.stages import Finalist, Tuned
 
@@ -18,12 +19,13 @@ PRIVILEGES = {"noisy-val": (), "clean-val": ("clean_validation",)}
 Z95 = 1.96
 
 
-def document(tuned: Tuned, search: Search) -> dict[str, Any]:
+def document(tuned: Tuned, search: Search, seen: Hindsight | None) -> dict[str, Any]:
     """Everything that is known of a case's outcome; shares from 0 to 1."""
     case, base = tuned.case, tuned.case.base
     decision = tuned.decision
     chosen = None if decision is None else tuned.finalists[decision.chosen]
     best = None if decision is None else tuned.finalists[decision.best]
+    clean = [None] * len(tuned.finalists) if seen is None else seen.clean
     return {
         "study": case.name,
         "method": case.method,
@@ -50,8 +52,11 @@ def document(tuned: Tuned, search: Search) -> dict[str, Any]:
         "chosen": None if chosen is None else _finalist(chosen),
         "kept": None if decision is None else decision.kept,
         "as_good": as_good(search),
-        "finalists": [_finalist(each) for each in tuned.finalists],
+        "finalists": [_finalist(each, right) for each, right in zip(tuned.finalists, clean, strict=True)],
         "importance": importance(search),
+        "bought": None if seen is None or seen.bought is None else _difference(seen.bought),
+        "regret": None if seen is None else _difference(seen.regret),
+        "clean_choice": None if seen is None else tuned.finalists[seen.clean_choice].slot + 1,
     }
 
 
@@ -92,12 +97,13 @@ def importance(search: Search) -> dict[str, float] | None:
     return dict(found) or None
 
 
-def _finalist(one: Finalist) -> dict[str, Any]:
+def _finalist(one: Finalist, clean: Score | None = None) -> dict[str, Any]:
     return {
         "trial": one.slot + 1,
         "values": dict(one.values),
         "search": _score(one.found),
         "fresh": None if one.score is None else _score(one.score),
+        "clean": None if clean is None else _score(clean),
         "failed": one.failed,
     }
 
@@ -110,6 +116,10 @@ def _score(came_to: Score) -> dict[str, Any]:
         if summary.low is not None and summary.high is not None:
             low, high = min(low, summary.low), max(high, summary.high)
     return {"mean": came_to.mean, "standard_error": came_to.error, "low": max(0.0, low), "high": min(1.0, high)}
+
+
+def _difference(found: Summary) -> dict[str, Any]:
+    return {"mean": found.mean, "low": found.low, "high": found.high}
 
 
 def failed(documents: Sequence[Mapping[str, Any]]) -> list[str]:

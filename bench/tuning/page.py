@@ -70,6 +70,7 @@ def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
             _percent(each["search"]),
             each["failed"] or _percent(each["fresh"]),
             "" if each["fresh"] is None else f"[{100 * each['fresh']['low']:.2f}, {100 * each['fresh']['high']:.2f}]",
+            _percent(each["clean"]),
             " ".join(
                 word
                 for word, is_it in (
@@ -82,7 +83,7 @@ def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
         ]
         for each in one["finalists"]
     ]
-    finals = _table(rows, ["trial", "values", "search", "fresh seeds", "95 %", ""])
+    finals = _table(rows, ["trial", "values", "search", "fresh seeds", "95 %", "their clean labels", ""])
     searched = [
         [
             name,
@@ -98,7 +99,31 @@ def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
         f"Searched on seeds {_range(one['search_seeds'])}, decided on seeds {_range(one['final_seeds'])}; study seed "
         f"{one['study_seed']}."
     )
-    return "\n\n".join(part for part in (f"## {one['study']}", seeds, finals, space, images) if part)
+    parts = (f"## {one['study']}", seeds, finals, hindsight(one), space, images)
+    return "\n\n".join(part for part in parts if part)
+
+
+def hindsight(one: Mapping[str, Any]) -> str:
+    """What the choice bought, and what clean labels would have chosen; nothing where that isn't known."""
+    if one["regret"] is None:
+        return ""
+    bought = "" if one["bought"] is None else f"the choice is {_points(one['bought'])} above the own values; "
+    same = one["chosen"] is not None and one["chosen"]["trial"] == one["clean_choice"]
+    clean = (
+        "the hold-outs' clean labels would have chosen the same"
+        if same
+        else f"the hold-outs' clean labels would have chosen trial {one['clean_choice']}, which is "
+        f"{_points(one['regret'])} above the choice (its regret)"
+    )
+    return f"With hindsight, in points of test accuracy at the last epoch, on the fresh seeds: {bought}{clean}."
+
+
+def _points(difference: Mapping[str, Any]) -> str:
+    """Points with the 95 % interval of paired differences."""
+    mean = f"{100 * difference['mean']:+.2f}"
+    if difference["low"] is None:
+        return mean
+    return f"{mean} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
 
 
 def _range(seeds: Sequence[int]) -> str:

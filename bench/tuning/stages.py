@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from bench.spec import RunSpec
 from bench.tuning.case import Case
-from bench.tuning.choice import Decision, Score, choose, score
+from bench.tuning.choice import Decision, Score, choose_among, score
 from bench.tuning.readings import Readings
 from bench.tuning.rungs import rungs
 from bench.tuning.search import TAKEN, Asked, Search
@@ -210,11 +210,8 @@ class Stages:
 
     def _decide(self) -> None:
         own = next((number for number, each in enumerate(self.finalists) if each.slot == 0), None)
-        scores = [each.score for each in self.finalists]
-        # the own values may have failed in the search: then there is nothing to keep
-        decision = choose(scores, own) if own is not None else choose([None, *scores], 0)
-        if decision is not None and own is None:
-            decision = Decision(decision.chosen - 1, decision.best - 1, False)
+        # the own values may have failed in the search
+        decision = choose_among([each.score for each in self.finalists], own)
         self.tuned = Tuned(self.case, tuple(self.finalists), decision, self._states(), self._runs())
 
     def _say_final(self, finalist: Finalist) -> None:

@@ -238,7 +238,7 @@ def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
 
 def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
     from bench.commands.run import runtimes
-    from bench.facts import look_up
+    from bench.look_up import look_up
     from bench.plan import plan
     from bench.request import Request
     from bench.room import Room

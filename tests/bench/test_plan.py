@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.plan import Facts, NoiseFacts, plan
+from bench.facts import Facts, NoiseFacts
+from bench.plan import plan
 from bench.privileges import told_noise_rate
 from bench.request import IDENTITY, RUNTIME, Request
 from bench.spec import RunSpec

@@ -11,7 +11,8 @@ import pytest
 
 from bench.errors import UsageError
 from bench.executors.worker import load_file
-from bench.plan import Facts, Plan, plan
+from bench.facts import Facts
+from bench.plan import Plan, plan
 from bench.recipe_files import Choice, Recipe, RecipeFile, setting_of
 from bench.recipe_use import Sourced
 from bench.request import Request

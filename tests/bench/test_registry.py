@@ -188,7 +188,7 @@ def test_wrong_noises_are_refused(text: str) -> None:
 def test_nothing_that_lists_imports_torch() -> None:
     program = (
         "import sys; from bench import registry; registry.methods(); registry.data_sets(); registry.models();"
-        "registry.parse_data_set('synthetic[classes=20]'); import bench.plan, bench.facts, bench.cli;"
+        "registry.parse_data_set('synthetic[classes=20]'); import bench.plan, bench.look_up, bench.cli;"
         "heavy = {'torch', 'torchvision', 'timm', 'sklearn', 'pandas', 'scipy', 'numpy'} & set(sys.modules);"
         "sys.exit(repr(heavy) if heavy else 0)"
     )

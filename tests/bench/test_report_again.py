@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench import registry
 from bench.cli import main
 from bench.commands.again import again
@@ -21,8 +21,9 @@ from bench.commands.export import export
 from bench.commands.report import publish
 from bench.commands.terms import switched_off
 from bench.executors.worker import load_file
+from bench.facts import NoiseFacts
 from bench.leaderboard.commands import options_in
-from bench.plan import NoiseFacts, Plan, plan
+from bench.plan import Plan, plan
 from bench.request import Request
 
 Record = dict[str, Any]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench import room
 from bench.errors import UsageError
+from bench.facts import Facts
 from bench.footprint import CARD_CONTEXT, DataSizes, Footprint
-from bench.plan import Facts
 from bench.room import HostOfCard, Place, Room
 from bench.spec import RunSpec
 from datasets.interface import Protocol

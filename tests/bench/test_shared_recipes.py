@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import facts as lookup
+from bench import look_up as lookup
 from bench import recipe_files
 from bench.cli import main
 from bench.commands.again import again

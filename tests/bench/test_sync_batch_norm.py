@@ -17,7 +17,7 @@ from bench.core.images import ImageStore
 from bench.core.trainer import Trainer, TrainingPart
 from bench.errors import UsageError
 from bench.executors.worker import load_file
-from bench.facts import look_up
+from bench.look_up import look_up
 from bench.plan import plan
 from bench.registry import load_method
 from bench.request import Request

@@ -105,15 +105,15 @@ def _other_code(asked: Asked) -> Iterator[str]:
 
 
 def _other_data(asked: Asked, data: Data) -> Iterator[str]:
-    from bench import facts
+    from bench import look_up
     from datasets.interface import DataError
 
     try:
         registry.load_plugins(path for path, _ in asked.plugins)
-        if facts.open_data(data.request).content_hash() != data.sha256:
+        if look_up.open_data(data.request).content_hash() != data.sha256:
             yield f"the data of --dataset {data.request.dataset} differ there"
             return
-        options = replace(facts.options(data.request), stream=data.stream)
+        options = replace(look_up.options(data.request), stream=data.stream)
         registry.open_data_set(data.request.dataset, options).prepare()
         for text, sha256 in data.noises:
             if data.request.labels is not None:

@@ -1,0 +1,171 @@
+"""What tuning bought and lost, looked up afterwards: in `tune`'s outcome, and on the page that `report` writes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import recipe_files
+from bench.cli import main
+from bench.executors.worker import load_file
+from bench.leaderboard import build
+from bench.leaderboard import tuned as tuned_rows
+from bench.recipe_files import Choice, Recipe, RecipeFile, Regret
+from bench.spec import RESERVED_SEEDS, RunSpec
+from bench.store import Store
+from bench.tuning.choice import Decision, score
+from bench.tuning.hindsight import hindsight
+from bench.tuning.page import hindsight as in_words
+from bench.tuning.stages import Finalist, Tuned
+
+HERE = Path(__file__).parent
+records: Any = load_file(HERE / "fake_records.py")
+tuning: Any = load_file(HERE / "fake_tuning.py")
+Captured = pytest.CaptureFixture[str]
+
+FOUND = score([0.5, 0.5], 2000)
+
+
+def tuned_on(store: Store, settings: dict[float, tuple[float, list[float]]], chosen: int) -> Tuned:
+    """Finalists q -> (clean held-out accuracy, test accuracies of the splits), their records in the store."""
+    case = tuning.case_for()
+    finalists = []
+    for slot, (q, (clean, tests)) in enumerate(settings.items()):
+        specs = case.final_runs({"q": q})
+        for spec, test in zip(specs, tests, strict=True):
+            record = records.of(spec, test)
+            record["curves"]["clean_holdout_accuracy"] = [clean] * spec.epochs
+            store.write_record(record)
+        finalists.append(Finalist(slot, {"q": q}, specs, FOUND, score=FOUND))
+    return Tuned(case, tuple(finalists), Decision(chosen, chosen, chosen == 0), {}, 30)
+
+
+def test_regret_is_what_the_clean_labels_choice_has_more_on_the_test_set(tmp_path: Path) -> None:
+    """The clean labels of the hold-outs prefer the third; the noisy ones chose the second."""
+    store = Store(tmp_path)
+    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.7, [0.75, 0.9]), 0.3: (0.9, [0.8, 0.99])}, chosen=1)
+    seen = hindsight(found, store)
+    assert seen is not None and seen.bought is not None
+    assert seen.clean_choice == 2 and [each and round(each.mean, 6) for each in seen.clean] == [0.6, 0.7, 0.9]
+    assert seen.regret.mean == pytest.approx(0.07) and seen.bought.mean == pytest.approx(0.075)
+    assert seen.regret.low is not None and seen.regret.low < 0.05 < 0.09 < (seen.regret.high or 0)
+
+
+def test_the_rule_is_the_same_so_own_values_that_are_as_good_stay_and_regret_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.601, [0.9, 0.9])}, chosen=0)
+    seen = hindsight(found, store)
+    assert seen is not None and seen.clean_choice == 0 and seen.regret.mean == 0
+    words = {
+        "regret": {"mean": 0.0, "low": 0.0, "high": 0.0},
+        "bought": None,
+        "chosen": {"trial": 1},
+        "clean_choice": 1,
+    }
+    assert in_words(words).endswith("clean labels would have chosen the same.")
+
+
+def test_without_clean_labels_or_without_a_choice_there_is_no_hindsight(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
+    assert hindsight(Tuned(found.case, found.finalists, None, {}, 30), store) is None
+    for spec in found.finalists[0].specs:
+        record = records.of(spec, 0.5)
+        record["curves"]["clean_holdout_accuracy"] = [None] * spec.epochs
+        store.write_record(record)
+    assert hindsight(found, store) is None
+
+
+def rows(q: float, accuracies: list[float], *privileges: str) -> list[dict[str, Any]]:
+    return [
+        records.make("gce", seed, accuracy, parameters={"q": q}, privileges=privileges)
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def recipes_in(folder: Path) -> Path:
+    """A file of one study among a folder of boards: gce with q = 0.3."""
+    spec = RunSpec(method="gce", **records.SETTING, noise_seed=0, split_seed=0, seed=0, parameters={"q": 0.3})
+    choice = Choice(
+        kind="study",
+        noise="sym",
+        rate=0.4,
+        seeds=(RESERVED_SEEDS,),
+        hold_out=0.1,
+        held_out_labels=2100,
+        last_epochs=3,
+        trials=30,
+        command="tune",
+        date=datetime.date(2026, 1, 2),
+    )
+    recipe = Recipe(
+        method="gce",
+        choice="gce-sym-0.4",
+        noise="sym",
+        rate=0.4,
+        learning_rate=spec.learning_rate,
+        weight_decay=spec.weight_decay,
+        parameters={"q": 0.3},
+        criterion=0.5,
+        standard_error=0.01,
+        kept=False,
+        runs=512,
+        regret=Regret(mean=0.02, low=-0.01, high=0.05),
+    )
+    path = folder / tuned_rows.FOLDER / "digits.toml"
+    recipe_files.write(
+        RecipeFile(setting=recipe_files.setting_of(spec), choice={"gce-sym-0.4": choice}, recipe=(recipe,)), path
+    )
+    return path
+
+
+def test_a_tuned_row_stands_beside_the_own_values_with_cost_and_regret(tmp_path: Path) -> None:
+    path = recipes_in(tmp_path)
+    (path.parent / "digits-gce-sym-0.4-slice.svg").write_text("<svg/>")
+    report = build([*rows(0.7, [0.5, 0.6, 0.7]), *rows(0.3, [0.6, 0.72, 0.8], "tuned=30")])
+    (pair,) = tuned_rows.pairs(report, {path: recipe_files.read(path)})
+    assert pair.bought.mean == pytest.approx(0.32 / 3) and pair.bought.n == 3
+    text = tuned_rows.page([pair], tmp_path)
+    assert "| digits" in text and "q=0.3" in text and "512" in text and "2.0 [−1.0, 5.0]" in text
+    assert "Of 1 choice 0 kept" in text and "gained in 1 and lost in 0" in text
+    assert "(tuning/digits.toml)" in text and "(tuning/digits-gce-sym-0.4-slice.svg)" in text
+    (value,) = tuned_rows.as_json([pair])
+    assert value["runs"] == 512 and value["regret"] == {"mean": 0.02, "low": -0.01, "high": 0.05}
+
+
+def test_without_its_file_a_tuned_row_has_no_cost_and_without_own_values_no_line() -> None:
+    tuned = rows(0.3, [0.6, 0.72, 0.8], "tuned=30")
+    (pair,) = tuned_rows.pairs(build([*rows(0.7, [0.5, 0.6, 0.7]), *tuned]), {})
+    assert pair.recipe is None and tuned_rows.grid([pair]).count("–") >= 2
+    assert tuned_rows.pairs(build(tuned), {}) == []
+    assert tuned_rows.pairs(build(rows(0.7, [0.5, 0.6])), {}) == []
+
+
+def test_report_writes_the_page_and_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(tmp_path / "runs")
+    for record in [*rows(0.7, [0.5, 0.6, 0.7]), *rows(0.3, [0.6, 0.72, 0.8], "tuned=30")]:
+        store.write_record(record)
+    recipes_in(tmp_path / "leaderboards")
+    assert main(["report"]) == 0
+    said = capsys.readouterr()
+    assert "What tuning bought" in said.out and "wrote leaderboards/tuning.md" in said.err
+    assert "512" in (tmp_path / "leaderboards/tuning.md").read_text()
+    assert main(["report", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tuned"][0]["runs"] == 512
+
+
+def test_a_broken_recipe_file_costs_a_note_and_no_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for record in rows(0.7, [0.5, 0.6]):
+        Store(tmp_path / "runs").write_record(record)
+    path = recipes_in(tmp_path / "leaderboards")
+    path.write_text(path.read_text().replace("runs = 512", "runs = 0"))
+    assert main(["report"]) == 0
+    assert "digits.toml" in capsys.readouterr().err and (tmp_path / "leaderboards/digits.md").exists()
