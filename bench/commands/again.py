@@ -41,13 +41,16 @@ class CannotTell(Exception):  # noqa: N818 - an answer, not an error
     """Only the data, the user's files or a method's own code knows."""
 
 
-def again(specs: Sequence[Spec], carried: Mapping[str, Any] | None = None) -> Again | None:
+def again(
+    specs: Sequence[Spec], carried: Mapping[str, Any] | None = None, study: Sourced | None = None
+) -> Again | None:
     """How to ask for all of `specs` (of one setting, as written) in as few words as are still right.
 
     A method is written by its bare name where its parameters are what it runs with anyway, `all` stands for all of
     them, and only options that differ from what the data set says are named. None where that can't be said: for data
     or noise from files, methods that aren't known here, or specs that today's code would not plan.
-    `carried` are options that no spec holds (data_root, plugin, download).
+    `carried` are options that no spec holds (data_root, plugin, download), `study` the file of the studies that chose
+    what tuned rows trained with.
     """
     from datasets.interface import DataError
 
@@ -55,7 +58,7 @@ def again(specs: Sequence[Spec], carried: Mapping[str, Any] | None = None) -> Ag
         known = registry.methods()
         newest = [spec for spec in specs if spec.get("method_version", 1) == known[spec["method"]]["version"]]
         runs = [RunSpec.model_validate(spec) for spec in newest]
-        return _again(runs, _facts(runs), dict(carried or {})) if runs else None
+        return _again(runs, replace(_facts(runs), study=study), dict(carried or {})) if runs else None
     except (CannotTell, DataError, KeyError, Refused, UsageError, ValidationError):
         return None
 
@@ -106,7 +109,7 @@ def _line(options: Options, rows: Sequence[RunSpec], facts: Facts) -> tuple[str,
 
 
 def _ids(options: Options, facts: Facts) -> tuple[set[str], Sequence[LeftOut]]:
-    found = plan(Request.typed(**options), facts)
+    found = plan(Request.typed(**options), _in_force(facts, options))
     return {spec.run_id for spec in found.specs}, found.left_out
 
 
@@ -128,7 +131,9 @@ def _differing(run: RunSpec, facts: Facts) -> Options:
     found: list[Options] = []
     told = told_noise_rate(run.privileges)
     rate: Options = {} if told is None else {"noise_rate": str(told)}
-    for recipes in (rate, {"recipes": "published"} | rate):
+    files = [] if facts.study is None else [facts.study.path]
+    for kind in ("plain", "published", *files):
+        recipes = ({} if kind == "plain" else {"recipes": kind}) | rate
         bare = _bare(run, facts, _protocol(run, facts) | recipes)
         if bare is None or bare.privileges != run.privileges:
             continue
@@ -146,11 +151,17 @@ def _bare(run: RunSpec, facts: Facts, options: Options) -> RunSpec | None:
     """What a run's method trains with where its name alone is typed, or None where it can't."""
     declared = facts.methods[run.method]
     request = Request.typed(**options)
-    facts = facts if run.protocol == SHARED_GRID else replace(facts, grid=None)
+    facts = _in_force(facts if run.protocol == SHARED_GRID else replace(facts, grid=None), options)
     try:
         return first_run(request, facts, Asked(Selected(run.method), declared, {}), facts.noises[0], run.rate)
     except Refused:
         return None
+
+
+def _in_force(facts: Facts, options: Options) -> Facts:
+    """The facts with the file of studies where the options name it, without it elsewhere."""
+    named = facts.study is not None and options.get("recipes") == facts.study.path
+    return facts if named else replace(facts, study=None)
 
 
 def _call(run: RunSpec, facts: Facts, options: Options) -> str:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from bench import recipe_files
 from bench.commands.output import note
 from bench.errors import UsageError
+from bench.leaderboard.tuned import FOLDER
 from bench.plan import Plan
+from bench.privileges import is_tuned
+from bench.recipe_files import RecipeFile
+from bench.recipe_use import Sourced
 
 Record = Mapping[str, Any]
 
@@ -23,9 +29,13 @@ class Aside:
 
 
 def what_is_known(
-    records: Sequence[Record], failures: Sequence[Record], planned: Plan | None, command: str | None
+    records: Sequence[Record],
+    failures: Sequence[Record],
+    planned: Plan | None,
+    command: str | None,
+    studies: Mapping[Path, RecipeFile],
 ) -> Aside:
-    """The command under each table, what it leaves out, and which terms are off.
+    """The command under each table, what it leaves out, and which terms are off; `studies` as `study_files` gives them.
 
     What was typed stays where it asks for every run of a table; elsewhere it is the shortest command that does.
     """
@@ -52,13 +62,36 @@ def what_is_known(
         if command is not None and asked.issuperset(run["run_id"] for run in runs):
             aside.checked[setting_id] = command
             continue
-        found = again(specs, carried)
+        found = again(specs, carried, _study_of(specs, studies))
         if found is not None:
             aside.checked[setting_id] = found.command
             aside.left_out += [
                 {"setting_id": setting_id, "method": each.method, "reason": each.reason} for each in found.left_out
             ]
     return aside
+
+
+def study_files(boards: Path) -> dict[Path, RecipeFile]:
+    """The files of studies in a folder of boards; one that can't be read costs a note."""
+    found = {}
+    for path in sorted((boards / FOLDER).glob("*.toml")):
+        try:
+            file = recipe_files.read(path)
+        except UsageError as error:
+            note(f"note: {error}")
+            continue
+        if file.kind == "study":
+            found[path] = file
+    return found
+
+
+def _study_of(specs: Sequence[Mapping[str, Any]], studies: Mapping[Path, RecipeFile]) -> Sourced | None:
+    """The first file with choices for all tuned runs of one setting."""
+    tuned = {str(spec["method"]) for spec in specs if is_tuned(spec.get("privileges", ()))}
+    for path, file in studies.items():
+        if tuned and file.setting.get("data_set") == specs[0]["data_set"] and all(map(file.of, tuned)):
+            return Sourced(str(path), file, named=True)
+    return None
 
 
 def left_out(planned: Plan) -> list[dict[str, str]]:

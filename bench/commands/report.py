@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.budget import Budget
 from bench.budget import parse as parse_budget
-from bench.commands.aside import what_is_known
+from bench.commands.aside import study_files, what_is_known
 from bench.commands.output import note, write, write_json
 from bench.errors import UsageError
 from bench.plan import Plan
@@ -19,7 +19,6 @@ from bench.spec import RESERVED_SEEDS
 
 if TYPE_CHECKING:
     from bench import leaderboard
-    from bench.leaderboard.tuned import Pair
 
 Record = Mapping[str, Any]
 
@@ -152,7 +151,8 @@ def publish(
     if not records and not failures:
         note("no run has a record yet, so there is no leaderboard")
         return
-    aside = what_is_known(records, failures, planned, command)
+    studies = study_files(boards)
+    aside = what_is_known(records, failures, planned, command, studies)
     report = leaderboard.build(
         records,
         failures=failures,
@@ -169,7 +169,7 @@ def publish(
             "python -m bench run --budget equal-compute"
         )
     written: list[Path] = leaderboard.write(report, boards)
-    tuned = _tuned(report, boards)
+    tuned = tuned_rows.pairs(report, studies)
     if tuned:
         written.append(tuned_rows.write(tuned, boards))
     if form == "json":
@@ -184,20 +184,3 @@ def publish(
         write(f"\n{tuned_rows.HEADING}\n\n{tuned_rows.grid(tuned)}")
     for path in written:
         note(f"wrote {path}")
-
-
-def _tuned(report: leaderboard.Report, boards: Path) -> list[Pair]:
-    """Tuned rows beside untuned ones, with what the recipe files of the boards' folder say of them."""
-    from bench import recipe_files
-    from bench.leaderboard import tuned as tuned_rows
-
-    files = {}
-    for path in sorted((boards / tuned_rows.FOLDER).glob("*.toml")):
-        try:
-            found = recipe_files.read(path)
-        except UsageError as error:  # a board doesn't depend on it
-            note(f"note: {error}")
-            continue
-        if found.kind == "study":
-            files[path] = found
-    return tuned_rows.pairs(report, files)

@@ -87,9 +87,10 @@ def rows(q: float, accuracies: list[float], *privileges: str) -> list[dict[str, 
     ]
 
 
-def recipes_in(folder: Path) -> Path:
-    """A file of one study among a folder of boards: gce with q = 0.3."""
-    spec = RunSpec(method="gce", **records.SETTING, noise_seed=0, split_seed=0, seed=0, parameters={"q": 0.3})
+def recipes_in(folder: Path, spec: RunSpec | None = None) -> Path:
+    """A file of one study among a folder of boards: gce with q = 0.3, in the setting of `spec`."""
+    if spec is None:
+        spec = RunSpec(method="gce", **records.SETTING, noise_seed=0, split_seed=0, seed=0)
     choice = Choice(
         kind="study",
         noise="sym",
@@ -157,6 +158,29 @@ def test_report_writes_the_page_and_says_it(tmp_path: Path, monkeypatch: pytest.
     assert "512" in (tmp_path / "leaderboards/tuning.md").read_text()
     assert main(["report", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tuned"][0]["runs"] == 512
+
+
+def test_the_commands_under_the_table_ask_for_tuned_rows_by_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def planned(line: str) -> list[RunSpec]:
+        capsys.readouterr()
+        assert main([*line.split()[3:], "--dry-run", "--format", "json"]) == 0
+        return [RunSpec.model_validate(run["spec"]) for run in json.loads(capsys.readouterr().out)["runs"]]
+
+    own = planned("python -m bench run --methods gce,ce --seeds 3")
+    path = recipes_in(tmp_path / "leaderboards", own[0]).relative_to(tmp_path)
+    tuned = planned(f"python -m bench run --methods gce --seeds 3 --recipes {path}")
+    store = Store(tmp_path / "runs")
+    for spec in [*own, *tuned]:
+        store.write_record(records.of(spec, 0.5))
+    assert main(["report"]) == 0
+    text = (tmp_path / "leaderboards/digits.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("python -m bench run")]
+    assert len(lines) == 2 and sum(f"--recipes {path}" in line for line in lines) == 1, lines
+    assert {spec.run_id for line in lines for spec in planned(line)} == {spec.run_id for spec in [*own, *tuned]}
 
 
 def test_a_broken_recipe_file_costs_a_note_and_no_board(
