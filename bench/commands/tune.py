@@ -158,7 +158,9 @@ def _conclude(
     ended = [(each.tuned, search) for each, search in zip(stages, searches, strict=True) if each.tuned is not None]
     if not ended:  # the output folder took no more, which was said
         return 1
-    documents = [outcome.document(tuned, search, hindsight(tuned, store)) for tuned, search in ended]
+    documents = [
+        outcome.document(tuned, search, hindsight(tuned, store, search.completed())) for tuned, search in ended
+    ]
     unwritten = 0
     try:
         tuned, tried = [each for each, _ in ended], [search for _, search in ended]

@@ -56,6 +56,9 @@ def document(tuned: Tuned, search: Search, seen: Hindsight | None) -> dict[str, 
         "importance": importance(search),
         "bought": None if seen is None or seen.bought is None else _difference(seen.bought),
         "regret": None if seen is None else _difference(seen.regret),
+        "clean_first": None
+        if seen is None or seen.clean_first is None
+        else {"trial": seen.clean_first + 1, "of": seen.trials},
         "clean_choice": None if seen is None else tuned.finalists[seen.clean_choice].slot + 1,
     }
 

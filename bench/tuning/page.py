@@ -107,15 +107,25 @@ def hindsight(one: Mapping[str, Any]) -> str:
     """What the choice bought, and what clean labels would have chosen; nothing where that isn't known."""
     if one["regret"] is None:
         return ""
-    bought = "" if one["bought"] is None else f"the choice is {_points(one['bought'])} above the own values; "
-    same = one["chosen"] is not None and one["chosen"]["trial"] == one["clean_choice"]
+    kept = one["chosen"]["trial"] == 1
+    bought = f"the choice is {_points(one['bought'])} above the own values; " if one["bought"] and not kept else ""
+    same = one["chosen"]["trial"] == one["clean_choice"]
     clean = (
-        "the hold-outs' clean labels would have chosen the same"
+        "clean labels would have chosen the same among those run again"
         if same
-        else f"the hold-outs' clean labels would have chosen trial {one['clean_choice']}, which is "
+        else f"clean labels would have chosen trial {one['clean_choice']} among those run again, which is "
         f"{_points(one['regret'])} above the choice (its regret)"
     )
-    return f"With hindsight, in points of test accuracy at the last epoch, on the fresh seeds: {bought}{clean}."
+    first = one["clean_first"]
+    again = first is not None and first["trial"] in [each["trial"] for each in one["finalists"]]
+    searched = (
+        ""
+        if first is None
+        else f" Of the {first['of']} trials that completed, they put trial {first['trial']} first on the search seeds, "
+        f"which {'was' if again else 'was not'} run again."
+    )
+    points = "in points of test accuracy at the last epoch, on the fresh seeds"
+    return f"With hindsight ({points}): {bought}the hold-outs' {clean}.{searched}"
 
 
 def _points(difference: Mapping[str, Any]) -> str:

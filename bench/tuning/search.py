@@ -97,6 +97,14 @@ class Search:
             return dict(self.case.own)
         return self.case.space.rounded({name: slot.last.params[name] for name in self._distributions})
 
+    def completed(self) -> dict[int, dict[str, Value]]:
+        """The values of the slots that weren't pruned and didn't fail, by number."""
+        return {
+            slot.number: self.values_of(slot)
+            for slot in self.slots().values()
+            if slot.last.state == TrialState.COMPLETE
+        }
+
     # Asking and telling ------------------------------------------------------------------------------------------
 
     def ask(self) -> Asked | None:

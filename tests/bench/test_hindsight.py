@@ -48,7 +48,7 @@ def test_regret_is_what_the_clean_labels_choice_has_more_on_the_test_set(tmp_pat
     """The clean labels of the hold-outs prefer the third; the noisy ones chose the second."""
     store = Store(tmp_path)
     found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.7, [0.75, 0.9]), 0.3: (0.9, [0.8, 0.99])}, chosen=1)
-    seen = hindsight(found, store)
+    seen = hindsight(found, store, {})
     assert seen is not None and seen.bought is not None
     assert seen.clean_choice == 2 and [each and round(each.mean, 6) for each in seen.clean] == [0.6, 0.7, 0.9]
     assert seen.regret.mean == pytest.approx(0.07) and seen.bought.mean == pytest.approx(0.075)
@@ -58,26 +58,43 @@ def test_regret_is_what_the_clean_labels_choice_has_more_on_the_test_set(tmp_pat
 def test_the_rule_is_the_same_so_own_values_that_are_as_good_stay_and_regret_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.601, [0.9, 0.9])}, chosen=0)
-    seen = hindsight(found, store)
+    seen = hindsight(found, store, {})
     assert seen is not None and seen.clean_choice == 0 and seen.regret.mean == 0
     words = {
         "regret": {"mean": 0.0, "low": 0.0, "high": 0.0},
         "bought": None,
         "chosen": {"trial": 1},
         "clean_choice": 1,
+        "clean_first": {"trial": 2, "of": 5},
+        "finalists": [{"trial": 1}],
     }
-    assert in_words(words).endswith("clean labels would have chosen the same.")
+    said = in_words(words)
+    assert "clean labels would have chosen the same" in said
+    assert "Of the 5 trials that completed, they put trial 2 first on the search seeds, which was not run again" in said
+
+
+def test_of_all_trials_that_completed_clean_labels_put_one_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
+    for q, clean in ((0.7, 0.6), (0.5, 0.8), (0.2, 0.7)):
+        for spec in found.case.search_runs({"q": q}):
+            record = records.of(spec, 0.5)
+            record["curves"]["clean_holdout_accuracy"] = [clean] * spec.epochs
+            store.write_record(record)
+    completed = {0: {"q": 0.7}, 3: {"q": 0.5}, 4: {"q": 0.2}, 5: {"q": 0.9}}  # of the last no record is left
+    seen = hindsight(found, store, completed)
+    assert seen is not None and seen.trials == 3 and seen.clean_first == 3
 
 
 def test_without_clean_labels_or_without_a_choice_there_is_no_hindsight(tmp_path: Path) -> None:
     store = Store(tmp_path)
     found = tuned_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
-    assert hindsight(Tuned(found.case, found.finalists, None, {}, 30), store) is None
+    assert hindsight(Tuned(found.case, found.finalists, None, {}, 30), store, {}) is None
     for spec in found.finalists[0].specs:
         record = records.of(spec, 0.5)
         record["curves"]["clean_holdout_accuracy"] = [None] * spec.epochs
         store.write_record(record)
-    assert hindsight(found, store) is None
+    assert hindsight(found, store, {}) is None
 
 
 def rows(q: float, accuracies: list[float], *privileges: str) -> list[dict[str, Any]]:
