@@ -97,7 +97,9 @@ def _line(options: Options, rows: Sequence[RunSpec], facts: Facts) -> tuple[str,
     exactly = _ids(named, facts)[0]
     if exactly != {run.model_copy(update=seeds).run_id for run in rows for seeds in _replicates(options)}:
         raise CannotTell("today's code plans other runs")
-    for methods in ("all", ",".join(["all", *(name for name in names if "[" in name)])):
+    # of a file of studies, which holds few methods, `all` would say more than it does
+    brief = () if _names_a_file(options) else ("all", ",".join(["all", *(name for name in names if "[" in name)]))
+    for methods in brief:
         try:
             short = {"methods": [methods]} | options
             ids, left_out = _ids(short, facts)
@@ -160,8 +162,11 @@ def _bare(run: RunSpec, facts: Facts, options: Options) -> RunSpec | None:
 
 def _in_force(facts: Facts, options: Options) -> Facts:
     """The facts with the file of studies where the options name it, without it elsewhere."""
-    named = facts.study is not None and options.get("recipes") == facts.study.path
-    return facts if named else replace(facts, study=None)
+    return facts if _names_a_file(options) else replace(facts, study=None)
+
+
+def _names_a_file(options: Options) -> bool:
+    return options.get("recipes") not in (None, "published")
 
 
 def _call(run: RunSpec, facts: Facts, options: Options) -> str:
