@@ -95,6 +95,8 @@ def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
     ]
     space = _table(searched, ["searched", "where", "within one error of the best", "importance"])
     images = "\n".join(f"![{name}]({name})" for name in plots)
+    if images:
+        images = f"The plots have Optuna's numbers of trials, which begin at 0.\n\n{images}"
     seeds = (
         f"Searched on seeds {_range(one['search_seeds'])}, decided on seeds {_range(one['final_seeds'])}; study seed "
         f"{one['study_seed']}."
