@@ -314,6 +314,19 @@ class Store:
                 left_over.unlink(missing_ok=True)
         return claim
 
+    def tidy(self, run_id: str) -> None:
+        """Remove what a process left that was killed between a run's record and the end of its claim, if one was.
+
+        A claim is given up last, so without one there is nothing to remove. What can't be removed stays.
+        """
+        if not (self.folder(run_id) / CLAIM).exists():
+            return
+        with suppress(OSError):
+            claim = self.claim(run_id)
+            if claim is not None:
+                self.discard_checkpoint(run_id)
+                claim.release()
+
     def is_claimed(self, run_id: str) -> bool:
         """Whether a living process is at a run."""
         return not claims.is_stale(self.folder(run_id) / CLAIM, self.lease)

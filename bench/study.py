@@ -131,7 +131,8 @@ def run_study(
     # Read what would be skipped: a corrupt record is set aside by that, and its run is missing again.
     if when != "always":
         for run_id in left_to_run(specs, store, when)[1]:
-            store.read(run_id)
+            if store.read(run_id) is not None and when != "never":
+                store.tidy(run_id)
     todo, skipped = left_to_run(specs, store, when)
     order = list(dict.fromkeys(spec.run_id for spec in [*todo, *specs]))
     if not todo:

@@ -69,6 +69,19 @@ def test_a_dead_process_leaves_its_claim_at_once(buried: bool, holder: subproces
     assert store.claim(RUN) is not None and store.claim(RUN) is None
 
 
+def test_what_was_left_between_a_record_and_the_end_of_its_claim_is_removed(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.checkpoint_path(RUN).write_bytes(b"weights")
+    store.tidy(RUN)
+    assert store.is_claimed(RUN) and store.checkpoint_path(RUN).exists()  # its owner lives
+    holder.kill()
+    holder.wait()
+    store.tidy(RUN)
+    assert list(store.folder(RUN).iterdir()) == []
+
+
 def test_a_stranger_with_the_dead_owners_number_does_not_keep_the_claim(tmp_path: Path) -> None:
     if claims.start_of(os.getpid()) == "":
         pytest.skip("this system doesn't tell when a process started; the lease ends such a claim")

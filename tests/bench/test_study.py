@@ -375,8 +375,7 @@ def test_killed_at_random_moments_and_restarted_it_ends_as_if_never_killed(to_gr
     run([fake.spec_for(seed, seconds=0.05) for seed in range(12)], tmp_path / "whole")
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
     left_over = [path.name for path in (tmp_path / "killed").rglob("*") if path.is_file()]
-    # killed between its record and its claim, a run keeps a claim that nobody asks for any more
-    assert set(left_over) <= {"record.json", "starts.log", ".claims.lock", "claim.json"}
+    assert set(left_over) <= {"record.json", "starts.log", ".claims.lock"}
 
 
 class Chain:
