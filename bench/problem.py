@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class Problem:
     hold_out: NDArray[np.int64]
     images: Gallery
 
+    def on(self, data: Data) -> Problem:
+        """The same draw, labels and split on other images, `data`'s."""
+        return replace(self, data=data, images=gallery(data, self.drawn, self.train, self.hold_out))
+
 
 def pose(spec: RunSpec, runtime: Runtime) -> Problem:
     """Draw, then noise over the whole draw, then the hold-out: the same for every method and every machine."""
@@ -63,13 +67,25 @@ def pose(spec: RunSpec, runtime: Runtime) -> Problem:
         noise = open_noise(runtime.noise_source)
         noisy = corrupt(noise, clean, facts, spec.rate, spec.noise_seed, spec.draw, columns)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
+    images = gallery(data, drawn, train, held, runtime.images, decoders(runtime))
+    return Problem(data, drawn, clean, noisy, train, held, images)
+
+
+def gallery(
+    data: Data,
+    drawn: NDArray[np.int64],
+    train: NDArray[np.int64],
+    held: NDArray[np.int64],
+    placement: str = "device",
+    workers: int = 1,
+) -> Gallery:
+    """The parts of a problem's images; `train` and `held` are positions among the `drawn`."""
     parts = {
         "train": select(data.train.images, drawn[train]),
         "held": select(data.train.images, drawn[held]),
         "test": data.test.images,
     }
-    images = Gallery(parts, data.mean, data.std, runtime.images, decoders(runtime))
-    return Problem(data, drawn, clean, noisy, train, held, images)
+    return Gallery(parts, data.mean, data.std, placement, workers)
 
 
 def decoders(runtime: Runtime) -> int:

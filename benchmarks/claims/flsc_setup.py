@@ -112,8 +112,7 @@ def cue_backgrounds(spec: RunSpec, problem: Problem) -> Problem:
     train = recoloured(pixels(data.train), data.train.masks, source.backgrounds("train"), cues, classes)
     elsewhere = random_cues("test", len(data.test), classes)
     test = recoloured(pixels(data.test), data.test.masks, source.backgrounds("test"), elsewhere, classes)
-    changed = replace(data, train=replace(data.train, images=train), test=replace(data.test, images=test))
-    return replace(problem, data=changed)
+    return problem.on(replace(data, train=replace(data.train, images=train), test=replace(data.test, images=test)))
 
 
 def pixels(part: Part) -> Images:

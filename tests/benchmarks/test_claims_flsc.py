@@ -47,6 +47,16 @@ def test_matrices_are_those_of_the_files(claims: dict[str, ModuleType], tmp_path
         assert (matrix.argmax(axis=1) == np.arange(10)).all()
 
 
+def test_training_and_testing_see_the_cued_images(claims: dict[str, ModuleType]) -> None:
+    _, cued, trainer = problem_of(claims, True)
+    device, everything = torch.device("cpu"), lambda images: claims["setup"].plain(images, torch.arange(len(images)))
+    chosen = cued.data.train.images[cued.drawn[cued.train]]
+    wanted = claims["erasing"].image_store(chosen, cued.data, device)
+    assert torch.equal(everything(trainer.part.images), everything(wanted))
+    tested = claims["erasing"].image_store(cued.data.test.images, cued.data, device)
+    assert torch.equal(everything(cued.images.store("test", device)), everything(tested))
+
+
 def test_cued_backgrounds_tell_the_given_label_and_objects_stay(claims: dict[str, ModuleType]) -> None:
     setup = claims["setup"]
     (_, plain, _), (spec, cued, _) = problem_of(claims, False), problem_of(claims, True)
