@@ -22,6 +22,7 @@ from bench.core import schedules
 from bench.errors import UsageError
 from bench.executors import together
 from bench.facts import Facts, NoiseFacts
+from bench.first_run import split_seed
 from bench.machine import Hardware
 from bench.names import parse_call
 from bench.plan import asked_methods
@@ -290,7 +291,6 @@ def noise_name(noise: Noise) -> str:
 
 def label_facts(request: Request, data_set: DataSet, description: Description, sha256: str) -> NoiseFacts:
     """The facts of `--labels`, after its labels were found to be for this data, draw and split."""
-    from bench.first_run import split_seed
     from datasets.draw import draw_indices
     from datasets.noise.labels import load_labels
     from datasets.splits import split_name

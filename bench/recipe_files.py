@@ -32,6 +32,8 @@ FORMAT = 1
 """Version of the files that this release writes."""
 ENOUGH_HELD_OUT = 2000
 """Held-out labels, all splits together, that a choice of the shared protocol's grid rests on at least."""
+FOLDER = "tuning"
+"""Where recipe files lie in a folder of boards."""
 SHARED = Path(__file__).resolve().parent / "shared_recipes"
 HEADER = """\
 # Values that `python -m bench tune` chose; `python -m bench run --recipes FILE` trains with them.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import footprint, registry
-from bench.footprint import CARD_CONTEXT, DataSizes
+from bench.footprint import CARD_CONTEXT, MEBIBYTE, DataSizes
 from bench.spec import RunSpec
 
 CASES = (
@@ -24,7 +24,6 @@ CASES = (
     "preact-resnet18:128:ce,preact-resnet18:64:flsc,resnet34:64:elr+"
 )
 TRAIN, TEST, SIDE, CLASSES, EPOCHS = 256, 512, 32, 4, 2
-MEBIBYTE = 2**20
 
 
 def train(case: str, device: str, precision: str, folder: Path) -> dict[str, Any]:

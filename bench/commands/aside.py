@@ -10,7 +10,6 @@ from typing import Any
 from bench import recipe_files
 from bench.commands.output import note
 from bench.errors import UsageError
-from bench.leaderboard.tuned import FOLDER
 from bench.plan import Plan
 from bench.privileges import is_tuned
 from bench.recipe_files import RecipeFile
@@ -74,7 +73,7 @@ def what_is_known(
 def study_files(boards: Path) -> dict[Path, RecipeFile]:
     """The files of studies in a folder of boards; one that can't be read costs a note."""
     found = {}
-    for path in sorted((boards / FOLDER).glob("*.toml")):
+    for path in sorted((boards / recipe_files.FOLDER).glob("*.toml")):
         try:
             file = recipe_files.read(path)
         except UsageError as error:

@@ -43,10 +43,7 @@ def affordable(request: Request, planned: Plan, facts: Facts, costs: Costs) -> P
         if epoch <= limit:
             kept.append(spec)
             continue
-        reason = (
-            f"an epoch of it costs about {epoch:.4g} units for each training image, more than the {limit:.4g} of a "
-            f"whole run; type --budget {budget.EQUAL_COMPUTE}:{math.ceil(epoch)} or more"
-        )
+        reason = _too_dear(f"about {epoch:.4g}", epoch, limit)
         if spec.method in outright:
             raise UsageError(f"{spec.method} can't take part: {reason}, or leave it out of --methods")
         dear[LeftOut(spec.method, reason, spec.noise, spec.rate)] = None
@@ -136,16 +133,21 @@ def _further(
         wanted = budget.candidates(row.costs, spec.epochs, allowance)
         if not wanted:
             epoch = max(units / epochs for epochs, units in row.costs.items())
-            reason = (
-                f"an epoch of it costs {epoch:.4g} units for each training image, more than the {allowance:.4g} of a "
-                f"whole run; type --budget {budget.EQUAL_COMPUTE}:{int(epoch) + 1} or more"
-            )
+            reason = _too_dear(f"{epoch:.4g}", epoch, allowance)
             too_dear.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
         for candidate in wanted:
             if _refused(budget.resized(spec, candidate), facts, request) is None:
                 row.asked.add(candidate)
                 found += row.runs(candidate)
     return found, too_dear
+
+
+def _too_dear(said: str, epoch: float, allowance: float) -> str:
+    """Why a method has no place within an allowance: what an epoch costs, in words and in units."""
+    return (
+        f"an epoch of it costs {said} units for each training image, more than the {allowance:.4g} of a whole run; "
+        f"type --budget {budget.EQUAL_COMPUTE}:{math.ceil(epoch)} or more"
+    )
 
 
 def _refused(spec: RunSpec, facts: Facts, request: Request) -> str | None:

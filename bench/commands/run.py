@@ -80,6 +80,8 @@ def _carry_out(
     cluster: Cluster | None,
 ) -> int:
     """Look up, plan, run what is missing, and write the boards."""
+    from bench.study import left_to_run
+
     facts = replace(look_up(request, None if cluster is None else cluster.hardware), processes=here.size)
     note_placement(request, facts)
     planned = plan(request, facts)
@@ -94,14 +96,15 @@ def _carry_out(
     runs = here.local_size if here.size > 1 else len(specs)
     if request.budget is not None:  # later waves hold more
         runs = max(runs, facts.cores)
-    made = _room(request, facts, here, specs, runs, store)
+    left, have = left_to_run(specs, store, request.when)
+    made = _room(request, facts, here, left, runs)
     if request.dry_run:
         jobs = made.jobs if cluster is None else cluster.share(runs)[0]
         return _show_plan(request, facts, planned, specs, shard, store, costs, jobs)
     _refuse_an_empty_report(planned, store, request)
     if shard is not None:
         _say_shard(shard, planned, specs, request, facts)
-    _say_revisions(specs, store, request)
+    _say_revisions(left, have, store, request)
     from bench.progress import open_display
     from bench.study import run_study
 
@@ -128,16 +131,11 @@ def _carry_out(
     return _conclude(request, options, planned, len(specs), store, outcome, here.size, first)
 
 
-def _room(
-    request: Request, facts: Facts, here: together.World, specs: Sequence[RunSpec], runs: int, store: Store
-) -> room.Room:
+def _room(request: Request, facts: Facts, here: together.World, left: Sequence[RunSpec], runs: int) -> room.Room:
     """How many runs at a time, and what each may take. A cluster's nodes and torchrun's processes see to themselves."""
-    from bench.study import left_to_run
-
     if here.size > 1 or request.executor != "local":
         at_once = here.local_size if here.size > 1 else request.jobs
         return room.Room(*machine.share(facts.cores, runs, facts.device, at_once))
-    left, _ = left_to_run(specs, store, request.when)
     return room.share(left, facts, runs, request.jobs, note, at_most=None if request.budget else len(left))
 
 
@@ -211,13 +209,11 @@ def _say_shard(shard: shards.Shard, planned: Plan, specs: Sequence[RunSpec], req
         )
 
 
-def _say_revisions(specs: Sequence[RunSpec], store: Store, request: Request) -> None:
+def _say_revisions(left: Sequence[RunSpec], have: Sequence[str], store: Store, request: Request) -> None:
     """Say which other revisions of the code have trained a part of what is asked for, if there is more to train."""
     from bench.commands.revisions import other_revisions
-    from bench.study import left_to_run
 
-    todo, have = left_to_run(specs, store, request.when)
-    said = other_revisions(store.records(have), request.out) if todo and have else None
+    said = other_revisions(store.records(have), request.out) if left and have else None
     if said is not None:
         note(said)
 

@@ -164,7 +164,7 @@ def _conclude(
     unwritten = 0
     try:
         tuned, tried = [each for each, _ in ended], [search for _, search in ended]
-        written = files.write(where, tuned, tried, documents, commands)
+        written = files.write(where, tuned, tried, documents, store, commands)
         note(f"wrote {', '.join(map(str, written))}")
     except UsageError as error:  # too late for a wrong request: the trials are done
         unwritten = 1

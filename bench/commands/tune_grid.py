@@ -5,7 +5,6 @@ The grid's runs are ordinary ones in the ordinary store: stopped, it goes on; re
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from bench.recipe_files import ENOUGH_HELD_OUT, Choice
 from bench.request import Request
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.tuning import grid, shared_file
+from bench.tuning import grid, shared_file, trained
 from bench.tuning.case import held_out_labels
 from bench.tuning.choice import last_epochs, splits_needed
 from bench.tuning.grid import Candidates, Chosen
@@ -257,23 +256,9 @@ def write_file(found: Grid, chosen: Sequence[Chosen], records: Sequence[Record],
         trials=max(len(each.candidates.points) for each in chosen),
         tried=grid.TRIED,
         command=command,
-        revision=revision(records),
-        date=finished(records),
+        revision=trained.revisions(records),
+        date=trained.last_day(records),
     )
     recipes = [recipe for each in chosen if (recipe := grid.recipe(each, shared_file.NAME)) is not None]
     before = shared_file.before(path, spec, found.labels)
     recipe_files.write(shared_file.joined(before, spec, choice, recipes), path)
-
-
-def revision(records: Sequence[Record]) -> str:
-    """The revisions of the code that trained what the choice rests on."""
-    own = [record.get("provenance") or {} for record in records]
-    known = sorted({str(each["git_revision"])[:10] for each in own if each.get("git_revision")})
-    changed = " with uncommitted changes" if any(each.get("git_dirty") for each in own) else ""
-    return f"{', '.join(known)}{changed}" if known else "unknown"
-
-
-def finished(records: Sequence[Record]) -> datetime.date:
-    """The day on which the last run ended: the same however often the command is repeated."""
-    days = [str((record.get("provenance") or {}).get("finished") or "")[:10] for record in records]
-    return datetime.date.fromisoformat(max(days)) if max(days) else datetime.datetime.now(datetime.UTC).date()

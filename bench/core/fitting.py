@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STEPS_UP = 3
 """After doubling has found a batch that fits: how often a larger one is tried."""
 FEWER = 16
+"""The first size that is tried for it: a batch that failed, divided by this."""
 ROUND = 8
 SMALLER = "type a smaller --batch-size or --model, or fewer --jobs"
 

@@ -23,7 +23,6 @@ from bench.recipe_files import Recipe, RecipeFile, Regret
 
 PAGE = "tuning.md"
 HEADING = "# What tuning bought"
-FOLDER = "tuning"
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def reading(found: Sequence[Pair]) -> str:
         "excludes 0)."
     ]
     gains = [pair.bought.mean for pair in found]
-    if gains:
-        lines.append(f"The differences range from {_signed(min(gains))} to {_signed(max(gains))} points.")
+    lines.append(f"The differences range from {_signed(min(gains))} to {_signed(max(gains))} points.")
     if runs:
         each = sum(runs) / max(1, sum(len(pair.own.accuracies) for pair in found if pair.recipe is not None))
         lines.append(f"The choices took {sum(runs):,} training runs, {each:.0f} for each run of a row.")

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.augment import pipeline
-from bench.core.images import ImageStore, worth_mirroring
+from bench.core.images import ImageStore
 from bench.core.optimizers import clip_gradient, make_optimizer
+from bench.core.placements import Gallery
 from bench.core.precision import Precision
 from bench.core.trainer import Trainer, TrainingPart
 from bench.models import build
@@ -63,12 +64,11 @@ class Workload:
         """Random images."""
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.size, self.size, self.channels)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
-        augmentation = pipeline(self.augmentation)
-        mirrored = augmentation.flip is not None and worth_mirroring(
-            samples, (self.size, self.size), self.channels, augmentation.pad, device
-        )
-        return ImageStore(images, [0.5] * self.channels, [0.25] * self.channels, augmentation.pad, mirrored)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
+        parts = Gallery({"train": images}, [0.5] * self.channels, [0.25] * self.channels)
+        store = parts.store("train", device, [pipeline(self.augmentation)])
+        assert isinstance(store, ImageStore)  # which images on their device are
+        return store
 
     def batch_of(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Normalised images (B, C, H, W), channels_last, and labels (B,), ready on the device."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,12 @@ from bench import recipe_files
 from bench.atomic import write_atomically
 from bench.errors import UsageError
 from bench.recipe_files import Choice, Recipe, RecipeFile, Regret
-from bench.revision import revision
-from bench.tuning import page, plots
+from bench.store import Store
+from bench.tuning import page, plots, trained
 from bench.tuning.case import Case
 from bench.tuning.search import Search
 from bench.tuning.space import applied
 from bench.tuning.stages import Tuned
-
-FOLDER = "tuning"
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def target(boards: Path, cases: Sequence[Case], name: str | None) -> Target:
     Raises UsageError where a file is there that they can't be added to: what it holds was chosen in another setting.
     """
     base = cases[0].base
-    path = boards / FOLDER / f"{name or recipe_files.file_stem(base.data_set)}.toml"
+    path = boards / recipe_files.FOLDER / f"{name or recipe_files.file_stem(base.data_set)}.toml"
     if not path.exists():
         return Target(path, None)
     before = recipe_files.read(path)
@@ -66,6 +63,7 @@ def write(
     tuned: Sequence[Tuned],
     searches: Sequence[Search],
     documents: Sequence[dict[str, Any]],
+    store: Store,
     commands: Commands,
 ) -> list[Path]:
     """Write recipes, plots and page; returns what was written. Raises UsageError where a file can't be."""
@@ -73,7 +71,7 @@ def write(
     chosen = [each for each in tuned if each.decision is not None]
     written = []
     if chosen:
-        recipe_files.write(_merged(where.before, chosen, regrets, commands.made), where.recipes)
+        recipe_files.write(_merged(where.before, chosen, regrets, store, commands.made), where.recipes)
         written.append(where.recipes)
     drawn: dict[str, list[str]] = {}
     try:
@@ -93,7 +91,11 @@ def write(
 
 
 def _merged(
-    before: RecipeFile | None, tuned: Sequence[Tuned], regrets: Mapping[str, Mapping[str, float] | None], command: str
+    before: RecipeFile | None,
+    tuned: Sequence[Tuned],
+    regrets: Mapping[str, Mapping[str, float] | None],
+    store: Store,
+    command: str,
 ) -> RecipeFile:
     """The recipes that were there, but for those chosen anew, and these."""
     recipes = {_key(each): each for each in (before.recipe if before else ())}
@@ -101,7 +103,7 @@ def _merged(
     for each in tuned:
         recipe = _recipe(each, regrets[each.case.name])
         recipes[_key(recipe)] = recipe
-        choices[recipe.choice] = _choice(each, command)
+        choices[recipe.choice] = _choice(each, store, command)
     used = {each.choice for each in recipes.values()}
     return RecipeFile(
         setting=recipe_files.setting_of(tuned[0].case.base),
@@ -135,9 +137,9 @@ def _recipe(tuned: Tuned, regret: Mapping[str, float] | None) -> Recipe:
     )
 
 
-def _choice(tuned: Tuned, command: str) -> Choice:
+def _choice(tuned: Tuned, store: Store, command: str) -> Choice:
     case = tuned.case
-    head, dirty = revision()
+    records = [record for each in tuned.finalists for record in store.records(spec.run_id for spec in each.specs)]
     return Choice(
         kind="study",
         objective=case.objective,
@@ -150,8 +152,8 @@ def _choice(tuned: Tuned, command: str) -> Choice:
         trials=sum(tuned.states.values()),
         tried=case.space.declaration(),
         command=command,
-        revision="unknown" if head is None else head + ("+" if dirty else ""),
-        date=datetime.datetime.now(datetime.UTC).date(),
+        revision=trained.revisions(records),
+        date=trained.last_day(records),
     )
 
 

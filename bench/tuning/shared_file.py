@@ -15,7 +15,7 @@ NAME = "grid"
 
 def path_of(boards: Path, data_set: str) -> Path:
     """Where `tune --grid shared` writes a data set's file."""
-    return boards / "tuning" / f"shared-{file_stem(data_set)}.toml"
+    return boards / recipe_files.FOLDER / f"shared-{file_stem(data_set)}.toml"
 
 
 def before(path: Path, spec: RunSpec, held_out: int) -> RecipeFile | None:
