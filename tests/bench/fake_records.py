@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Sequence
 from typing import Any
 
 from bench.leaderboard import Report, Row, Table
-from bench.spec import RunSpec
+from bench.recipe_files import Choice
+from bench.spec import RESERVED_SEEDS, RunSpec
 
 Record = dict[str, Any]
 SETTING: dict[str, Any] = {
@@ -121,3 +123,20 @@ def small_board() -> list[Record]:
         *several("ce-ema", [value - 0.02 for value in LOWER], measures={"control": True}),
         *several("forward", [value + 0.05 for value in FIVE], privileges=("transition_matrix",)),
     ]
+
+
+def choice(**own: Any) -> Choice:
+    """What a recipe file says of a choice: one of the grid's at sym 0.4, unless `own` says otherwise."""
+    fields: dict[str, Any] = {
+        "kind": "grid",
+        "noise": "sym",
+        "rate": 0.4,
+        "seeds": (RESERVED_SEEDS,),
+        "hold_out": 0.1,
+        "held_out_labels": 2100,
+        "last_epochs": 3,
+        "trials": 9,
+        "command": "tune",
+        "date": datetime.date(2026, 1, 2),
+    }
+    return Choice(**(fields | own))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from bench.cli import main
 from bench.executors.worker import load_file
 from bench.leaderboard import build
 from bench.leaderboard import tuned as tuned_rows
-from bench.recipe_files import Choice, Recipe, RecipeFile, Regret
-from bench.spec import RESERVED_SEEDS, RunSpec
+from bench.recipe_files import Recipe, RecipeFile, Regret
+from bench.spec import RunSpec
 from bench.store import Store
 from bench.tuning.choice import Decision, score
 from bench.tuning.hindsight import hindsight
@@ -108,18 +107,7 @@ def recipes_in(folder: Path, spec: RunSpec | None = None) -> Path:
     """A file of one study among a folder of boards: gce with q = 0.3, in the setting of `spec`."""
     if spec is None:
         spec = RunSpec(method="gce", **records.SETTING, noise_seed=0, split_seed=0, seed=0)
-    choice = Choice(
-        kind="study",
-        noise="sym",
-        rate=0.4,
-        seeds=(RESERVED_SEEDS,),
-        hold_out=0.1,
-        held_out_labels=2100,
-        last_epochs=3,
-        trials=30,
-        command="tune",
-        date=datetime.date(2026, 1, 2),
-    )
+    choice = records.choice(kind="study", trials=30)
     recipe = Recipe(
         method="gce",
         choice="gce-sym-0.4",
@@ -134,7 +122,7 @@ def recipes_in(folder: Path, spec: RunSpec | None = None) -> Path:
         runs=512,
         regret=Regret(mean=0.02, low=-0.01, high=0.05),
     )
-    path = folder / tuned_rows.FOLDER / "digits.toml"
+    path = folder / recipe_files.FOLDER / "digits.toml"
     recipe_files.write(
         RecipeFile(setting=recipe_files.setting_of(spec), choice={"gce-sym-0.4": choice}, recipe=(recipe,)), path
     )

@@ -209,10 +209,8 @@ def test_closing_leaves_no_process_behind() -> None:
     assert not children() - before
 
 
-@pytest.mark.parametrize("placement", ELSEWHERE)
-def test_stopped_in_an_epoch_and_resumed(placement: str, tmp_path: Path) -> None:
-    """The record is the device's, whatever was stopped where, and no process outlives its run."""
-    spec = RunSpec(
+def tiny(epochs: int) -> RunSpec:
+    return RunSpec(
         method="ce",
         data_set="synthetic[classes=4,size=8,train=80,test=24]",
         data_sha256="tiny",
@@ -220,10 +218,16 @@ def test_stopped_in_an_epoch_and_resumed(placement: str, tmp_path: Path) -> None
         rate=0.4,
         model="cnn-small",
         augmentation="crop1+flip",
-        epochs=3,
+        epochs=epochs,
         batch_size=16,
         learning_rate=0.05,
     )
+
+
+@pytest.mark.parametrize("placement", ELSEWHERE)
+def test_stopped_in_an_epoch_and_resumed(placement: str, tmp_path: Path) -> None:
+    """The record is the device's, whatever was stopped where, and no process outlives its run."""
+    spec = tiny(epochs=3)
     device = Runtime(data_source=spec.data_set, noise_source="sym", cache=str(tmp_path), checkpoint_seconds=0.0)
     elsewhere = device.model_copy(update={"images": placement})
     records, before = [], children()
@@ -250,18 +254,7 @@ def test_stopped_in_an_epoch_and_resumed(placement: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("placement", ELSEWHERE)
 def test_inference_is_equal_with_views_and_without(placement: str, tmp_path: Path) -> None:
-    spec = RunSpec(
-        method="ce",
-        data_set="synthetic[classes=4,size=8,train=80,test=24]",
-        data_sha256="tiny",
-        noise="sym",
-        rate=0.4,
-        model="cnn-small",
-        augmentation="crop1+flip",
-        epochs=1,
-        batch_size=16,
-        learning_rate=0.05,
-    )
+    spec = tiny(epochs=1)
     answers = []
     for where in ("device", placement):
         runtime = Runtime(data_source=spec.data_set, noise_source="sym", cache=str(tmp_path), images=where)

@@ -18,6 +18,7 @@ from bench.recipe_use import Sourced
 from bench.request import Request
 from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR
 
+records: Any = load_file(Path(__file__).with_name("fake_records.py"))
 planning: ModuleType = load_file(Path(__file__).with_name("test_plan.py"))
 
 BARE: Facts = planning.facts(planning.noise("sym"), planning.noise("asym"))
@@ -25,13 +26,11 @@ SPEC = plan(Request.typed(methods="ce", seeds="1"), BARE).specs[0]
 
 
 def sourced(*recipes: dict[str, Any], kind: str = "grid", named: bool = True, **fields: Any) -> Sourced:
-    choice: dict[str, Any] = {"kind": kind, "noise": "sym", "rate": 0.4, "seeds": (RESERVED_SEEDS,), "hold_out": 0.1}
-    choice |= {"held_out_labels": 2100, "last_epochs": 3, "trials": 9, "command": "tune", "date": "2026-01-02"}
     blank = {"choice": "one", "learning_rate": 0.15, "weight_decay": 1e-3, "criterion": 0.5, "standard_error": 0.01}
     made = [Recipe(**(blank | {"kept": False, "runs": 9} | each)) for each in recipes]
-    own = {name: fields.pop(name) for name in list(fields) if name in choice | {"objective": 0}}
+    own = {name: fields.pop(name) for name in list(fields) if name in Choice.model_fields}
     setting = setting_of(SPEC) | fields
-    file = RecipeFile(setting=setting, choice={"one": Choice(**(choice | own))}, recipe=tuple(made))
+    file = RecipeFile(setting=setting, choice={"one": records.choice(kind=kind, **own)}, recipe=tuple(made))
     return Sourced("mine.toml", file, named)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shlex
 from pathlib import Path
@@ -14,11 +13,13 @@ from bench import look_up as lookup
 from bench import recipe_files
 from bench.cli import main
 from bench.commands.again import again
+from bench.executors.worker import load_file
 from bench.plan import plan
-from bench.recipe_files import Choice, Recipe, RecipeFile, setting_of
+from bench.recipe_files import Recipe, RecipeFile, setting_of
 from bench.request import Request
-from bench.spec import RESERVED_SEEDS, SHARED_GRID, SHARED_LR
+from bench.spec import SHARED_GRID, SHARED_LR
 
+records: Any = load_file(Path(__file__).with_name("fake_records.py"))
 Captured = pytest.CaptureFixture[str]
 
 
@@ -29,25 +30,13 @@ def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(recipe_files, "SHARED", tmp_path / "shared_recipes")
     request = Request.typed(methods="ce,anl-ce", seeds="1")
     ce, anl = plan(request, lookup.look_up(request)).specs
-    choice = Choice(
-        kind="grid",
-        noise="sym",
-        rate=0.4,
-        seeds=(RESERVED_SEEDS,),
-        hold_out=0.1,
-        held_out_labels=2100,
-        last_epochs=3,
-        trials=9,
-        command="tune",
-        date=datetime.date(2026, 1, 2),
-    )
     how: dict[str, Any] = {"choice": "grid", "criterion": 0.5, "standard_error": 0.01, "kept": False, "runs": 9}
     recipes = (
         Recipe(method="ce", learning_rate=0.15, weight_decay=1e-3, **how),
         Recipe(method="anl-ce", learning_rate=0.05, weight_decay=0, parameters=anl.parameters | {"delta": 1e-5}, **how),
     )
     path = tmp_path / "shared_recipes" / "digits.toml"
-    recipe_files.write(RecipeFile(setting=setting_of(ce), choice={"grid": choice}, recipe=recipes), path)
+    recipe_files.write(RecipeFile(setting=setting_of(ce), choice={"grid": records.choice()}, recipe=recipes), path)
     return path
 
 

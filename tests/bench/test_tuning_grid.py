@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,18 +134,8 @@ def test_what_was_not_trained_on_every_split_is_not_chosen() -> None:
 
 
 def choice(labels: int = 2100, command: str = "tune") -> Choice:
-    return Choice(
-        kind="grid",
-        noise="sym",
-        rate=0.4,
-        seeds=(grid.FIRST_SEED,),
-        hold_out=0.1,
-        held_out_labels=labels,
-        last_epochs=3,
-        trials=9,
-        command=command,
-        date=datetime.date(2026, 1, 2),
-    )
+    made: Choice = fake.choice(seeds=(grid.FIRST_SEED,), held_out_labels=labels, command=command)
+    return made
 
 
 def entries(*methods: str) -> list[Any]:

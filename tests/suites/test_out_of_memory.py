@@ -104,7 +104,7 @@ def test_a_batch_that_does_not_fit_fails_with_one_that_does_and_the_others_go_on
     )
     assert found is not None, reason
     assert reason in done.stdout and reason in done.stderr
-    assert BATCH // 16 <= int(found[1]) < BATCH
+    assert BATCH // 8 <= int(found[1]) < BATCH
     again = typed(f"{COMMAND} --methods gjs --batch-size {found[1]}", most)
     assert again.returncode == 0, again.stderr
 
