@@ -7,10 +7,10 @@ gradient clip, update, running total). Between two of its steps, in the same pro
 on a batch that lies ready, twice: "bare" is forward, loss, backward and update and nothing else, "with clip in both"
 has the gradient clip as well, since the clip is part of the protocol and not of the harness. All three have the same
 precision, memory format, optimiser and batch; the bare steps autocast the classifier too, which the core runs in
-float32, and take PyTorch's fused cross-entropy, so what these cost counts as the core's. Whatever slows the machine
-down slows all alike. Reported: the median ratio over the pairs with its 95 % interval (order statistics of a binomial,
-whatever the distribution, for independent pairs), and the ratio of the sums, which counts the set-up of each epoch but
-the first.
+float32, and take PyTorch's own cross-entropy, `zero_grad()` and `step()`, so what these cost or save counts as the
+core's. Whatever slows the machine down slows all alike. Reported: the median ratio over the pairs with its 95 %
+interval (order statistics of a binomial, whatever the distribution, for independent pairs), and the ratio of the sums,
+which counts the set-up of each epoch but the first.
 """
 
 from __future__ import annotations

@@ -30,7 +30,10 @@ LARGEST_EXPONENT = 80.0  # exp(80) still fits float32 with room for a product
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy u_y, in [0, inf)."""
-    return -_own(logits, targets)
+    log_p = _log_softmax(logits)
+    _check_targets(logits, targets)
+    # bit for bit what picking the target's entry gives, with half the operations forward and back
+    return torch.nn.functional.nll_loss(log_p, targets.long(), reduction="none")
 
 
 def soft_cross_entropy(logits: Tensor, target_distribution: Tensor) -> Tensor:
@@ -365,11 +368,15 @@ def _log_softmax(logits: Tensor) -> Tensor:
 def _log_probabilities(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """ln p (N, K) and ln p_y (N,)."""
     log_p = _log_softmax(logits)
+    _check_targets(logits, targets)
+    return log_p, _pick(log_p, targets)
+
+
+def _check_targets(logits: Tensor, targets: Tensor) -> None:
     if targets.shape != logits.shape[:1] or targets.is_floating_point() or targets.dtype == torch.bool:
         raise ValueError(
             f"targets must be whole numbers of shape ({len(logits)},), got {targets.dtype} {tuple(targets.shape)}"
         )
-    return log_p, _pick(log_p, targets)
 
 
 def _own(logits: Tensor, targets: Tensor) -> Tensor:

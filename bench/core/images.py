@@ -158,8 +158,7 @@ class ImageStore:
 
         `flipped` takes a store that keeps mirror images.
         """
-        rows = index if flipped is None else index + self.samples * flipped
-        return self._gather(rows, self.pad, self.pad)
+        return self._gather(self._rows(index, flipped), self.pad * (self.width + 2 * self.pad) + self.pad)
 
     def crops(self, index: Tensor, down: Tensor, right: Tensor, flipped: Tensor | None = None) -> Tensor:
         """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
@@ -167,15 +166,18 @@ class ImageStore:
         `down` and `right` int64 (B,) in [0, 2 * pad] are the crop's top left corner in the padded image, before it is
         mirrored. `flipped` takes a store that keeps mirror images.
         """
-        if flipped is None:
-            return self._gather(index, down, right)
-        # what is cropped off on the right before mirroring lies on the left after it
-        return self._gather(index + self.samples * flipped, down, torch.where(flipped, 2 * self.pad - right, right))
+        if flipped is not None:  # what is cropped off on the right before mirroring lies on the left after it
+            right = torch.where(flipped, 2 * self.pad - right, right)
+        return self._gather(self._rows(index, flipped), torch.add(right, down, alpha=self.width + 2 * self.pad))
 
-    def _gather(self, rows: Tensor, down: Tensor | int, right: Tensor | int) -> Tensor:
-        """Crops of `images[rows]` from the row `down` and the column `right` on."""
+    def _rows(self, index: Tensor, flipped: Tensor | None) -> Tensor:
+        """Where the images `index` are kept, or their mirror images where `flipped` is set."""
+        return index if flipped is None else torch.add(index, flipped, alpha=self.samples)
+
+    def _gather(self, rows: Tensor, corner: Tensor | int) -> Tensor:
+        """Crops of `images[rows]` that begin at the pixel `corner`, counted along the rows of a padded image."""
         _, high, wide, _ = self.images.shape
-        return self.crops_from.index_select(0, (rows * high + down) * wide + right)
+        return self.crops_from.index_select(0, torch.add(corner, rows, alpha=high * wide))
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Pixels uint8 (B, H, W, C) -> normalised (B, C, H, W) in channels_last memory format.

@@ -20,7 +20,7 @@ from bench.core.fitting import Fitting
 from bench.core.graphs import GraphRecorder
 from bench.core.images import Images
 from bench.core.networks import CoreNetwork, Meter
-from bench.core.optimizers import allow_recording, clip_gradient, make_optimizer
+from bench.core.optimizers import allow_recording, clip_gradient, forget_gradients, make_optimizer, take_step
 from bench.core.precision import Precision
 from bench.core.ranks import ALONE, Ranks, Visits, Vote
 from bench.core.schedules import learning_rate
@@ -278,7 +278,7 @@ class Trainer:
         if self._learned_optimizer is not None:
             optimizers.append(self._learned_optimizer)
         for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
+            forget_gradients(optimizer)
         if self.scaler.is_enabled():
             torch.autograd.backward(self.scaler.scale(loss))
             self._sum_gradients(step.learn)
@@ -295,7 +295,7 @@ class Trainer:
             self._sum_gradients(step.learn)
             self._clip(step.learn)
             for optimizer in optimizers:
-                optimizer.step()
+                take_step(optimizer)
         return loss.detach()
 
     def train_step(self, step: CoreStep) -> Tensor:

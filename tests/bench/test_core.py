@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from bench.core import checkpoint, seeds
 from bench.core.batches import batch_bounds
 from bench.core.networks import Average, CoreNetwork, Meter
-from bench.core.optimizers import clip_gradient, make_optimizer
+from bench.core.optimizers import clip_gradient, forget_gradients, make_optimizer, take_step
 from bench.core.precision import Precision
 from bench.core.schedules import learning_rate
 from bench.errors import UsageError
@@ -155,6 +157,83 @@ def test_the_gradient_clip_is_pytorchs_bit_for_bit(seed: int, largest: float, sc
     for mine, other in zip(ours[:-1], theirs[:-1], strict=True):
         assert mine.grad is not None and other.grad is not None
         assert torch.equal(mine.grad.view(torch.int32), other.grad.view(torch.int32))
+
+
+SHAPES = [(16, 1, 3, 3), (16,), (128, 70), ()]
+
+
+def optimizer_of(weights: list[torch.nn.Parameter], *settings: Any) -> torch.optim.Optimizer:
+    made = make_optimizer(settings[0], weights[:2], 0.1, *settings[1:])
+    made.add_param_group({"params": weights[2:], "lr": 0.01})
+    return made
+
+
+def train(
+    weights: list[torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    step: Callable[[], None],
+    moving: Sequence[Collection[int]],
+) -> None:
+    """A step for each of `moving`, which says which weights have a gradient in it."""
+    generator = torch.Generator().manual_seed(len(moving))
+    for with_gradient in moving:
+        optimizer.zero_grad()
+        for place, weight in enumerate(weights):
+            gradient = torch.randn(weight.shape, generator=generator)
+            weight.grad = gradient if place in with_gradient else None
+        step()
+
+
+def some_weights() -> list[torch.nn.Parameter]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+@given(
+    st.sampled_from(["sgd", "adam"]),
+    st.sampled_from([0.0, 0.9]),
+    st.booleans(),
+    st.sampled_from([0.0, 1e-3]),
+    st.lists(st.sets(st.integers(0, 3)), max_size=4),
+)
+def test_steps_are_pytorchs_bit_for_bit(
+    name: str, momentum: float, nesterov: bool, weight_decay: float, later: list[set[int]]
+) -> None:
+    moving = [set(range(4)), *later]
+    ours, theirs, again = some_weights(), some_weights(), some_weights()
+    made = [optimizer_of(weights, name, weight_decay, momentum, nesterov) for weights in (ours, theirs, again)]
+    train(ours, made[0], lambda: take_step(made[0]), moving)
+    train(theirs, made[1], made[1].step, moving)
+    assert all(map(torch.equal, ours, theirs))
+    made[2].load_state_dict(made[0].state_dict())  # and so are those of who goes on from here
+    with torch.no_grad():
+        for mine, other in zip(again, ours, strict=True):
+            mine.copy_(other)
+    train(again, made[2], lambda: take_step(made[2]), moving)
+    train(theirs, made[1], made[1].step, moving)
+    assert all(map(torch.equal, again, theirs))
+
+
+def test_a_weight_may_get_its_first_gradient_after_the_others() -> None:
+    moving = [{0, 3}, {0, 1, 2, 3}, {1, 2}]
+    ours, theirs = some_weights(), some_weights()
+    optimizer = optimizer_of(ours, "sgd", 1e-3, 0.9, True)
+    plain = optimizer_of(theirs, "sgd", 1e-3, 0.9, True)
+    for group in plain.param_groups:
+        group["fused"] = False
+    train(ours, optimizer, lambda: take_step(optimizer), moving)
+    train(theirs, plain, plain.step, moving)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_forgotten_gradients_are_none() -> None:
+    weights = some_weights()
+    optimizer = optimizer_of(weights, "sgd", 0.0, 0.9, False)
+    train(weights, optimizer, lambda: None, [{0, 2}])
+    assert weights[0].grad is not None
+    forget_gradients(optimizer)
+    assert all(weight.grad is None for weight in weights)
 
 
 def test_clipping_nothing_does_nothing() -> None:
