@@ -225,7 +225,7 @@ def phase_bytes(
     trainer: Trainer, kinds: Sequence[Seen], spec: RunSpec, sizes: DataSizes, mode: FakeTensorMode
 ) -> tuple[int, int]:
     """(most bytes at once during the steps of one phase, bytes that stay after them), its networks included."""
-    trainer.prepare(kinds[0].phase)
+    trainer.updates.begin(kinds[0].phase)
     alive = Alive()
     for network in (*trainer.networks, *trainer.task.averages):
         for tensor in (*network.module.parameters(), *network.module.buffers()):

@@ -389,10 +389,10 @@ def test_a_gradient_scaler_changes_nothing_but_the_range(uses_rows: bool) -> Non
     if not uses_rows:
         plain.loss = scaled.loss = Plain().loss  # type: ignore[method-assign]
     trainers = trainer_of(plain), trainer_of(scaled)
-    trainers[1].scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+    trainers[1].updates.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
     for trainer in trainers:
         list(trainer.epochs())
-    assert trainers[1].scaler.get_scale() == 2.0**14
+    assert trainers[1].updates.scaler.get_scale() == 2.0**14
     assert same(weights(trainers[0]), weights(trainers[1]))
     assert torch.equal(plain.rows.detach(), scaled.rows.detach())
     assert uses_rows == (float(plain.rows.detach()[0]) != 1.0)
@@ -431,7 +431,7 @@ def test_phases_start_anew_with_first_weights_optimiser_and_schedule() -> None:
     notes: list[tuple[float, int, list[Tensor], list[Tensor]]] = []
 
     def note() -> bool:
-        optimizer = trainer._optimizer
+        optimizer = trainer.updates.optimizer
         assert optimizer is not None
         rates = {group["lr"] for group in optimizer.param_groups}
         notes.append((rates.pop(), len(optimizer.state), weights(trainer, 0), weights(trainer, 1)))

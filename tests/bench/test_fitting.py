@@ -95,14 +95,14 @@ def trainer_of(method: str, batch: int, most: int) -> Trainer:
     labels = torch.arange(100) % 4
     part = TrainingPart(store, labels, 4, store, labels)
     trainer = Trainer(load_method(method)(), spec, part, torch.device("cpu"))
-    step = trainer._update
+    loss = trainer.method.loss
 
     def limited(given: Any) -> Tensor:
         if len(given.labels) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return step(given)
+        return loss(given)
 
-    trainer._update = limited  # type: ignore[method-assign]
+    trainer.method.loss = limited  # type: ignore[method-assign]
     return trainer
 
 
@@ -124,6 +124,6 @@ def test_other_failures_of_a_step_stay_what_they_are() -> None:
     def broken(step: Any) -> Tensor:
         raise RuntimeError("size mismatch")
 
-    trainer._update = broken  # type: ignore[method-assign]
+    trainer.method.loss = broken  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="size mismatch"):
         list(trainer.epochs())
