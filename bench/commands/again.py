@@ -64,10 +64,20 @@ def again(
 
 
 def _again(runs: Sequence[RunSpec], facts: Facts, carried: Options) -> Again:
+    for protocol in _protocols(runs[0], facts):
+        try:
+            return _under(protocol, runs, facts, carried)
+        except (CannotTell, UsageError):
+            continue
+    raise CannotTell("today's code plans other runs")
+
+
+def _under(protocol: Options, runs: Sequence[RunSpec], facts: Facts, carried: Options) -> Again:
+    """How to ask for the runs with `protocol` typed as these options say; raises CannotTell where that plans others."""
     wanted = {run.run_id for run in runs}
     groups: dict[tuple[tuple[str, Any], ...], list[RunSpec]] = {}
     for run in {_row(run): run for run in runs}.values():
-        groups.setdefault(tuple(sorted(_differing(run, facts).items())), []).append(run)
+        groups.setdefault(tuple(sorted(_differing(run, facts, protocol).items())), []).append(run)
     every = [run for rows in groups.values() for run in rows]
     values = {item for key in groups for item in key}
     together: list[list[tuple[Options, list[RunSpec]]]] = []
@@ -78,7 +88,7 @@ def _again(runs: Sequence[RunSpec], facts: Facts, carried: Options) -> Again:
     for parts in together:
         try:
             made = [
-                _line(_about(runs[0], facts) | seeds | own | carried, rows, facts)
+                _line(_about(runs[0], facts, protocol) | seeds | own | carried, rows, facts)
                 for own, rows in parts
                 for seeds in _seeds(replicates)
             ]
@@ -128,7 +138,7 @@ def _row(run: RunSpec) -> str:
     return run.model_copy(update={"seed": 0, "split_seed": 0, "noise_seed": 0}).canonical()
 
 
-def _differing(run: RunSpec, facts: Facts) -> Options:
+def _differing(run: RunSpec, facts: Facts, protocol: Options) -> Options:
     """Options without which a run's method would train otherwise: its kind of recipe, and what protocols set."""
     found: list[Options] = []
     told = told_noise_rate(run.privileges)
@@ -136,7 +146,7 @@ def _differing(run: RunSpec, facts: Facts) -> Options:
     files = [] if facts.study is None else [facts.study.path]
     for kind in ("plain", "published", *files):
         recipes = ({} if kind == "plain" else {"recipes": kind}) | rate
-        bare = _bare(run, facts, _protocol(run, facts) | recipes)
+        bare = _bare(run, facts, protocol | recipes)
         if bare is None or bare.privileges != run.privileges:
             continue
         own = {option: getattr(run, name) for option, name in OVERRIDES.items()}
@@ -178,12 +188,12 @@ def _call(run: RunSpec, facts: Facts, options: Options) -> str:
     return f"{run.method}[{','.join(written)}]" if values else run.method
 
 
-def _about(run: RunSpec, facts: Facts) -> Options:
+def _about(run: RunSpec, facts: Facts, protocol: Options) -> Options:
     """Data, noise, and what differs from the defaults, as options."""
     options: Options = {"dataset": run.data_set, "noise": [run.noise]}
     if run.rate is not None:
         options["rate"] = [str(run.rate)]
-    options |= _protocol(run, facts)
+    options |= protocol
     usual = {"draw": "exact", "train_size": None, "imbalance": None, "image_size": None, "sync_batch_norm": False}
     options |= {name: getattr(run, name) for name, value in usual.items() if getattr(run, name) != value}
     if facts.protocol.precision != run.precision:
@@ -191,11 +201,14 @@ def _about(run: RunSpec, facts: Facts) -> Options:
     return options
 
 
-def _protocol(run: RunSpec, facts: Facts) -> Options:
-    """`--protocol` where it has to be typed: the grid's values are in force wherever the project has some."""
-    if run.protocol == SHARED_LR:
-        return {} if facts.grid is None else {"protocol": "shared-lr"}
-    return {} if run.protocol == SHARED_GRID else {"protocol": run.protocol}
+def _protocols(run: RunSpec, facts: Facts) -> list[Options]:
+    """`--protocol` as it may have to be typed, shortest first: the project's grid holds in its own setting only."""
+    if run.protocol not in (SHARED_LR, SHARED_GRID):
+        return [{"protocol": run.protocol}]
+    typed: list[Options] = [{}]
+    if run.protocol == SHARED_LR and facts.grid is not None:
+        typed.append({"protocol": "shared-lr"})
+    return typed
 
 
 def _seeds(replicates: Sequence[tuple[int, int, int]]) -> Iterator[Options]:
