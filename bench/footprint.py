@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import registry
 from bench.catalogue import key
+from bench.memory import INFERENCE_BATCH
 from bench.spec import RunSpec, Where
 from bench.timm_names import PREFIX
 
@@ -34,8 +35,6 @@ GENEROUS_BASE = 2048 * MEBIBYTE
 GENEROUS_STEP, GENEROUS_EVALUATION = 5120, 320
 """More than any method takes on any backbone of ours: libraries and networks, and the bytes of a step, or of an
 evaluation, for each byte of its float32 images. Tested."""
-INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
-"""Images that are inferred at once, where they have up to 64 x 64 pixels."""
 
 
 @dataclass(frozen=True)

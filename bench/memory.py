@@ -22,6 +22,8 @@ SIGNS = (
 """What messages of RuntimeError say where memory ran out."""
 RESERVED = 256 << 20
 """Bytes that are kept for looking for a batch that fits after one didn't: each size tried takes some."""
+INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
+"""Images that are inferred at once, where they have up to 64 x 64 pixels."""
 KILLS = (
     ("/sys/fs/cgroup/memory.events", "oom_kill"),
     ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.fitting import Pieces
 from bench.core.images import Images
 from bench.core.networks import CoreNetwork
+from bench.core.pieces import Pieces
 from bench.core.ranks import ALONE, Ranks
 from bench.core.task import inference_batch
 from methods.interface import Method

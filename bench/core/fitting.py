@@ -1,9 +1,8 @@
-"""Where memory runs out: inference goes on in smaller pieces, and a training batch is named with one that does fit."""
+"""Where memory runs out in a step of training: the batch is named, with one that does fit."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
+from bench.core.pieces import give_back
 from bench.job import OutOfMemory
-from bench.machine import give_pages_back
 from bench.memory import bytes_in_words, make_way, process_limit, ran_out
 from methods.interface import Pass, Phase
 
@@ -28,37 +26,6 @@ FEWER = 16
 """The first size that is tried for it: a batch that failed, divided by this."""
 ROUND = 8
 SMALLER = "type a smaller --batch-size or --model, or fewer --jobs"
-
-
-class Pieces:
-    """How many images go through a network at once: all that come together, and fewer once memory has run out.
-
-    Each image's result is its own, so pieces change no more than the last bits that a library's order of sums does.
-    """
-
-    def __init__(self) -> None:
-        self.most: int | None = None
-
-    def join(self, output: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """`output(*rows)` with the first axis cut into as many pieces as it takes, joined again.
-
-        Raises what `output` raises where not even one row fits.
-        """
-        total, at = len(rows[0]), 0
-        pieces: list[Tensor] = []
-        while at < total:
-            size = total - at if self.most is None else min(self.most, total - at)
-            try:
-                pieces.append(output(*(each[at : at + size] for each in rows)))
-                at += size
-                continue
-            except Exception as error:
-                if not ran_out(error) or size < 2:
-                    raise
-                traceback.clear_frames(error.__traceback__)
-            give_back(rows[0].device)
-            self.most = size // 2
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 class Fitting:
@@ -161,15 +128,6 @@ def largest(failed: int, fits: Callable[[int], bool]) -> int | None:
 def _forget_backward_pass() -> None:
     """Drop what a failed backward pass left to do: autograd keeps its tensors until this thread's next one."""
     torch.zeros((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
-
-
-def give_back(device: torch.device) -> None:
-    """Give memory that nothing uses any more back to whoever asks next."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    else:
-        give_pages_back()
 
 
 def usable(device: torch.device) -> int | None:

@@ -11,13 +11,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-
-if TYPE_CHECKING:
-    from bench.core.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -185,8 +182,8 @@ class Visits:
         self.ranks = ranks
         self.last = torch.zeros(0 if ranks.alone else samples, dtype=torch.int64, device=device)
 
-    def note(self, batches: Iterable[Batch], number: int) -> None:
-        """Each stream's batch in step `number`, from 1."""
+    def note(self, batches: Iterable[Tensor], number: int) -> None:
+        """The samples (B,) of each stream's batch in step `number`, from 1."""
         if not self.ranks.alone:
-            for batch in batches:
-                self.last[batch.index] = number
+            for index in batches:
+                self.last[index] = number

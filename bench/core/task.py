@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from bench.core import seeds
 from bench.core.augment import Augmentation
 from bench.core.batches import batch_bounds
-from bench.core.fitting import Pieces
 from bench.core.images import Images, ImageStore
 from bench.core.networks import Average, CoreNetwork
+from bench.core.pieces import Pieces
 from bench.core.ranks import ALONE, Ranks
-from bench.footprint import INFERENCE_BATCH
+from bench.memory import INFERENCE_BATCH
 from methods.interface import Network
 
 

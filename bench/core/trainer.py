@@ -198,7 +198,7 @@ class Trainer:
                     total += carry_out(step)
                     self.updates.move_averages(step.learn)
                     steps += 1
-                    visits.note(step.streams.values(), steps)
+                    visits.note((batch.index for batch in step.streams.values()), steps)
             self.steps_replayed += carry_out.replayed
             for network in self.networks:
                 network.learn(True)

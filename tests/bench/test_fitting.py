@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.core.fitting import STEPS_UP, Pieces, largest
+from bench.core.fitting import STEPS_UP, largest
 from bench.core.images import ImageStore
+from bench.core.pieces import Pieces
 from bench.core.trainer import Trainer, TrainingPart
 from bench.job import OutOfMemory
 from bench.registry import load_method
