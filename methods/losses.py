@@ -32,7 +32,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy u_y, in [0, inf)."""
     log_p = _log_softmax(logits)
     _check_targets(logits, targets)
-    # bit for bit what picking the target's entry gives, with half the operations forward and back
+    # bit for bit what gathering the target's entry gives, in one operation
     return torch.nn.functional.nll_loss(log_p, targets.long(), reduction="none")
 
 

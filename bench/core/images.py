@@ -158,7 +158,7 @@ class ImageStore:
 
         `flipped` takes a store that keeps mirror images.
         """
-        return self._gather(self._rows(index, flipped), self.pad * (self.width + 2 * self.pad) + self.pad)
+        return self._gather(self._rows(index, flipped), self.pad * self.images.shape[2] + self.pad)
 
     def crops(self, index: Tensor, down: Tensor, right: Tensor, flipped: Tensor | None = None) -> Tensor:
         """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
@@ -168,7 +168,7 @@ class ImageStore:
         """
         if flipped is not None:  # what is cropped off on the right before mirroring lies on the left after it
             right = torch.where(flipped, 2 * self.pad - right, right)
-        return self._gather(self._rows(index, flipped), torch.add(right, down, alpha=self.width + 2 * self.pad))
+        return self._gather(self._rows(index, flipped), torch.add(right, down, alpha=self.images.shape[2]))
 
     def _rows(self, index: Tensor, flipped: Tensor | None) -> Tensor:
         """Where the images `index` are kept, or their mirror images where `flipped` is set."""

@@ -58,8 +58,8 @@ def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
 def take_step(optimizer: torch.optim.Optimizer) -> None:
     """What `optimizer.step()` does, bit for bit; with SGD also where a weight gets its first gradient after the others.
 
-    Around its one fused call SGD checks and sorts every tensor anew, which takes twice as long as moving the weights of
-    a small network, and it refuses momenta of which only some are there.
+    Around its one fused call SGD checks and sorts every tensor anew, which a small network's step feels
+    (`benchmarks/step_overhead.py`), and it refuses momenta of which only some are there.
     """
     if type(optimizer) is not torch.optim.SGD:
         optimizer.step()
@@ -95,8 +95,8 @@ def _momentum(state: dict[str, Tensor], gradient: Tensor) -> Tensor:
 def clip_gradient(weights: Sequence[nn.Parameter], largest: float) -> None:
     """Scale the gradients of `weights` so that their common norm is at most `largest`.
 
-    Every bit is that of `torch.nn.utils.clip_grad_norm_`, which takes twice as long over a small network to sort its
-    tensors by device and type. Nothing waits for the device.
+    Every bit is that of `torch.nn.utils.clip_grad_norm_`, which sorts tensors by device and type before. Nothing waits
+    for the device.
     """
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if gradients:
