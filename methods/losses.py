@@ -22,6 +22,7 @@ PROBABILITY_FLOOR = 1e-7  # the clamp of GCE, RCE and Taylor-CE
 EPSILON_SOFTMAX_FLOOR = 1e-8  # the clamp of eps-softmax; with a large m it rejects confident disagreement
 REVERSE_LABEL_FLOOR = 1e-4  # what replaces 0 in the one-hot label of RCE
 IMPOSSIBLE_LABEL = 1e-7  # the probability of a label that the transition matrix rules out
+NO_LABEL = -(2**63)  # what PyTorch may ignore, which is -100 otherwise
 LARGEST_EXPONENT = 80.0  # exp(80) still fits float32 with room for a product
 
 
@@ -32,8 +33,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy u_y, in [0, inf)."""
     log_p = _log_softmax(logits)
     _check_targets(logits, targets)
-    # bit for bit what gathering the target's entry gives, in one operation
-    return torch.nn.functional.nll_loss(log_p, targets.long(), reduction="none")
+    # bit for bit what gathering the target's entry gives, in one operation; no label is one to ignore
+    return torch.nn.functional.nll_loss(log_p, targets.long(), reduction="none", ignore_index=NO_LABEL)
 
 
 def soft_cross_entropy(logits: Tensor, target_distribution: Tensor) -> Tensor:

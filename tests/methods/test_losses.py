@@ -409,6 +409,13 @@ def test_an_empty_batch_and_small_target_types_are_allowed(name: str) -> None:
 
 
 @every_loss
+@pytest.mark.parametrize("label", [-100, -1, 4])
+def test_no_label_outside_the_classes_is_passed_over(name: str, label: int) -> None:
+    with pytest.raises((IndexError, RuntimeError)):
+        CASES[name](torch.zeros(2, 4), torch.tensor([0, label]))
+
+
+@every_loss
 @pytest.mark.parametrize(
     ("logits", "targets", "word"),
     [
