@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from bench.models.backbone import Backbone, Declaration, convolution, published_initialisation
+from bench.models.backbone import Backbone, Declaration, Flatten, convolution, published_initialisation
 
 CNN_SMALL = Declaration(
     name="cnn-small",
@@ -23,7 +23,7 @@ def cnn_small(num_classes: int, in_chans: int, height: int, width: int) -> Backb
     if window != (1, 1):
         second.append(nn.AvgPool2d(window))
     across = (height // 2 // window[0]) * (width // 2 // window[1])
-    head = nn.Sequential(nn.Flatten(), nn.Linear(32 * across, 128), nn.BatchNorm1d(128), nn.ReLU(inplace=True))
+    head = nn.Sequential(Flatten(), nn.Linear(32 * across, 128), nn.BatchNorm1d(128), nn.ReLU(inplace=True))
     stages = [("stage1", first, 16, 2), ("stage2", nn.Sequential(*second), 32, 2 * window[0])]
     model = Backbone(stages, head, nn.Linear(128, num_classes))
     published_initialisation(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from bench.models.backbone import Backbone, Declaration, convolution, published_initialisation
+from bench.models.backbone import Backbone, Declaration, Flatten, convolution, published_initialisation
 
 CNN4 = Declaration(
     name="cnn4",
@@ -47,7 +47,7 @@ def plain(
     shrink = 2 ** len(widths)
     positions = (height // shrink) * (width // shrink)
     head = nn.Sequential(
-        nn.Flatten(), nn.Linear(channels * positions, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
+        Flatten(), nn.Linear(channels * positions, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
     )
     model = Backbone(stages, head, nn.Linear(hidden, num_classes))
     published_initialisation(model)

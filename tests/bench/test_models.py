@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.errors import UsageError
 from bench.models import MODELS, build, declarations
+from bench.models.backbone import Flatten
 
 OWN = [(name, size, channels) for name in MODELS for size, channels in ((8, 1), (16, 3))]
 OTHERS = [("timm:resnet18", 32, 3), ("timm:convnext_atto", 32, 1), ("timm:vit_tiny_patch16_224", 32, 3)]
@@ -179,6 +181,25 @@ def test_memory_format_changes_nothing_but_speed(name: str) -> None:
         last = model(images)
         first = model.to(memory_format=torch.contiguous_format)(images.contiguous())
     assert torch.allclose(last, first, rtol=1e-4, atol=1e-4 * float(first.abs().max()))
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(("name", "size"), [("cnn-small", 8), ("cnn-small", 32), ("cnn4", 28), ("cnn8", 32)])
+def test_flattening_is_pytorchs_in_every_bit_and_keeps_the_memory_format_of_gradients(
+    name: str, size: int, memory_format: torch.memory_format
+) -> None:
+    ours = made(name, size, 3).to(memory_format=memory_format)
+    theirs = copy.deepcopy(ours)
+    assert isinstance(ours.head[0], Flatten)
+    theirs.head[0] = nn.Flatten()
+    images = images_of(size, 3).contiguous(memory_format=memory_format)
+    for model in (ours, theirs):
+        model(images).square().sum().backward()
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+    maps = torch.randn(4, 3, 5, 5).to(memory_format=memory_format).requires_grad_()
+    (came,) = torch.autograd.grad(Flatten()(maps).square().sum(), maps)
+    assert came.is_contiguous(memory_format=memory_format) and torch.equal(came, 2 * maps)
 
 
 @pytest.mark.parametrize("name", [*MODELS, "timm:convnext_atto"])
