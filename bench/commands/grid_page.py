@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.plan import LeftOut
 from bench.progress import duration
-from bench.tuning.grid import Chosen
+from bench.tuning.race import Chosen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,19 +21,23 @@ SCHEMA = 1
 def as_json(
     chosen: Sequence[Chosen],
     undecided: Mapping[str, str],
-    diverged: Collection[tuple[str, int]],
-    records: Iterable[Record],
+    diverged: Mapping[str, Collection[int]],
+    records: Sequence[Record],
     left_out: Sequence[LeftOut],
     command: str,
 ) -> Document:
-    """Everything as JSON-able values; shares from 0 to 1. A setting without criterion diverged."""
+    """Everything as JSON-able values; shares from 0 to 1.
+
+    A setting without criterion diverged; one with fewer splits than its method was dropped on the way, when it had the
+    criterion that stands here. `records`: what the choices rest on.
+    """
     return {
         "schema": SCHEMA,
         "command": command,
         "methods": [_method(each) for each in chosen],
         "undecided": [{"method": name, "reason": reason} for name, reason in sorted(undecided.items())],
         "left_out": [{"method": each.method, "reason": each.reason} for each in left_out],
-        "cost": _cost(list(records), len(diverged)),
+        "cost": _cost(records, sum(len(numbers) for numbers in diverged.values())),
     }
 
 
@@ -57,14 +61,15 @@ def _method(one: Chosen) -> Document:
                 "criterion": None if score is None else score.mean,
                 "standard_error": None if score is None else score.error,
                 "held_out_labels": None if score is None else score.labels,
+                "splits": judged,
             }
-            for point, score in zip(own.points, one.scores, strict=True)
+            for point, score, judged in zip(own.points, one.scores, one.standing.judged, strict=True)
         ],
     }
 
 
 def _cost(records: Sequence[Record], diverged: int) -> Document:
-    """What the grid took in all, wherever its runs were trained: runs, passes of images, seconds."""
+    """What the choices took, wherever their runs were trained: runs, passes of images, seconds."""
     return {
         "runs": len(records),
         "settings_diverged": diverged,

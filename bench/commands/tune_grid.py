@@ -6,7 +6,7 @@ The grid's runs are ordinary ones in the ordinary store: stopped, it goes on; re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +22,19 @@ from bench.errors import UsageError
 from bench.executors import together
 from bench.expected_costs import Costs
 from bench.facts import Facts
+from bench.forecast import forecast, sample
 from bench.job import DIVERGED
 from bench.plan import Plan, asked_methods, plan
+from bench.progress import duration
 from bench.recipe_files import ENOUGH_HELD_OUT, Choice
 from bench.request import Request
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.tuning import grid, shared_file, trained
+from bench.tuning import grid, race, shared_file, trained
 from bench.tuning.case import held_out_labels
 from bench.tuning.choice import last_epochs, splits_needed
-from bench.tuning.grid import Candidates, Chosen
+from bench.tuning.grid import Candidates
+from bench.tuning.race import Chosen, Standing
 
 if TYPE_CHECKING:
     from bench.study import Outcome
@@ -68,14 +71,28 @@ class Grid:
     """Held-out labels of a split."""
 
     @property
-    def every_run(self) -> list[RunSpec]:
-        """The runs of all methods."""
-        return [run for each in self.candidates for run in each.every_run]
+    def splits(self) -> int:
+        """Splits of a setting that is never dropped."""
+        return len(self.request.seeds)
 
     @property
     def labels(self) -> int:
         """Held-out labels of all splits together."""
-        return self.held_out * len(self.request.seeds)
+        return self.held_out * self.splits
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """After how many splits the better half of each method's settings goes on."""
+        return race.rungs(self.splits, self.held_out)
+
+    def known_runs(self, stands: Sequence[Standing]) -> list[RunSpec]:
+        """The runs of all methods that are certain by now."""
+        return [run for each, now in zip(self.candidates, stands, strict=True) for run in race.known_runs(each, now)]
+
+    def later_runs(self, stands: Sequence[Standing]) -> list[RunSpec]:
+        """At most as many as follow."""
+        pairs = zip(self.candidates, stands, strict=True)
+        return [run for each, now in pairs for run in race.later_runs(each, now, self.rungs)]
 
 
 def grid_command(options: Mapping[str, Any]) -> int:
@@ -95,15 +112,14 @@ def grid_command(options: Mapping[str, Any]) -> int:
     path = shared_file.path_of(Path(request.boards), found.facts.data_set)
     shared_file.before(path, found.planned.specs[0], found.labels)
     store = Store(Path(request.out), on_problem=lambda problem: note(f"note: {problem}"))
-    runs = found.every_run
+    stands = standings(found, store)
+    known, later = found.known_runs(stands), found.later_runs(stands)
     from bench.study import left_to_run
 
-    left, _ = left_to_run(runs, store, "missing")
-    made = room.share(left, found.facts, len(runs), request.jobs, note, at_most=len(left))
+    left = [*left_to_run(known, store, "missing")[0], *later]
+    made = room.share(left, found.facts, len(known) + len(later), request.jobs, note, at_most=len(left))
     if request.dry_run:
-        planned = Plan(tuple(runs), found.planned.left_out)
-        costs = Costs(found.facts.methods, registry.models())
-        dry_run.show(dry_run.look(planned, runs, None, store, "missing", found.facts, costs, made.jobs), request.format)
+        show_plan(found, store, known, later, made.jobs)
         return 0
     note(announced(found))
     outcome = train(found, store, made)
@@ -167,66 +183,113 @@ def announced(found: Grid) -> str:
     settings = sum(len(each.points) for each in found.candidates)
     enough = "" if found.labels >= ENOUGH_HELD_OUT else f", fewer than the {ENOUGH_HELD_OUT:,} that a board wants"
     return (
-        f"{len(found.candidates)} methods, {settings} settings, {len(found.request.seeds)} splits each: "
-        f"{found.labels:,} held-out labels in all{enough}"
+        f"{len(found.candidates)} methods, {settings} settings, {found.splits} splits"
+        f"{halving(found)}: {found.labels:,} held-out labels in all{enough}"
     )
 
 
+def halving(found: Grid) -> str:
+    """What becomes of settings on the way, in words; nothing where none is dropped."""
+    if not found.rungs:
+        return " each"
+    *first, last = map(str, found.rungs)
+    after = f"{', '.join(first)} and {last}" if first else last
+    return f" (after {after} of them the better half of a method's settings goes on)"
+
+
+def show_plan(found: Grid, store: Store, known: list[RunSpec], later: list[RunSpec], jobs: int) -> None:
+    """Print what would be trained now, and how much may follow. Trains and writes nothing."""
+    costs = Costs(found.facts.methods, registry.models())
+    planned = Plan(tuple(known), found.planned.left_out)
+    shown = dry_run.look(planned, known, None, store, "missing", found.facts, costs, jobs)
+    if later:
+        wall = forecast(later, sample(planned.specs, shown.stored, store), costs).wall(jobs)
+        about = "" if wall is None else f", about {duration(wall)}"
+        words = f"then the better half of each method's settings goes on: at most {len(later):,} runs more{about}"
+        shown = replace(shown, later=words)
+    dry_run.show(shown, found.request.format)
+
+
 def train(found: Grid, store: Store, made: room.Room) -> Outcome:
-    """Carry out what is missing, but for settings that diverged before: they would again."""
+    """Carry out what is missing, rung by rung, for as many methods as come through; the outcome of all of it.
+
+    A setting that diverged, now or before, isn't tried again: it would once more.
+    """
     from bench.progress import open_display
-    from bench.study import run_study
+    from bench.study import Outcome, run_study
 
-    diverged = diverged_in(found, store)
-    specs = [
-        run
-        for each in found.candidates
-        for number, point in enumerate(each.points)
-        if (each.method, number) not in diverged
-        for run in each.runs(point)
-    ]
     runtime = runtimes(found.request, found.facts, made)
-    return run_study(specs, runtime, store, jobs=made.jobs, when="missing", display=open_display())
+    outcome, tried = Outcome(), set[str]()
+    while True:
+        stands = standings(found, store)
+        # what was tried and is wanted still has failed: its method goes no further
+        wanted = [run for each in stands if not tried & {run.run_id for run in each.wanted} for run in each.wanted]
+        if not wanted:
+            return outcome
+        if outcome.finished:
+            going = sum(len(each.going) for each in stands)
+            note(f"{going} of {sum(len(each.points) for each in found.candidates)} settings go on")
+        tried |= {run.run_id for run in wanted}
+        now = run_study(wanted, runtime, store, jobs=made.jobs, when="missing", display=open_display())
+        outcome = Outcome(
+            finished=(*outcome.finished, *now.finished),
+            failed={**outcome.failed, **now.failed},
+            interrupted_signal=now.interrupted_signal,
+        )
+        if now.interrupted_signal is not None:
+            return outcome
 
 
-def diverged_in(found: Grid, store: Store) -> set[tuple[str, int]]:
-    """The settings of which a run diverged, as (method, number of the setting)."""
-    failed = store.failed(run.run_id for run in found.every_run)
-    told = {run_id: store.read_failure(run_id) for run_id in failed}
-    diverged = {run_id for run_id, failure in told.items() if failure and failure["reason"].startswith(DIVERGED)}
-    return {
-        (each.method, number)
+def standings(found: Grid, store: Store) -> list[Standing]:
+    """Where every method stands by what is stored."""
+    records, diverged = stored(found, store), diverged_in(found, store)
+    return [race.stand(each, found.rungs, records, diverged[each.method]) for each in found.candidates]
+
+
+def stored(found: Grid, store: Store) -> dict[str, Record]:
+    """The records of the grid's runs that there are, by run id."""
+    every = [run.run_id for each in found.candidates for run in each.every_run]
+    return {record["run_id"]: record for record in store.records(every)}
+
+
+def diverged_in(found: Grid, store: Store) -> dict[str, set[int]]:
+    """The numbers of each method's settings of which a run diverged."""
+    runs = {
+        run.run_id: (each.method, number)
         for each in found.candidates
         for number, point in enumerate(each.points)
-        if any(run.run_id in diverged for run in each.runs(point))
+        for run in each.runs(point)
     }
+    diverged: dict[str, set[int]] = {each.method: set() for each in found.candidates}
+    for run_id in store.failed(runs):
+        failure = store.read_failure(run_id)
+        if failure and failure["reason"].startswith(DIVERGED):
+            method, number = runs[run_id]
+            diverged[method].add(number)
+    return diverged
 
 
 def conclude(found: Grid, store: Store, outcome: Outcome, path: Path, command: str) -> int:
     """Choose, write the file, and print what was chosen and what it cost."""
-    records = {record["run_id"]: record for record in store.records(run.run_id for run in found.every_run)}
-    diverged = diverged_in(found, store)
+    stored_now, diverged = stored(found, store), diverged_in(found, store)
     chosen: list[Chosen] = []
     undecided: dict[str, str] = {}
     for each in found.candidates:
-        lacking = [
-            run.run_id
-            for number, point in enumerate(each.points)
-            if (each.method, number) not in diverged
-            for run in each.runs(point)
-            if run.run_id not in records
-        ]
-        own = grid.decide(each, records)
-        if lacking:
-            reason = outcome.failed.get(lacking[0], "another process had them")
-            undecided[each.method] = f"{len(lacking)} of its runs are missing ({reason}); the same command tries again"
+        own = race.decide(each, found.rungs, stored_now, diverged[each.method])
+        if lacking := own.standing.wanted:
+            reason = next((outcome.failed[run.run_id] for run in lacking if run.run_id in outcome.failed), None)
+            undecided[each.method] = (
+                f"{len(lacking)} of its runs are missing ({reason or 'another process had them'}); the same command "
+                "tries again"
+            )
         elif own.decision is None:
             undecided[each.method] = "it diverged in every setting"
         else:
             chosen.append(own)
-    document = as_json(chosen, undecided, diverged, records.values(), found.planned.left_out, command)
+    records = [stored_now[run.run_id] for each in chosen for run in each.runs]
+    document = as_json(chosen, undecided, diverged, records, found.planned.left_out, command)
     if chosen:
-        write_file(found, chosen, list(records.values()), path, command)
+        write_file(found, chosen, records, path, command)
         document["file"] = str(path)
     if found.request.format == "json":
         write_json(document)
@@ -254,11 +317,11 @@ def write_file(found: Grid, chosen: Sequence[Chosen], records: Sequence[Record],
         held_out_labels=found.labels,
         last_epochs=last_epochs(spec.epochs),
         trials=max(len(each.candidates.points) for each in chosen),
-        tried=grid.TRIED,
+        tried=grid.TRIED | {"splits": f"{found.splits}{halving(found)}"},
         command=command,
         revision=trained.revisions(records),
         date=trained.last_day(records),
     )
-    recipes = [recipe for each in chosen if (recipe := grid.recipe(each, shared_file.NAME)) is not None]
+    recipes = [recipe for each in chosen if (recipe := race.recipe(each, shared_file.NAME)) is not None]
     before = shared_file.before(path, spec, found.labels)
     recipe_files.write(shared_file.joined(before, spec, choice, recipes), path)

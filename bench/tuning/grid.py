@@ -1,4 +1,4 @@
-"""The shared protocol's grid: which settings are tried for each method, and what was chosen from their runs. Pure.
+"""The shared protocol's grid: which settings are tried for each method; `bench.tuning.race` chooses among them. Pure.
 
 Learning rate and weight decay can't be shared blindly, since the gradients of published losses differ by hundreds. So
 they are chosen for each method from one grid common to all, by accuracy on noisy held-out labels under one noise, on
@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.parameters import allowed
-from bench.recipe_files import Recipe
 from bench.spec import RESERVED_SEEDS, RunSpec, Value
-from bench.tuning.choice import Decision, Score, choose, last_epochs, of_record, score
 
 LEARNING_RATES = (1 / 3, 1.0, 3.0)
 """Times the data set's learning rate."""
@@ -32,7 +30,6 @@ TRIED = {
 }
 
 Declaration = Mapping[str, Any]
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,20 +74,6 @@ class Candidates:
         return [run for point in self.points for run in self.runs(point)]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """What became of a method: a score for each of its points (None: not trained on every split), and the decision."""
-
-    candidates: Candidates
-    scores: tuple[Score | None, ...]
-    decision: Decision | None
-
-    @property
-    def point(self) -> Point | None:
-        """The setting that it trains with from now on."""
-        return None if self.decision is None else self.candidates.points[self.decision.chosen]
-
-
 def candidates(specs: Sequence[RunSpec], methods: Mapping[str, Declaration]) -> list[Candidates]:
     """The grid of each method of a plan, whose specs are one for each method and split, with the data set's values."""
     splits: dict[str, list[RunSpec]] = {}
@@ -129,47 +112,9 @@ def _penalties(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str,
 
 def _times(factor: float, value: float) -> float:
     """The product to six digits, so that a third of 0.05 reads 0.0166667 and three times it 0.15."""
-    return value if factor == 1 else _rounded(factor * value)
+    return value if factor == 1 else rounded(factor * value)
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """`value` to six digits, as files show it."""
     return float(f"{value:.6g}")
-
-
-def decide(own: Candidates, records: Mapping[str, Record]) -> Chosen:
-    """What is chosen for a method, given the records of its runs that there are, by run id."""
-    scores = tuple(_score([records.get(run.run_id) for run in own.runs(point)]) for point in own.points)
-    return Chosen(own, scores, choose(scores, own=0))
-
-
-def _score(records: Sequence[Record | None]) -> Score | None:
-    """A setting's score; None where a split has no record, or its last epochs no accuracy."""
-    found = [each for each in records if each is not None]
-    criteria = [of_record(each, last_epochs(each["spec"]["epochs"])) for each in found]
-    known = [value for value in criteria if value is not None]
-    if len(known) < len(records):
-        return None
-    return score(known, sum(each["measures"]["samples"]["holdout"] for each in found))
-
-
-def recipe(chosen: Chosen, choice: str) -> Recipe | None:
-    """A method's entry in the recipe file; None where nothing could be chosen for it."""
-    if chosen.decision is None:
-        return None
-    point, came_to = chosen.candidates.points[chosen.decision.chosen], chosen.scores[chosen.decision.chosen]
-    own, before, best = chosen.candidates, chosen.scores[0], chosen.scores[chosen.decision.best]
-    assert came_to is not None and best is not None
-    return Recipe(
-        method=own.method,
-        method_version=own.declaration["version"],
-        choice=choice,
-        learning_rate=point.learning_rate,
-        weight_decay=point.weight_decay,
-        parameters=dict(point.parameters),
-        criterion=_rounded(came_to.mean),
-        standard_error=_rounded(came_to.error),
-        own_criterion=None if before is None else _rounded(before.mean),
-        best_criterion=_rounded(best.mean),
-        kept=chosen.decision.kept,
-        runs=len(own.points) * len(own.splits),
-    )
