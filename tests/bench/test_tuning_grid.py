@@ -1,4 +1,4 @@
-"""The shared grid: what is tried for a method, what is chosen from its records, and the file that says so."""
+"""The shared grid: what is tried for a method, and the file that says what was chosen."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from bench.errors import UsageError
 from bench.executors.worker import load_file
 from bench.recipe_files import Choice
 from bench.spec import RunSpec
-from bench.tuning import grid, shared_file
-from bench.tuning.grid import Candidates, decide, points, recipe
+from bench.tuning import grid, race, shared_file
+from bench.tuning.grid import points
 
 fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
+fake_grid: ModuleType = load_file(Path(__file__).with_name("fake_grid.py"))
 
-CE: dict[str, Any] = {"name": "ce", "version": 1, "weight_decay": None, "own_penalty": None, "parameters": []}
+CE, SPEC = fake_grid.CE, fake_grid.SPEC
 DELTA = {"name": "delta", "low": 0, "high": 1e-3, "open_low": False, "open_high": False, "choices": []}
 ANL = CE | {"name": "anl", "weight_decay": 0.0, "own_penalty": "delta", "parameters": [DELTA]}
-SPEC = RunSpec(method="ce", **(fake.SETTING | {"weight_decay": 1e-4}))
 
 
 def tried(spec: RunSpec, declaration: dict[str, Any]) -> list[tuple[float, float, Any]]:
@@ -74,62 +74,6 @@ def test_whatever_declares_a_penalty_has_such_a_parameter_and_no_weight_decay_be
         assert entry["weight_decay"] is not None
 
 
-# Choosing ------------------------------------------------------------------------------------------------------------
-
-
-def candidates(splits: int = 2) -> Candidates:
-    specs = [
-        SPEC.model_copy(update=dict.fromkeys(("seed", "split_seed", "noise_seed"), grid.FIRST_SEED + number))
-        for number in range(splits)
-    ]
-    return Candidates(CE, points(SPEC, CE), tuple(specs))
-
-
-def recorded(own: Candidates, means: dict[int, float], left_out: set[int] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
-    """Records in which setting n has held-out accuracy `means[n]` (else 0.25), but for the settings in `left_out`."""
-    found = {}
-    for number, point in enumerate(own.points):
-        for spec in own.runs(point):
-            if number not in left_out:
-                record = fake.of(spec, 1 - means.get(number, 0.25))
-                record["curves"]["noisy_holdout_accuracy"] = [0.0] * 27 + [means.get(number, 0.25)] * 3
-                record["measures"]["samples"] = {"train": 1260, "holdout": 140, "test": 397}
-                found[spec.run_id] = record
-    return found
-
-
-def test_the_noisy_hold_out_chooses_and_the_test_set_has_no_say() -> None:
-    own = candidates()
-    chosen = decide(own, recorded(own, {4: 0.75}))
-    assert chosen.decision is not None and chosen.decision.chosen == 4 and not chosen.decision.kept
-    assert chosen.scores[4] is not None and chosen.scores[4].labels == 280
-    entry = recipe(chosen, "grid")
-    assert entry is not None
-    assert (entry.learning_rate, entry.weight_decay) == (own.points[4].learning_rate, own.points[4].weight_decay)
-    assert (entry.criterion, entry.own_criterion, entry.best_criterion) == (0.75, 0.25, 0.75)
-    assert (entry.kept, entry.runs) == (False, 18)
-
-
-def test_own_values_stay_where_the_best_is_within_its_error() -> None:
-    own = candidates()
-    chosen = decide(own, recorded(own, {0: 0.5, 3: 0.52}))
-    entry = recipe(chosen, "grid")
-    assert entry is not None and entry.kept and chosen.point == own.points[0]
-    assert (entry.criterion, entry.best_criterion) == (0.5, 0.52)
-
-
-def test_what_was_not_trained_on_every_split_is_not_chosen() -> None:
-    own = candidates()
-    records = recorded(own, {4: 0.75, 5: 0.5}, left_out={0})
-    records.pop(own.runs(own.points[4])[1].run_id)
-    chosen = decide(own, records)
-    assert chosen.point == own.points[5]
-    entry = recipe(chosen, "grid")
-    assert entry is not None and entry.own_criterion is None
-    nothing = decide(own, {})
-    assert nothing.decision is None and nothing.point is None and recipe(nothing, "grid") is None
-
-
 # The file ------------------------------------------------------------------------------------------------------------
 
 
@@ -139,8 +83,8 @@ def choice(labels: int = 2100, command: str = "tune") -> Choice:
 
 
 def entries(*methods: str) -> list[Any]:
-    own = candidates()
-    entry = recipe(decide(own, recorded(own, {})), "grid")
+    own = fake_grid.candidates()
+    entry = race.recipe(race.decide(own, (), fake_grid.recorded(own, {})), "grid")
     assert entry is not None
     return [entry.model_copy(update={"method": method}) for method in methods]
 

@@ -115,6 +115,27 @@ def test_a_setting_that_diverged_is_not_chosen_and_not_trained_again(here: Path,
     assert "1 settings diverged" in done.stdout and not store.has(spec.run_id)
 
 
+def test_the_better_half_of_the_settings_goes_on_to_further_splits(tmp_path: Path) -> None:
+    line = "tune --grid shared --methods ce --dataset digits --epochs 2 --train-size 400 --hold-out 0.5 --seeds 3"
+    planned = type_in(tmp_path, f"{line} --dry-run")
+    assert "18 runs: 0 stored, 18 to train" in planned.stdout, planned.stderr
+    assert "then the better half of each method's settings goes on: at most 6 runs more" in planned.stdout
+    done = type_in(tmp_path, f"{line} --format json")
+    assert done.returncode == 0, done.stderr
+    assert "(after 2 of them the better half of a method's settings goes on)" in done.stderr
+    (method,) = json.loads(done.stdout)["methods"]
+    splits = [setting["splits"] for setting in method["settings"]]
+    going = splits.count(3)
+    assert splits[0] == 3 and going in (5, 6) and splits.count(2) == 9 - going
+    assert f"{going} of 9 settings go on" in done.stderr
+    assert [each["held_out_labels"] for each in method["settings"]] == [200 * count for count in splits]
+    assert len(Store(tmp_path / "runs").finished()) == 18 + going
+    (recipe,) = recipe_files.read(tmp_path / "leaderboards/tuning/shared-digits.toml").recipe
+    assert recipe.runs == 18 + going
+    again = type_in(tmp_path, f"{line} --dry-run")
+    assert f"{18 + going} runs: {18 + going} stored, 0 to train" in again.stdout and "then" not in again.stdout
+
+
 def test_runs_for_choosing_stand_on_no_board(here: Path, typed: Type) -> None:
     done = typed("report")
     assert done.returncode == 2 and "seeds for choosing" in done.stderr
