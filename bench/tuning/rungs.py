@@ -21,9 +21,14 @@ FEWEST = 4
 """A rung that fewer trials have reached prunes nothing."""
 
 
-def rungs(slot: int) -> tuple[float, ...]:
-    """The rungs of the trial in a slot. The first slot's holds the method's own values, which are never pruned."""
-    return BRACKETS[TURNS[slot % len(TURNS)]] if slot else ()
+def rungs(slot: int, epochs: int) -> tuple[float, ...]:
+    """The rungs of the trial in a slot. The first slot's holds the method's own values, which are never pruned.
+
+    Of two that fall on one of a run's few `epochs` the later stands, and none falls on the last.
+    """
+    shares = BRACKETS[TURNS[slot % len(TURNS)]] if slot else ()
+    by_epoch = {epoch_of(share, epochs): share for share in shares}
+    return tuple(share for epoch, share in by_epoch.items() if epoch < epochs)
 
 
 def epoch_of(share: float, total: int) -> int:

@@ -86,7 +86,7 @@ class Stages:
             if asked is None:
                 break
             specs = self.case.search_runs(asked.values)
-            self.flights.append(_Flight(asked, specs, (*rungs(asked.slot), 1.0)))
+            self.flights.append(_Flight(asked, specs, (*rungs(asked.slot, self.case.base.epochs), 1.0)))
             waiting += self._advance_trials(self.flights[-1:])
         if not self.flights and not self.finalists and self.search.over():
             self._choose_finalists()

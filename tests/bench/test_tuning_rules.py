@@ -92,13 +92,21 @@ def test_what_is_typed_is_not_searched_and_with_adds_the_cores() -> None:
 
 
 def test_no_rung_lies_below_a_quarter_and_the_first_trial_is_never_pruned() -> None:
-    assert rungs(0) == ()
+    assert rungs(0, 30) == ()
     assert min(share for bracket in BRACKETS for share in bracket) == 0.25
     kinds = len(BRACKETS)
     most = [-(-kinds * FACTOR**early // (early + 1)) for early in range(kinds)]  # Hyperband's budgets
     assert [Counter(TURNS)[kinds - 1 - early] for early in range(kinds)] == most
-    assert {rungs(slot) for slot in range(1, 11)} == set(BRACKETS)
+    assert {rungs(slot, 30) for slot in range(1, 11)} == set(BRACKETS)
     assert [epoch_of(0.25, total) for total in (1, 2, 3, 30, 120)] == [1, 1, 1, 8, 30]
+
+
+@given(st.integers(1, 40), st.integers(0, 30))
+def test_no_two_rungs_fall_on_one_epoch_nor_one_on_the_last(epochs: int, slot: int) -> None:
+    """A study takes one value for each epoch of a trial, and warns of a second."""
+    found = [epoch_of(share, epochs) for share in rungs(slot, epochs)]
+    assert len(set(found)) == len(found) and all(epoch < epochs for epoch in found)
+    assert epochs < 3 or rungs(slot, epochs) == rungs(slot, 1000)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30, unique=True))
