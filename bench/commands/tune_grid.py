@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import look_up as lookup
-from bench import recipe_files, registry, room
+from bench import registry, room
 from bench.commands import dry_run
 from bench.commands.grid_page import as_json, page
 from bench.commands.looking import look_up
@@ -299,14 +299,14 @@ def conclude(found: Grid, store: Store, outcome: Outcome, path: Path, command: s
             write_page(table)
         write("\n" + "\n".join(lines))
     if chosen:
-        note(f"wrote {path}")
+        note(f"wrote {path} and {path.with_suffix('.md').name}")
         if found.labels < ENOUGH_HELD_OUT:
             note("boards won't take it: leave --seeds out for one that they do")
     return 1 if undecided else 0
 
 
 def write_file(found: Grid, chosen: Sequence[Chosen], records: Sequence[Record], path: Path, command: str) -> None:
-    """Add what was chosen to the data set's file."""
+    """Add what was chosen to the data set's file, and write the page beside it."""
     spec = found.planned.specs[0]
     choice = Choice(
         kind="grid",
@@ -324,4 +324,4 @@ def write_file(found: Grid, chosen: Sequence[Chosen], records: Sequence[Record],
     )
     recipes = [recipe for each in chosen if (recipe := race.recipe(each, shared_file.NAME)) is not None]
     before = shared_file.before(path, spec, found.labels)
-    recipe_files.write(shared_file.joined(before, spec, choice, recipes), path)
+    shared_file.write(shared_file.joined(before, spec, choice, recipes), path, found.facts.methods)

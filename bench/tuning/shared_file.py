@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import recipe_files
+from bench.atomic import write_atomically
 from bench.errors import UsageError
 from bench.recipe_files import ENOUGH_HELD_OUT, Choice, Recipe, RecipeFile, differences, file_stem, setting_of
 from bench.spec import RunSpec
+from bench.tuning import shared_page
 
 NAME = "grid"
 
@@ -69,3 +72,12 @@ def joined(found: RecipeFile | None, spec: RunSpec, choice: Choice, recipes: Seq
         choice={each: choices[each] for each in choices if each in used} | {name: choice},
         recipe=tuple(sorted([*kept, *recipes], key=lambda each: each.method)),
     )
+
+
+def write(found: RecipeFile, path: Path, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the file, and the page beside it. Raises UsageError where that can't be done."""
+    recipe_files.write(found, path)
+    try:
+        write_atomically(path.with_suffix(".md"), shared_page.page(found, methods, path.name).encode())
+    except OSError as error:
+        raise UsageError(f"can't write {path.with_suffix('.md')}: {error.strerror}. Give another --boards") from None

@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.executors.worker import load_file
 from bench.recipe_files import Choice
 from bench.spec import RunSpec
-from bench.tuning import grid, race, shared_file
+from bench.tuning import grid, race, shared_file, shared_page
 from bench.tuning.grid import points
 
 fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
@@ -133,3 +133,27 @@ def test_the_projects_own_file_is_added_to(tmp_path: Path, monkeypatch: pytest.M
     assert shared_file.before(tmp_path / "none.toml", SPEC, 280) is None
     assert shared_file.before(tmp_path / "none.toml", SPEC.model_copy(update={"model": "cnn8"}), 2100) is None
     assert shared_file.before(tmp_path / "none.toml", SPEC.model_copy(update={"data_set": "digits2"}), 2100) is None
+
+
+def test_the_page_says_what_each_method_trains_with_and_how_it_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "shared-digits.toml"
+    recipe_files.write(shared_file.joined(None, SPEC, choice(), entries("ce", "gce")), path)
+    alone = shared_page.page(recipe_files.read(path), registry.methods(), path.name)
+    assert alone.startswith("# The shared grid: digits\n") and "0 of 2 methods train with other values" in alone
+    assert "Made by\n\n    tune\n" in alone and "2,100 held-out labels in all, in 36 runs" in alone
+    (anl,) = entries("anl-ce")
+    anl = anl.model_copy(update={"parameters": {"delta": 1e-5}, "kept": False, "own_criterion": None})
+    after = shared_file.joined(recipe_files.read(path), SPEC, choice(command="again"), [anl])
+    both = shared_page.page(after, registry.methods(), path.name)
+    assert "1 of 3 methods trains with other values" in both
+    assert "Made (ce, gce) by" in both and "Made (anl-ce) by\n\n    again\n" in both
+    row = next(line for line in both.splitlines() if line.startswith("| anl-ce"))
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        "anl-ce",
+        "0.05",
+        "delta 1e-05",
+        "25.0 ± 2.6",
+        "–",
+        "25.0",
+        "the best",
+    ]

@@ -65,6 +65,7 @@ def test_the_grid_chooses_writes_a_file_and_says_what_it_cost(grid_done: tuple[P
     assert (choice.noise, choice.rate, choice.seeds, choice.held_out_labels) == ("sym", 0.4, (RESERVED_SEEDS,), 10)
     assert "tune --grid shared --methods ce,anl-ce" in choice.command and choice.objective == "noisy-val"
     assert found.setting["epochs"] == 2 and found.setting["train_size"] == 100
+    assert "| ce " in (folder / "leaderboards/tuning/shared-digits.md").read_text()
 
 
 def test_a_repeated_grid_trains_nothing_and_writes_the_same(here: Path, typed: Type) -> None:
