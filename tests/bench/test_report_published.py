@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from bench import recipe_files, registry
 from bench.cli import main
 from bench.leaderboard.settings import setting_of
 from bench.records import MOST_BYTES, read_jsonl
+from bench.tuning import shared_page
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboards" / "published"
 FILES = sorted((PUBLISHED / "records").glob("*.jsonl"))
@@ -48,6 +50,15 @@ def test_boards_are_what_their_records_give(tmp_path: Path) -> None:
 
 def test_no_board_is_committed_without_its_records() -> None:
     assert bool(BOARDS) == bool(FILES)
+
+
+@needs_records
+def test_the_published_grid_is_the_one_in_force_and_its_page_what_it_gives() -> None:
+    for path in sorted(recipe_files.SHARED.glob("*.toml")):
+        published = PUBLISHED / "tuning" / f"shared-{path.name}"
+        assert published.read_bytes() == path.read_bytes()
+        page = shared_page.page(recipe_files.read(published), registry.methods(), published.name)
+        assert published.with_suffix(".md").read_text() == page
 
 
 @needs_records
