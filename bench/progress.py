@@ -176,16 +176,17 @@ class Live(Silent):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         self.tally = Tally(clock)
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[count]}", markup=False),
-            TextColumn("{task.fields[left]}", markup=False),
+        columns = (  # a long name is cut before what there is to see of the others
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True)),
         )
         console = Console(file=stream, highlight=False, force_terminal=True)
-        self.bars = Progress(*columns, console=console, transient=True, refresh_per_second=4)
+        self.bars = Progress(*columns, console=console, transient=True, refresh_per_second=4, expand=True)
         self._all: TaskID | None = None
         self._rows: dict[str, TaskID] = {}
 

@@ -136,3 +136,22 @@ def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_durations_read_as_hours_minutes_seconds() -> None:
     assert [duration(seconds) for seconds in (0.4, 67, 3661)] == ["0:00:00", "0:01:07", "1:01:01"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_long_name_is_cut_and_the_rest_of_its_row_is_not(width: int) -> None:
+    from rich.console import Console
+
+    live = Live(io.StringIO())
+    live.begin(240, 3)
+    live.started(
+        "a", "dividemix[alpha=4.0,forward_unlabelled=True,history=1,lambda_u=25.0] · digits · asym 0.4 · seed 0"
+    )
+    live.epoch("a", 3, 30)
+    console = Console(file=io.StringIO(), width=width)
+    console.print(live.bars.get_renderable())
+    live.end()
+    assert isinstance(console.file, io.StringIO)
+    total, row = console.file.getvalue().splitlines()
+    assert "3/240" in total and "left" in total
+    assert row.startswith("dividem") and "…" in row and "epoch 3/30" in row
