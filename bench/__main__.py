@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Carry out the command line and end the process with its code."""
-    from bench.cli import main as command_line
+    from bench.cli.main import main as command_line
 
     sys.exit(command_line())
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torchvision.transforms import v2
 
-from bench.core.augment import pipeline
-from bench.core.images import ImageStore
-from bench.core.precision import prepare_process
+from bench.training.augmentation import build_augmentation
+from bench.training.images.image_store import ImageStore
+from bench.training.precision import prepare_process
 
 NAMES = (
     "none",
@@ -69,7 +69,7 @@ def main() -> None:
     milliseconds = {}
     kinds = [(name, plain) for name in NAMES] + [(name, mirrored) for name in NAMES if "flip" in name]
     for name, kept in kinds:
-        augmentation = pipeline(name)
+        augmentation = build_augmentation(name)
         draws = {
             key: values.to(device) for key, values in augmentation.draws(asked.batch, kept.size, generator).items()
         }

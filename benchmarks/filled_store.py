@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.records import encode
+from bench.records.schema import SCHEMA, encode_record
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.store import SCHEMA, Store
 
 CURVES = ("epoch", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy", "memorised")
 
@@ -26,5 +26,5 @@ def fill(folder: Path, specs: Iterable[RunSpec], seconds: float = 2.5) -> Store:
         }
         store.folder(spec.run_id).mkdir(parents=True)
         # not by Store.write_record, which waits for the disk at every one
-        (store.folder(spec.run_id) / "record.json").write_bytes(encode(record))
+        (store.folder(spec.run_id) / "record.json").write_bytes(encode_record(record))
     return store

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from selection import Epoch
 
-from bench.core.precision import prepare_process
-from bench.core.trainer import EpochDone, Trainer, TrainingPart
-from bench.leaderboard.stats import Summary, summarise
-from bench.machine import processor, resolve_precision
 from bench.perf.steps import CLASSES, Workload
-from bench.perf.timing import Seconds, alternate, median
+from bench.perf.timing import Seconds, median, time_alternately
 from bench.registry import load_method
+from bench.stats.summary import Summary, summarise
+from bench.system.hardware import cpu_name, resolve_precision
+from bench.training.precision import prepare_process
+from bench.training.trainer import EpochDone, Trainer, TrainingPart
 from methods.pieces.neighbours import nearest
 
 SIZES = {"ce": (5_000, 50_000, 500_000), "dividemix": (2_000, 8_000, 32_000), "neighbours": (5_000, 20_000, 50_000)}
@@ -80,12 +80,12 @@ def main() -> None:
     asked = parser.parse_args()
     prepare_process(asked.threads)
     device, precision = torch.device(asked.device), resolve_precision("auto", asked.device, "auto")
-    print(f"{processor()}, {asked.threads} threads, torch {torch.__version__}, {device}, {precision}")
+    print(f"{cpu_name()}, {asked.threads} threads, torch {torch.__version__}, {device}, {precision}")
     results: dict[str, Any] = {"threads": asked.threads, "torch": torch.__version__, "device": str(device)}
     for what in asked.what.split(","):
         sizes = SIZES[what]
         tasks = {str(size): task(what, size, precision, device) for size in sizes}
-        seconds = alternate(tasks, asked.rounds, device, warm_up=1)
+        seconds = time_alternately(tasks, asked.rounds, device, warm_up=1)
         found = slope(seconds, sizes)
         thousand = {size: median(seconds[str(size)]).value / size * 1e3 for size in sizes}
         each = ", ".join(f"{size:,}: {1e3 * taken:.1f}" for size, taken in thousand.items())

@@ -17,16 +17,16 @@ from pathlib import Path
 from filled_store import fill
 
 from bench import registry
-from bench.commands.dry_run import look
-from bench.expected_costs import Costs
-from bench.facts import Facts
-from bench.look_up import look_up
-from bench.plan import plan
+from bench.cli.commands.dry_run import compare_with_store
+from bench.execution.study import split_by_stored
+from bench.planning.cost import DeclaredCosts
+from bench.planning.facts import Facts
+from bench.planning.gather_facts import gather_facts
+from bench.planning.plan import make_plan
+from bench.planning.request import Request
+from bench.planning.shards import split_plan
+from bench.records.store import Store
 from bench.registry import open_data_set
-from bench.request import Request
-from bench.shards import split
-from bench.store import Store
-from bench.study import left_to_run
 from datasets.interface import Options
 
 
@@ -42,29 +42,31 @@ def median_ms(action: Callable[[], object], repeats: int = 5) -> float:
 
 def plan_and_compare(request: Request, facts: Facts, store: Store) -> None:
     """What every command does first."""
-    left_to_run(plan(request, facts).specs, store)
+    split_by_stored(make_plan(request, facts).specs, store)
 
 
 def main() -> None:
     """Print the table."""
     request = Request.typed(methods=("all",), noise=("sym",), rate="0.2,0.4", seeds="105")
-    facts = look_up(request)
-    costs = Costs(facts.methods, registry.models())
-    specs = plan(request, facts).specs
+    facts = gather_facts(request)
+    costs = DeclaredCosts(facts.methods, registry.models())
+    specs = make_plan(request, facts).specs
     runs = f"{len(specs):,}"
     rows = [
-        (f"plan {runs} runs", median_ms(lambda: plan(request, facts))),
-        (f"divide {runs} runs into 4 shards", median_ms(lambda: split(specs, costs.work, 4))),
+        (f"plan {runs} runs", median_ms(lambda: make_plan(request, facts))),
+        (f"divide {runs} runs into 4 shards", median_ms(lambda: split_plan(specs, costs.work, 4))),
     ]
     with tempfile.TemporaryDirectory() as folder:
         for part, stored in (("half", specs[::2]), ("all", specs)):
             store = fill(Path(folder) / part, stored)
             compared = f"compare them with a store of {len(stored):,}"
-            rows.append((compared, median_ms(partial(left_to_run, specs, store))))
+            rows.append((compared, median_ms(partial(split_by_stored, specs, store))))
             rows.append((f"plan and {compared}", median_ms(partial(plan_and_compare, request, facts, store))))
         some = [spec.run_id for spec in specs[:1200]]
         rows.append(("read 1,200 records", median_ms(lambda: list(store.records(some)))))
-        looked = median_ms(lambda: look(plan(request, facts), specs, None, store, "always", facts, costs, 2))
+        looked = median_ms(
+            lambda: compare_with_store(make_plan(request, facts), specs, None, store, "always", facts, costs, 2)
+        )
         rows.append((f"dry run of {runs} runs, all stored", looked))
     images = "synthetic[train=2000,test=500]"
     rows.append(("generate 2,500 images of 32 x 32", median_ms(lambda: open_data_set(images, Options()).load(0))))

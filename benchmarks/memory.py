@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import footprint, registry
-from bench.footprint import CARD_CONTEXT, MEBIBYTE, DataSizes
+from bench import registry
+from bench.memory.estimate import estimate_footprint
+from bench.memory.footprint import CARD_CONTEXT, MEBIBYTE, DataSizes
 from bench.spec import RunSpec
 
 CASES = (
@@ -56,7 +57,7 @@ def main() -> None:
         counts = record["measures"]["samples"]
         drawn = counts["train"] + counts["holdout"]
         sizes = DataSizes(CLASSES, (SIDE, SIDE, 3), drawn + counts["test"], drawn, counts["test"])
-        taken = footprint.footprint(spec, sizes, asked.device)
+        taken = estimate_footprint(spec, sizes, asked.device)
         cuda = asked.device.startswith("cuda")
         # a record's peak on a card counts tensors only; on the processor it counts shared pages too
         estimate = taken.on_card - CARD_CONTEXT if cuda else taken.on_processor + taken.shared

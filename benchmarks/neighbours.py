@@ -19,8 +19,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from bench.machine import processor
-from bench.perf.timing import alternate, median
+from bench.perf.timing import median, time_alternately
+from bench.system.hardware import cpu_name
 from methods.pieces.neighbours import BLOCK, Metric, nearest
 
 CHECKED = 200
@@ -62,7 +62,7 @@ def main() -> None:
     device = torch.device(asked.device)
     bank = torch.randn(asked.samples, asked.features, generator=torch.Generator().manual_seed(0)).to(device)
     everyone = torch.arange(asked.samples, device=device)
-    print(f"{processor()}, {asked.threads} threads, torch {torch.__version__}, {device}")
+    print(f"{cpu_name()}, {asked.threads} threads, torch {torch.__version__}, {device}")
     print(f"top {asked.count} of {asked.samples:,} x {asked.features}")
     print(f"{'metric':10} {'seconds':>8} {'products':>9} {'rows that float64 orders otherwise':>35}")
     results: list[dict[str, Any]] = []
@@ -71,7 +71,9 @@ def main() -> None:
             continue
         found = nearest(bank, bank, asked.count, metric, everyone)
         search = partial(nearest, bank, bank, asked.count, metric, everyone)
-        seconds = alternate({"search": search, "products": partial(products, bank)}, asked.repeats, device, warm_up=0)
+        seconds = time_alternately(
+            {"search": search, "products": partial(products, bank)}, asked.repeats, device, warm_up=0
+        )
         took, bare = (median(seconds[name]).value for name in ("search", "products"))
         wrong = disagreements(bank, found, metric)
         print(f"{metric:10} {took:8.2f} {bare:9.2f} {wrong:>24} of {min(CHECKED, asked.samples):7}")

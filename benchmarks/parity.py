@@ -23,16 +23,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine
-from bench.commands.run import runtimes
-from bench.leaderboard.stats import differences
-from bench.look_up import look_up
-from bench.plan import plan
-from bench.progress import open_display
-from bench.request import Request
-from bench.room import Room
-from bench.store import Store
-from bench.study import run_study
+from bench.execution.backends import make_runtimes
+from bench.execution.progress import open_display
+from bench.execution.study import run_study
+from bench.memory.job_limits import JobLimits
+from bench.planning.gather_facts import gather_facts
+from bench.planning.plan import make_plan
+from bench.planning.request import Request
+from bench.records.store import Store
+from bench.stats.summary import paired_differences
+from bench.system import hardware
 
 SIDES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "precision": {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}},
@@ -62,7 +62,7 @@ def judge(method: str, plain: Mapping[int, float], faster: Mapping[int, float], 
     """Two one-sided t-tests on paired accuracies (fractions), at least two; `margin` > 0 in points."""
     from scipy.stats import t
 
-    paired = [100 * value for value in differences(faster, plain)]
+    paired = [100 * value for value in paired_differences(faster, plain)]
     n, mean = len(paired), math.fsum(paired) / len(paired)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in paired) / (n - 1))
     half = float(t.ppf(0.95, n - 1)) * deviation / math.sqrt(n)
@@ -86,11 +86,13 @@ def train(asked: argparse.Namespace, side: str, options: Mapping[str, str]) -> A
         data_root=asked.data_root,
         **options,
     )
-    facts = look_up(request)
-    specs = plan(request, facts).specs
-    jobs, threads = machine.share(facts.cores, len(specs), facts.device, asked.jobs)
+    facts = gather_facts(request)
+    specs = make_plan(request, facts).specs
+    jobs, threads = hardware.share_cores(facts.cores, len(specs), facts.device, asked.jobs)
     store = Store(asked.out / side)
-    outcome = run_study(specs, runtimes(request, facts, Room(jobs, threads)), store, jobs=jobs, display=open_display())
+    outcome = run_study(
+        specs, make_runtimes(request, facts, JobLimits(jobs, threads)), store, jobs=jobs, display=open_display()
+    )
     if outcome.exit_code:
         raise SystemExit(outcome.exit_code)
     found: Accuracies = {}
@@ -139,7 +141,7 @@ def main() -> None:
     sides = SIDES[asked.compare]
     plain, faster = (train(asked, side, options) for side, options in sides.items())
     found = [judge(method, plain[method], faster[method], asked.margin) for method in plain]
-    print(f"{asked.dataset}, sym 0.4, test accuracy at the last epoch in per cent, {machine.processor()}")
+    print(f"{asked.dataset}, sym 0.4, test accuracy at the last epoch in per cent, {hardware.cpu_name()}")
     print(table(found, list(sides), asked.margin))
     if asked.json is not None:
         result: dict[str, Any] = {"dataset": asked.dataset, "margin": asked.margin, "sides": list(sides)}

@@ -28,13 +28,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from bench.core.precision import prepare_process
-from bench.core.trainer import Trainer, TrainingPart
-from bench.machine import processor, resolve_precision
 from bench.models import build
 from bench.perf.steps import CLASSES, Workload
 from bench.perf.timing import median
 from bench.registry import load_method
+from bench.system.hardware import cpu_name, resolve_precision
+from bench.training.precision import prepare_process
+from bench.training.trainer import Trainer, TrainingPart
 
 IMAGES = {"cnn-small": 12_800, "cnn8": 2_560, "preact-resnet18": 768}
 """Images in an epoch, so that an epoch of the peer takes seconds, not minutes."""
@@ -142,7 +142,7 @@ def main() -> None:
     if asked.serve:
         serve(asked.serve, asked.models, asked.threads, asked.workers, precision)
         return
-    print(f"{processor()}, {asked.threads} threads, {asked.workers} loader workers, torch {torch.__version__}")
+    print(f"{cpu_name()}, {asked.threads} threads, {asked.workers} loader workers, torch {torch.__version__}")
     print(f"{'model':16} {'images':>7} {'peer images/s':>14} {f'core images/s ({precision})':>22}  core / peer")
     results = []
     for model in asked.models.split(","):

@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.core.precision import prepare_process
-from bench.core.trainer import Trainer
-from bench.machine import processor
-from bench.problem import decoders, make_trainer, pose
 from bench.registry import open_data_set
 from bench.spec import RunSpec, Runtime
+from bench.system.hardware import cpu_name
+from bench.training.noisy_data import build_noisy_data, build_trainer, count_decoders
+from bench.training.precision import prepare_process
+from bench.training.trainer import Trainer
 from datasets.interface import Options
 
 PLACEMENTS = ("device", "host", "disk")
@@ -137,9 +137,9 @@ def main() -> None:
         work: dict[str, Callable[[], int]] = {}
         for place in (*PLACEMENTS, "ready"):
             where = "device" if place == "ready" else place
-            problem = pose(spec, common.model_copy(update={"images": where}))
+            problem = build_noisy_data(spec, common.model_copy(update={"images": where}))
             open_images.enter_context(closing(problem.images))
-            trainer = make_trainer(problem, spec, device)
+            trainer = build_trainer(problem, spec, device)
             if place == "ready":
                 serve_ready(trainer)
             epochs = trainer.epochs()
@@ -152,9 +152,9 @@ def main() -> None:
         for _ in range(asked.rounds):
             for name, each in work.items():
                 rates[name].append(per_second(each, device))
-        workers = decoders(common)
+        workers = count_decoders(common)
     print(
-        f"{processor()}, {asked.threads} threads, {workers} of the disk's workers, torch {torch.__version__}, "
+        f"{cpu_name()}, {asked.threads} threads, {workers} of the disk's workers, torch {torch.__version__}, "
         f"{device}, {asked.precision}\n{asked.count} JPEG files of {asked.size} x {asked.size}, brought to "
         f"{asked.image_size} x {asked.image_size}; {asked.model}, batches of {asked.batch}, {asked.rounds} rounds; "
         "images a second\n"

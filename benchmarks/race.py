@@ -19,16 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from bench import room
-from bench.commands import tune_grid
-from bench.commands.output import note
-from bench.commands.run import runtimes
-from bench.progress import open_display
-from bench.request import Request
-from bench.store import Store
-from bench.study import left_to_run, run_study
-from bench.tuning import grid, race
-from bench.tuning.grid import Candidates
+from bench.execution.backends import make_runtimes
+from bench.execution.progress import open_display
+from bench.execution.study import run_study, split_by_stored
+from bench.memory import job_limits
+from bench.planning.request import Request
+from bench.records.store import Store
+from bench.system.console import print_note
+from bench.tuning.grid import candidates, search, successive_halving
+from bench.tuning.grid.candidates import MethodCandidates
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -47,10 +46,10 @@ class Result:
     losses: Sequence[float]
 
 
-def hold(own: Candidates, rungs: Sequence[int], records: Records, orders: int) -> Result:
+def hold(own: MethodCandidates, rungs: Sequence[int], records: Records, orders: int) -> Result:
     """The race of one method whose every run has a record, and none of which diverged."""
-    full = race.decide(own, (), records)
-    shown = race.decide(own, rungs, records)
+    full = successive_halving.choose_point(own, (), records)
+    shown = successive_halving.choose_point(own, rungs, records)
     assert full.decision is not None and shown.decision is not None
     means = [each.mean for each in full.scores if each is not None]
     random = np.random.Generator(np.random.Philox(0))
@@ -58,7 +57,7 @@ def hold(own: Candidates, rungs: Sequence[int], records: Records, orders: int) -
     for _ in range(orders):
         order = random.permutation(len(own.splits))
         shuffled = replace(own, splits=tuple(own.splits[place] for place in order))
-        decision = race.decide(shuffled, rungs, records).decision
+        decision = successive_halving.choose_point(shuffled, rungs, records).decision
         assert decision is not None
         chosen.append(decision.chosen)
     return Result(
@@ -85,15 +84,17 @@ def main() -> None:
         out=str(asked.out),
         jobs=asked.jobs,
         protocol="shared-lr",
-        noise=[grid.NOISE],
-        rate=[str(grid.RATE)],
+        noise=[candidates.NOISE],
+        rate=[str(candidates.RATE)],
     )
-    found = tune_grid.look(request, None)
+    found = search.plan_grid(request, None)
     every = [run for each in found.candidates for run in each.every_run]
     store = Store(asked.out)
-    made = room.share(left_to_run(every, store)[0], found.facts, len(every), asked.jobs, note, at_most=len(every))
-    run_study(every, runtimes(found.request, found.facts, made), store, jobs=made.jobs, display=open_display())
-    records = tune_grid.stored(found, store)
+    made = job_limits.limit_jobs(
+        split_by_stored(every, store)[0], found.facts, len(every), asked.jobs, print_note, at_most=len(every)
+    )
+    run_study(every, make_runtimes(found.request, found.facts, made), store, jobs=made.jobs, display=open_display())
+    records = search.stored_records(found, store)
     print(f"{found.splits} splits, rungs after {', '.join(map(str, found.rungs))}; {asked.orders} random orders")
     print(f"{'method':20} {'runs':>9}  {'the same':>8}  {'agreed':>6}  loss, points: mean, largest")
     for own in found.candidates:

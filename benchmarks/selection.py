@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.core.optimizers import clip_gradient, make_optimizer
-from bench.core.precision import prepare_process
-from bench.core.task import inference_batch
-from bench.core.trainer import Trainer, TrainingPart
-from bench.machine import processor
 from bench.perf.steps import CLASSES, Workload
-from bench.perf.timing import alternate, median
+from bench.perf.timing import median, time_alternately
+from bench.system.hardware import cpu_name
+from bench.training.inference import inference_batch
+from bench.training.optimizers import clip_gradient_norm, make_optimizer
+from bench.training.precision import prepare_process
+from bench.training.trainer import Trainer, TrainingPart
 from methods.dividemix import DivideMix
 from methods.pieces.mixtures import beta_clean_probability, gaussian_clean_probability, normalised
 
@@ -109,7 +109,7 @@ class Bare:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self.clip is not None:
-            clip_gradient(self.weights[number], self.clip)
+            clip_gradient_norm(self.weights[number], self.clip)
         self.optimizer.step()
 
 
@@ -133,7 +133,7 @@ def main() -> None:
     asked = parser.parse_args()
     prepare_process(asked.threads)
     device = torch.device(asked.device)
-    print(f"{processor()}, {asked.threads} threads, torch {torch.__version__}, {device}")
+    print(f"{cpu_name()}, {asked.threads} threads, torch {torch.__version__}, {device}")
     results: dict[str, Any] = {"threads": asked.threads, "torch": torch.__version__, "device": str(device)}
     for name in asked.settings.split(","):
         work = SETTINGS[name]
@@ -142,7 +142,7 @@ def main() -> None:
             "epoch": Epoch(work, samples, device),
             "bare": Bare(work, samples, device),
         }
-        seconds = alternate(things, asked.rounds, device)
+        seconds = time_alternately(things, asked.rounds, device)
         ratio = median(seconds["epoch"] / seconds["bare"])
         milliseconds = {each: median(values).value * 1e3 for each, values in seconds.items()}
         print(
@@ -155,7 +155,7 @@ def main() -> None:
         "gaussian": partial(gaussian_clean_probability, normalised(values)),
         "beta": partial(beta_clean_probability, values),
     }
-    for name, taken in alternate(fits, 20, device).items():
+    for name, taken in time_alternately(fits, 20, device).items():
         print(f"{name:16} mixture on {LOSSES} losses: {median(taken)} s")
         results[name] = asdict(median(taken))
     if asked.json is not None:

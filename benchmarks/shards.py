@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.machine import cores
+from bench.system.hardware import count_cores
 
 METHODS = "ce,gce,mae,elr,sop,mixup,co-teaching,dividemix"
 SHARDS = 4
@@ -35,9 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--jobs-of-a-shard", type=int, default=cores())
+    parser.add_argument("--jobs-of-a-shard", type=int, default=count_cores())
     typed = parser.parse_args()
-    here, each = cores(), typed.jobs_of_a_shard
+    here, each = count_cores(), typed.jobs_of_a_shard
     line = ["run", "--methods", METHODS, "--seeds", str(typed.seeds), "--precision", "fp32", "--format", "csv"]
     ways = {
         f"1 command, --jobs {here}": [[*line, "--jobs", str(here)]],

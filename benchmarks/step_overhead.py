@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
-from bench.core.precision import prepare_process
-from bench.machine import processor
 from bench.perf.steps import Workload, time_steps
+from bench.system.hardware import cpu_name
+from bench.training.precision import prepare_process
 
 SETTINGS = {
     "cnn8": Workload("cnn8"),
@@ -47,7 +47,7 @@ def main() -> None:
     asked = parser.parse_args()
     prepare_process(asked.threads)
     device = torch.device(asked.device)
-    print(f"{processor()}, {asked.threads} threads, torch {torch.__version__}, {device}, {asked.precision}")
+    print(f"{cpu_name()}, {asked.threads} threads, torch {torch.__version__}, {device}, {asked.precision}")
     print(f"{'setting':16} {'pairs':>5} {'bare ms':>8} {'core ms':>8}  {'core / bare':21}  {'clip in both':21}   sums")
     results: list[dict[str, Any]] = []
     for name in asked.settings.split(","):

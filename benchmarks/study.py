@@ -24,19 +24,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.commands.run import runtimes
-from bench.look_up import look_up
-from bench.machine import processor
+from bench.execution.backends import make_runtimes
+from bench.execution.progress import SilentDisplay
+from bench.execution.study import run_study
+from bench.memory.job_limits import JobLimits
 from bench.perf.timing import Median, median
-from bench.plan import plan
-from bench.progress import Silent
-from bench.request import Request
-from bench.room import Room
-from bench.store import Store
-from bench.study import run_study
+from bench.planning.gather_facts import gather_facts
+from bench.planning.plan import make_plan
+from bench.planning.request import Request
+from bench.records.store import Store
+from bench.system.hardware import cpu_name
 
 
-class Times(Silent):
+class Times(SilentDisplay):
     """Notes when each run ended."""
 
     def __init__(self) -> None:
@@ -49,10 +49,14 @@ class Times(Silent):
 
 def study(request: Request, folder: Path, jobs: int, threads: int) -> tuple[Times, Store]:
     """Carry out the request's runs from nothing."""
-    facts = look_up(request)
+    facts = gather_facts(request)
     store, times = Store(folder), Times()
     outcome = run_study(
-        plan(request, facts).specs, runtimes(request, facts, Room(jobs, threads)), store, jobs, display=times
+        make_plan(request, facts).specs,
+        make_runtimes(request, facts, JobLimits(jobs, threads)),
+        store,
+        jobs,
+        display=times,
     )
     if outcome.exit_code:
         raise SystemExit(f"not every run ended well: {outcome}")
@@ -92,7 +96,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    print(processor())
+    print(cpu_name())
     results: dict[str, Any] = {}
     if "overhead" in asked.what.split(","):
         found = overhead(asked.runs, asked.epochs)

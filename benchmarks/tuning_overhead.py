@@ -19,7 +19,7 @@ from typing import Any
 HOME = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(HOME))
 
-from bench.executors.worker import load_file  # noqa: E402
+from bench.execution.worker import load_file  # noqa: E402
 
 fake: Any = load_file(HOME / "tests/bench/fake_tuning.py")
 

@@ -5,13 +5,7 @@ write(report, Path("leaderboards"))          # one Markdown file for each data s
 as_text(report), as_markdown(report), as_json(report), as_csv(report)
 """
 
-from bench.leaderboard.choose import RULES
-from bench.leaderboard.export import as_csv, as_json
-from bench.leaderboard.files import write
-from bench.leaderboard.markdown import as_markdown
-from bench.leaderboard.model import Board, Replicate, Report, Row, Table
-from bench.leaderboard.tables import build, reportable
-from bench.leaderboard.text import as_lines, as_text
+from __future__ import annotations
 
 __all__ = [
     "RULES",

@@ -10,20 +10,18 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
-from bench import budget
-from bench.budget import Budget, Candidate
-from bench.core import schedules
-from bench.leaderboard import stats
-from bench.leaderboard.choose import Rule, number
-from bench.leaderboard.model import Choice, EqualCompute, Record, Replicate, Table
-from bench.leaderboard.rows import Group, group, labels_of
-from bench.leaderboard.settings import Setting, heading, order
-from bench.leaderboard.standing import judge
-from bench.recipe_files import ENOUGH_HELD_OUT
-from bench.spec import canonical_json
-from bench.tuning.choice import Score, score
+from bench.leaderboard.model import ComputeChoice, EqualCompute, Record, Replicate, Table
+from bench.leaderboard.ranking import rank_rows
+from bench.leaderboard.rows import RunGroup, group_runs, row_labels
+from bench.leaderboard.selection import SelectionRule, finite_number
+from bench.leaderboard.settings import Setting, setting_heading, setting_order
+from bench.planning import compute_budget
+from bench.planning.compute_budget import Budget, ComputeCandidate
+from bench.spec import canonical_json, schedules
+from bench.stats import summary
+from bench.stats.holdout_choice import ENOUGH_HELD_OUT, HoldoutScore, score_splits
 
-LEAST_REPLICATES = stats.LEAST_REPLICATES
+LEAST_REPLICATES = summary.LEAST_REPLICATES
 LENGTH = ("epochs", "schedule")
 """What settings may differ in and still be joined."""
 Runs = Mapping[str, Sequence[Record]]
@@ -31,21 +29,23 @@ Runs = Mapping[str, Sequence[Record]]
 
 
 @dataclass
-class Contender:
+class ComputeContender:
     """One row's candidates: the runs of each length and number of members."""
 
     spec: Mapping[str, Any]
-    groups: dict[Candidate, Group] = field(default_factory=dict)
+    groups: dict[ComputeCandidate, RunGroup] = field(default_factory=dict)
 
-    def units(self, candidate: Candidate) -> float | None:
+    def units(self, candidate: ComputeCandidate) -> float | None:
         """What a run of a candidate cost; the mean over replicates."""
         group = self.groups.get(candidate)
-        known = [units for each in group.ordered if (units := budget.units_of(each)) is not None] if group else []
+        known = (
+            [units for each in group.ordered if (units := compute_budget.run_units(each)) is not None] if group else []
+        )
         return fmean(known) if known else None
 
 
-def equal_compute(
-    tables: Sequence[Table], finished: Runs, failed: Runs, asked: Budget, rule: Rule, fields: Sequence[str]
+def equal_compute_tables(
+    tables: Sequence[Table], finished: Runs, failed: Runs, asked: Budget, rule: SelectionRule, fields: Sequence[str]
 ) -> tuple[EqualCompute, ...]:
     """The tables at equal compute among the settings of one data set.
 
@@ -66,7 +66,7 @@ def equal_compute(
 
 def _families(settings: Mapping[str, Setting], finished: Runs, asked: Budget) -> Iterable[tuple[str, list[str]]]:
     """(the setting with the methods' own epochs, all settings joined around it), each setting in one family."""
-    left = dict(sorted(settings.items(), key=lambda item: (order(item[1]), item[0])))
+    left = dict(sorted(settings.items(), key=lambda item: (setting_order(item[1]), item[0])))
     while left:
         named = [id_ for id_ in left if asked.settings is not None and id_ in asked.settings]
         if asked.settings is not None and not named:
@@ -88,7 +88,7 @@ def _core(setting: Setting) -> str:
 def _joins(base: Setting, other: Setting) -> bool:
     """Whether another setting is the base's with other epochs."""
     shape = str(base.get("schedule", "cosine"))
-    return schedules.scaled(shape, base["epochs"], other["epochs"]) == str(other.get("schedule", "cosine"))
+    return schedules.scale_schedule(shape, base["epochs"], other["epochs"]) == str(other.get("schedule", "cosine"))
 
 
 def _rows(records: Iterable[Record]) -> int:
@@ -101,35 +101,35 @@ def _row_key(spec: Mapping[str, Any]) -> str:
     return canonical_json([spec.get(name) for name in names])
 
 
-def _contenders(records: Sequence[Record], failures: Sequence[Record]) -> list[Contender]:
+def _contenders(records: Sequence[Record], failures: Sequence[Record]) -> list[ComputeContender]:
     """The runs by row and candidate."""
-    found: dict[str, Contender] = {}
+    found: dict[str, ComputeContender] = {}
     by_epochs: dict[int, tuple[list[Record], list[Record]]] = {}
     for place, runs in enumerate((records, failures)):
         for run in runs:
             by_epochs.setdefault(int(run["spec"]["epochs"]), ([], []))[place].append(run)
     for epochs, (ended, failed) in sorted(by_epochs.items()):
-        for each in group(ended, failed):
+        for each in group_runs(ended, failed):
             members = int(each.spec.get("members", 1))
             alone = {name: value for name, value in each.spec.items() if name != "members"}
-            contender = found.setdefault(_row_key(each.spec), Contender(alone))
-            contender.groups[Candidate(epochs, members)] = replace(each, spec=alone)
+            contender = found.setdefault(_row_key(each.spec), ComputeContender(alone))
+            contender.groups[ComputeCandidate(epochs, members)] = replace(each, spec=alone)
     return [found[key] for key in sorted(found)]
 
 
 def _table(
-    base: Table, contenders: Sequence[Contender], units: float | None, rule: Rule, fields: Sequence[str]
+    base: Table, contenders: Sequence[ComputeContender], units: float | None, rule: SelectionRule, fields: Sequence[str]
 ) -> EqualCompute | None:
     """One table; None where no row's cost at the methods' own epochs is known and no allowance was typed."""
-    own = Candidate(int(base.setting["epochs"]), 1)
+    own = ComputeCandidate(int(base.setting["epochs"]), 1)
     costs = {index: cost for index, each in enumerate(contenders) if (cost := each.units(own)) is not None}
     if units is None and not costs:
         return None
     dearest = max(costs, key=lambda index: costs[index]) if units is None else None
     allowance = costs[dearest] if dearest is not None else float(units or 0)
     reference = _reference(contenders, own)
-    names = labels_of([Group(each.spec) for each in contenders])
-    picked: list[tuple[Choice, Group]] = []
+    names = row_labels([RunGroup(each.spec) for each in contenders])
+    picked: list[tuple[ComputeChoice, RunGroup]] = []
     left_out = []
     for name, contender in zip(names, contenders, strict=True):
         pick = _choose(contender, allowance, reference)
@@ -138,21 +138,21 @@ def _table(
         else:
             picked.append(pick)
     groups = [runs for _, runs in picked]
-    judged, replicates = judge(groups, rule)
+    judged, replicates = rank_rows(groups, rule)
     rows = tuple(row for row in judged if row.standing != "apart" and not row.derived)
     left_out += [{"method": row.label, "reason": row.reason} for row in judged if row.standing == "apart"]
-    choices = dict(zip(labels_of(groups), (choice for choice, _ in picked), strict=True))
+    choices = dict(zip(row_labels(groups), (choice for choice, _ in picked), strict=True))
     ranked = {row.label: row.accuracies for row in rows if row.standing == "ranked"}
     return EqualCompute(
         setting_id=base.setting_id,
         setting=base.setting,
-        heading=heading(base.setting, [name for name in fields if name not in LENGTH]),
+        heading=setting_heading(base.setting, [name for name in fields if name not in LENGTH]),
         allowance=allowance,
         dearest=None if dearest is None else names[dearest],
         rows=rows,
         choices=choices,
         replicates=replicates,
-        leader=stats.leader(ranked) if ranked else None,
+        leader=summary.leader(ranked) if ranked else None,
         best_set=tuple(row.label for row in rows if row.may_be_best) or None,
         description=_description(
             allowance, None if dearest is None else _short(names, dearest, contenders), own.epochs
@@ -163,38 +163,40 @@ def _table(
     )
 
 
-def _short(names: Sequence[str], index: int, contenders: Sequence[Contender]) -> str:
+def _short(names: Sequence[str], index: int, contenders: Sequence[ComputeContender]) -> str:
     """A contender's method, or its whole name where there are several of the method."""
     method = str(contenders[index].spec["method"])
     return method if sum(each.spec["method"] == method for each in contenders) == 1 else names[index]
 
 
-def _reference(contenders: Sequence[Contender], own: Candidate) -> tuple[Replicate, ...]:
+def _reference(contenders: Sequence[ComputeContender], own: ComputeCandidate) -> tuple[Replicate, ...]:
     """The replicates of the row that has most at the methods' own epochs."""
     lists = [tuple(sorted(each.groups[own].records)) for each in contenders if own in each.groups]
     return max(lists, key=len, default=())
 
 
-def _choose(contender: Contender, allowance: float, reference: Sequence[Replicate]) -> tuple[Choice, Group] | None:
+def _choose(
+    contender: ComputeContender, allowance: float, reference: Sequence[Replicate]
+) -> tuple[ComputeChoice, RunGroup] | None:
     """A row's choice and its runs, or None where it has nothing to choose from.
 
     The candidate with the best mean accuracy on noisy held-out labels, or the cheapest of those that lie within its
     standard error.
     """
-    judged: list[tuple[Candidate, Score, float]] = []
+    judged: list[tuple[ComputeCandidate, HoldoutScore, float]] = []
     beyond = unfinished = 0
     for candidate, runs in contender.groups.items():
         units, found = contender.units(candidate), held_out_score(runs, reference)
         if units is None or found is None:
             unfinished += 1
-        elif not budget.within(units, allowance):
+        elif not compute_budget.is_within(units, allowance):
             beyond += 1
         else:
             judged.append((candidate, found, units))
     if not judged:
         return None
-    chosen, own, units = choose(judged)
-    choice = Choice(
+    chosen, own, units = choose_cheapest(judged)
+    choice = ComputeChoice(
         epochs=chosen.epochs,
         members=chosen.members,
         units=units,
@@ -208,7 +210,9 @@ def _choose(contender: Contender, allowance: float, reference: Sequence[Replicat
     return choice, replace(runs, records={each: runs.records[each] for each in reference}, failures={})
 
 
-def choose(judged: Sequence[tuple[Candidate, Score, float]]) -> tuple[Candidate, Score, float]:
+def choose_cheapest(
+    judged: Sequence[tuple[ComputeCandidate, HoldoutScore, float]],
+) -> tuple[ComputeCandidate, HoldoutScore, float]:
     """The cheapest of those (candidate, score, units) that lie within the best's standard error of the best.
 
     Of equally cheap ones the better, then the shorter.
@@ -218,23 +222,23 @@ def choose(judged: Sequence[tuple[Candidate, Score, float]]) -> tuple[Candidate,
     return min(near, key=lambda each: (each[2], -each[1].mean, each[0]))
 
 
-def held_out_score(runs: Group, replicates: Sequence[Replicate]) -> Score | None:
+def held_out_score(runs: RunGroup, replicates: Sequence[Replicate]) -> HoldoutScore | None:
     """Accuracy on noisy held-out labels at the last epoch, over the replicates; None where one of them has none."""
     records = [runs.records.get(each) for each in replicates]
     found = [None if record is None else noisy_accuracy(record) for record in records]
     known = [value for value in found if value is not None]
     if not known or len(known) < len(found):
         return None
-    return score(known, held_out(record for record in records if record is not None))
+    return score_splits(known, count_held_out(record for record in records if record is not None))
 
 
 def noisy_accuracy(record: Record) -> float | None:
     """A run's accuracy on noisy held-out labels at its last epoch; older records have it in their curve alone."""
     curve = record["curves"].get("noisy_holdout_accuracy") or [None]
-    return number(record["measures"].get("noisy_holdout_accuracy", curve[-1]))
+    return finite_number(record["measures"].get("noisy_holdout_accuracy", curve[-1]))
 
 
-def held_out(records: Iterable[Record]) -> int:
+def count_held_out(records: Iterable[Record]) -> int:
     """Held-out labels of all splits together."""
     sizes = {
         (record["spec"].get("split_seed"), record["spec"].get("noise_seed")): (
@@ -245,9 +249,9 @@ def held_out(records: Iterable[Record]) -> int:
     return max(1, sum(sizes.values()))
 
 
-def _why_none(contender: Contender, allowance: float) -> str:
+def _why_none(contender: ComputeContender, allowance: float) -> str:
     known = [cost for each in contender.groups if (cost := contender.units(each)) is not None]
-    if known and not budget.within(min(known), allowance):
+    if known and not compute_budget.is_within(min(known), allowance):
         return f"its cheapest run costs {min(known):.4g} units for each training image, more than the allowance"
     return "none of its lengths has every replicate, with an accuracy on held-out labels"
 
@@ -263,7 +267,7 @@ def _description(allowance: float, dearest: str | None, epochs: int) -> list[str
     ]
 
 
-def _notes(choices: Sequence[Choice], replicates: Sequence[Replicate]) -> list[str]:
+def _notes(choices: Sequence[ComputeChoice], replicates: Sequence[Replicate]) -> list[str]:
     """What a reader must know before believing the table."""
     if not choices:
         return []
@@ -305,4 +309,4 @@ def _command(command: str, units: float | None, allowance: float) -> str:
         return command
     # several commands would each find a dearest method of their own
     typed = f":{units:g}" if units is not None else f":{allowance!r}" if len(lines) > 1 else ""
-    return "\n".join(f"{line} --budget {budget.EQUAL_COMPUTE}{typed}" for line in lines)
+    return "\n".join(f"{line} --budget {compute_budget.EQUAL_COMPUTE}{typed}" for line in lines)

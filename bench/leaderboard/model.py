@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from bench.leaderboard.choose import Rule
-from bench.leaderboard.stats import Summary, summarise
-from bench.tuning.choice import Score
+from bench.leaderboard.selection import SelectionRule
+from bench.stats.holdout_choice import HoldoutScore
+from bench.stats.summary import Summary, summarise
 
 Record = Mapping[str, Any]
 
-Standing = Literal["ranked", "yardstick", "informed", "apart"]
+RankStatus = Literal["ranked", "yardstick", "informed", "apart"]
 """`ranked`: told nothing but noisy labels, all replicates there. `yardstick`: the same, chosen by another rule than
 the board's. `informed`: told more. `apart`: not comparable, for the row's `reason`."""
 
@@ -59,7 +59,7 @@ class Row:
     """The method's name where the table has one row of it, or else the label."""
     derived: bool = False
     """Whether it is read off another row's runs instead of having runs of its own."""
-    standing: Standing = "ranked"
+    standing: RankStatus = "ranked"
     reason: str = ""
     rank: int | None = None
     behind: Summary | None = None
@@ -126,20 +126,20 @@ class Table:
                 best = mean
         return kept
 
-    def standing(self, *kinds: Standing) -> list[Row]:
+    def standing(self, *kinds: RankStatus) -> list[Row]:
         """The rows of these standings, in order."""
         return [row for row in self.rows if row.standing in kinds]
 
 
 @dataclass(frozen=True)
-class Choice:
+class ComputeChoice:
     """What was chosen for one method at equal compute, and what that rests on."""
 
     epochs: int
     members: int
     units: float
     """What a run of the choice cost, in units for each training image; the mean over replicates."""
-    score: Score
+    score: HoldoutScore
     """Accuracy on noisy held-out labels at the last epoch."""
     tried: int
     """Candidates within the allowance whose every replicate is there."""
@@ -165,7 +165,7 @@ class EqualCompute:
     """The row that needs the allowance at its own epochs; None where the allowance was typed."""
     rows: tuple[Row, ...]
     """Ranked rows by accuracy, then informed ones."""
-    choices: Mapping[str, Choice]
+    choices: Mapping[str, ComputeChoice]
     """By label of the row."""
     replicates: tuple[Replicate, ...]
     leader: str | None
@@ -175,7 +175,7 @@ class EqualCompute:
     left_out: Sequence[Mapping[str, str]]
     command: str = ""
 
-    def standing(self, *kinds: Standing) -> list[Row]:
+    def standing(self, *kinds: RankStatus) -> list[Row]:
         """The rows of these standings, in order."""
         return [row for row in self.rows if row.standing in kinds]
 
@@ -197,5 +197,5 @@ class Board:
 class Report:
     """All boards, by one selection rule."""
 
-    rule: Rule
+    rule: SelectionRule
     boards: tuple[Board, ...] = field(default=())

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.leaderboard.choose import RULES, Rule, accuracy, number
+from bench.leaderboard.formatting import format_value
 from bench.leaderboard.model import Record, Replicate, Row
-from bench.leaderboard.numbers import short
-from bench.leaderboard.stats import average, summarise
+from bench.leaderboard.selection import RULES, SelectionRule, finite_number, selected_accuracy
 from bench.spec import canonical_json
+from bench.stats.summary import mean_of_known, summarise
 
 EARLY_STOPPED = "ce @ noisy hold-out epoch"
 """The control that is read off the runs of `ce`: cross-entropy stopped where the noisy hold-out says."""
@@ -50,7 +50,7 @@ SOURCES = ("source", "kept_source", "corrected_source")
 
 
 @dataclass
-class Group:
+class RunGroup:
     """The runs of one row: its records by replicate, and its failures."""
 
     spec: Mapping[str, Any]
@@ -68,9 +68,9 @@ def replicate_of(spec: Mapping[str, Any]) -> Replicate:
     return Replicate(spec.get("noise_seed", 0), spec.get("split_seed", 0), spec.get("seed", 0))
 
 
-def group(records: Iterable[Record], failures: Iterable[Record]) -> list[Group]:
+def group_runs(records: Iterable[Record], failures: Iterable[Record]) -> list[RunGroup]:
     """The runs of one setting by row, in an order that doesn't depend on theirs."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, RunGroup] = {}
     for record in records:
         _group_of(groups, record["spec"]).records.setdefault(replicate_of(record["spec"]), record)
     for failure in failures:
@@ -80,7 +80,7 @@ def group(records: Iterable[Record], failures: Iterable[Record]) -> list[Group]:
     return [groups[key] for key in sorted(groups)]
 
 
-def _group_of(groups: dict[str, Group], spec: Mapping[str, Any]) -> Group:
+def _group_of(groups: dict[str, RunGroup], spec: Mapping[str, Any]) -> RunGroup:
     key = canonical_json(
         [
             spec["method"],
@@ -92,10 +92,10 @@ def _group_of(groups: dict[str, Group], spec: Mapping[str, Any]) -> Group:
             spec.get("members", 1),
         ]
     )
-    return groups.setdefault(key, Group(spec))
+    return groups.setdefault(key, RunGroup(spec))
 
 
-def labels_of(groups: Sequence[Group]) -> list[str]:
+def row_labels(groups: Sequence[RunGroup]) -> list[str]:
     """A name for each row that no other row of the table has: parameters always, the rest where it tells rows apart."""
     plain = [_name(each.spec) for each in groups]
     names = list(plain)
@@ -108,7 +108,7 @@ def labels_of(groups: Sequence[Group]) -> list[str]:
     for twice in [name for name, count in Counter(plain).items() if count > 1]:
         alike = [index for index, name in enumerate(plain) if name == twice]
         for key, word in extra:
-            values = [short(groups[index].spec.get(key)) for index in alike]
+            values = [format_value(groups[index].spec.get(key)) for index in alike]
             if len(set(values)) > 1:
                 for index, value in zip(alike, values, strict=True):
                     names[index] += f" ({word} {value})"
@@ -120,32 +120,38 @@ def short_name(row: Row, others: Iterable[Row]) -> str:
     alike = [other for other in others if other.method == row.method and other.derived == row.derived]
     told = [name for name in row.parameters if len({repr(other.parameters.get(name)) for other in alike}) > 1]
     # what the label says beyond parameters, it says because rows differ in it
-    beyond = row.label.removeprefix(called(row.method, row.parameters))
-    return called(row.method, {name: row.parameters[name] for name in told}) + beyond
+    beyond = row.label.removeprefix(method_call(row.method, row.parameters))
+    return method_call(row.method, {name: row.parameters[name] for name in told}) + beyond
 
 
-def called(method: str, parameters: Mapping[str, Any]) -> str:
+def method_call(method: str, parameters: Mapping[str, Any]) -> str:
     """A method with its parameters, such as "gce [q=0.7]"."""
-    values = [f"{name}={short(value)}" for name, value in sorted(parameters.items())]
+    values = [f"{name}={format_value(value)}" for name, value in sorted(parameters.items())]
     return f"{method} [{', '.join(values)}]" if values else method
 
 
 def _name(spec: Mapping[str, Any]) -> str:
     members = spec.get("members", 1)
-    name = called(str(spec["method"]), spec.get("parameters", {}))
+    name = method_call(str(spec["method"]), spec.get("parameters", {}))
     return name if members == 1 else f"{name} ({members} members)"
 
 
-def row(group: Group, label: str, rule: Rule) -> Row:
+def build_row(group: RunGroup, label: str, rule: SelectionRule) -> Row:
     """A row's numbers; where it stands is decided when all rows are there."""
     records = group.ordered
-    found = {replicate: accuracy(group.records[replicate], rule) for replicate in sorted(group.records)}
+    found = {replicate: selected_accuracy(group.records[replicate], rule) for replicate in sorted(group.records)}
     accuracies = {replicate: value for replicate, value in found.items() if value is not None}
     spec = group.spec
-    means = {name: average([number(record["measures"].get(key)) for record in records]) for name, key in SHARES.items()}
-    means["seconds"] = average([_seconds(record) for record in records])
-    means |= {name: average([number(record["provenance"].get(name)) for record in records]) for name in ON_THE_MACHINE}
-    means["flops"] = average([_flops(record) for record in records])
+    means = {
+        name: mean_of_known([finite_number(record["measures"].get(key)) for record in records])
+        for name, key in SHARES.items()
+    }
+    means["seconds"] = mean_of_known([_seconds(record) for record in records])
+    means |= {
+        name: mean_of_known([finite_number(record["provenance"].get(name)) for record in records])
+        for name in ON_THE_MACHINE
+    }
+    means["flops"] = mean_of_known([_flops(record) for record in records])
     means |= _singles(records)
     return Row(
         method=str(spec["method"]),
@@ -166,11 +172,11 @@ def row(group: Group, label: str, rule: Rule) -> Row:
     )
 
 
-def early_stopped(group: Group, label: str) -> Row | None:
+def early_stopped_row(group: RunGroup, label: str) -> Row | None:
     """The control row that `ce`'s records hold, or None where nothing was held out."""
     if group.spec["method"] != "ce" or group.spec.get("privileges") or group.spec.get("members", 1) > 1:
         return None
-    base = row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
+    base = build_row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
     if not base.accuracies:
         return None
     # Training images were measured at the last epoch and every so many, not at the one chosen here.
@@ -190,8 +196,10 @@ def early_stopped(group: Group, label: str) -> Row | None:
 def _seconds(record: Record) -> float | None:
     """Seconds of a whole run; where only parts were kept, their sum."""
     seconds = record["provenance"].get("seconds") or {}
-    total = number(seconds.get("total"))
-    parts = [value for part in ("train", "evaluate", "measure") if (value := number(seconds.get(part))) is not None]
+    total = finite_number(seconds.get("total"))
+    parts = [
+        value for part in ("train", "evaluate", "measure") if (value := finite_number(seconds.get(part))) is not None
+    ]
     return total if total is not None else (sum(parts) if parts else None)
 
 
@@ -199,7 +207,7 @@ def _flops(record: Record) -> float | None:
     """Operations of a whole run's training: its passes, each with those of its backbone."""
     measures, epochs = record["measures"], int(record["spec"]["epochs"])
     names = ("forward_per_sample_epoch", "backward_per_sample_epoch", "flops_forward", "flops_forward_backward")
-    found = [number(each) for each in (*map(measures.get, names), (measures.get("samples") or {}).get("train"))]
+    found = [finite_number(each) for each in (*map(measures.get, names), (measures.get("samples") or {}).get("train"))]
     known = [value for value in found if value is not None]
     if len(known) < len(found):
         return None
@@ -210,16 +218,18 @@ def _flops(record: Record) -> float | None:
 def _selector(records: Sequence[Record]) -> dict[str, Any]:
     """Means of what is known of the selector; empty if nothing is."""
     known = [record["measures"].get("selector") or {} for record in records]
-    means: dict[str, Any] = {name: average([number(each.get(name)) for each in known]) for name in SELECTOR}
+    means: dict[str, Any] = {
+        name: mean_of_known([finite_number(each.get(name)) for each in known]) for name in SELECTOR
+    }
     if all(value is None for value in means.values()):
         return {}
     return {name: next((each[name] for each in known if each.get(name)), None) for name in SOURCES} | means
 
 
-def _aurocs(group: Group) -> dict[Replicate, float]:
+def _aurocs(group: RunGroup) -> dict[Replicate, float]:
     """The AUROC of each replicate that has one."""
     found = {
-        replicate: number((group.records[replicate]["measures"].get("selector") or {}).get("auroc"))
+        replicate: finite_number((group.records[replicate]["measures"].get("selector") or {}).get("auroc"))
         for replicate in sorted(group.records)
     }
     return {replicate: value for replicate, value in found.items() if value is not None}
@@ -234,12 +244,12 @@ def _singles(records: Sequence[Record]) -> dict[str, float | None]:
         [
             value
             for each in record["measures"].get("network_test_accuracies") or ()
-            if (value := number(each)) is not None
+            if (value := finite_number(each)) is not None
         ]
         for record in records
     ]
     several = [each for each in known if len(each) > 1]
     return {
-        "single_networks": average([average(each) for each in several]),
-        "network_spread": average([max(each) - min(each) for each in several]),
+        "single_networks": mean_of_known([mean_of_known(each) for each in several]),
+        "network_spread": mean_of_known([max(each) - min(each) for each in several]),
     }

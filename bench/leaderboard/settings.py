@@ -43,41 +43,41 @@ HASHES = {"data_sha256": "data", "noise_sha256": "noise file", "weights_sha256":
 DEFINED_BY_FILE = frozenset({"data_set"})
 
 
-def setting_of(record: Record) -> dict[str, Any]:
+def record_setting(record: Record) -> dict[str, Any]:
     """A record's setting as its spec was written: every field but the method, its choices and the seeds."""
     return {name: value for name, value in record["spec"].items() if name not in CHOSEN_BY_METHOD | SEEDS}
 
 
-def differing(settings: Sequence[Setting]) -> list[str]:
+def differing_fields(settings: Sequence[Setting]) -> list[str]:
     """The fields whose values differ among the settings of one file, in the spec's order."""
     names = dict.fromkeys(name for setting in settings for name in setting)
     kept = [name for name in names if name not in DEFINED_BY_FILE]
     return [name for name in kept if len({repr(setting.get(name)) for setting in settings}) > 1]
 
 
-def heading(setting: Setting, fields: Iterable[str]) -> str:
+def setting_heading(setting: Setting, fields: Iterable[str]) -> str:
     """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file."""
     parts = [
-        noise(setting),
-        protocol(setting),
+        noise_words(setting),
+        protocol_words(setting),
     ]
-    parts += [say(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
+    parts += [describe_field(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
     return " · ".join(parts)
 
 
-def protocol(setting: Setting) -> str:
+def protocol_words(setting: Setting) -> str:
     """How headings call the protocol: "shared" only where learning rates were chosen per method."""
     named = str(setting.get("protocol"))
     return {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(named, named)
 
 
-def noise(setting: Setting) -> str:
+def noise_words(setting: Setting) -> str:
     """Noise and rate, such as "sym 0.4"."""
     rate = setting.get("rate")
     return str(setting["noise"]) if rate is None else f"{setting['noise']} {rate}"
 
 
-def say(name: str, value: Any) -> str:
+def describe_field(name: str, value: Any) -> str:
     """A field and its value in a few words; different values never read alike."""
     if value is None:
         return ABSENT.get(name, f"no {name}")
@@ -90,7 +90,7 @@ def say(name: str, value: Any) -> str:
     return PRESENT[name].format(value) if name in PRESENT else f"{name} {value}"
 
 
-def order(setting: Setting) -> tuple[Any, ...]:
+def setting_order(setting: Setting) -> tuple[Any, ...]:
     """Key that sorts tables: by protocol (the grid's first, then shared-lr), noise, rate, and then the rest as text."""
     rate = setting.get("rate")
     rest = [repr(setting.get(name)) for name in sorted(setting)]
@@ -104,7 +104,7 @@ def order(setting: Setting) -> tuple[Any, ...]:
     )
 
 
-def describe(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+def describe_setting(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """Lines under a heading: what was trained, on what, with which noise."""
     lines = [_training(setting, rows, records), _samples(setting, records), _noise(setting, records)]
     return [line for line in lines if line]
@@ -117,17 +117,20 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
     rates = _by_row("learning rate", [(row.name, row.learning_rate) for row in rows if not row.derived])
     decays = _by_row("weight decay", [(row.name, row.weight_decay) for row in rows if not row.derived])
     names = ["epochs", "batch_size", "optimizer", "momentum"]
-    parts = [say(name, setting.get(name)) for name in names]
+    parts = [describe_field(name, setting.get(name)) for name in names]
     parts += ["Nesterov"] if setting.get("nesterov") else []
     parts += [
         rates,
         decays,
-        say("schedule", setting.get("schedule")),
-        say("gradient_clip", setting["gradient_clip"]),
+        describe_field("schedule", setting.get("schedule")),
+        describe_field("gradient_clip", setting["gradient_clip"]),
     ]
-    parts += [say(name, setting.get(name)) for name in ("augmentation", "precision")]
+    parts += [describe_field(name, setting.get(name)) for name in ("augmentation", "precision")]
     if setting.get("world_size", 1) > 1:
-        parts += [say("world_size", setting["world_size"]), say("sync_batch_norm", setting.get("sync_batch_norm"))]
+        parts += [
+            describe_field("world_size", setting["world_size"]),
+            describe_field("sync_batch_norm", setting.get("sync_batch_norm")),
+        ]
     return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
 
 
@@ -141,7 +144,7 @@ def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:
     for label, value in values:
         if value != usual:
             others.setdefault(value, []).append(label)
-    said = "; ".join(f"{value:g} for {listed(sorted(labels))}" for value, labels in sorted(others.items()))
+    said = "; ".join(f"{value:g} for {join_words(sorted(labels))}" for value, labels in sorted(others.items()))
     return f"{name} {usual:g}" + (f" ({said})" if said else "")
 
 
@@ -156,7 +159,9 @@ def _samples(setting: Setting, records: Sequence[Record]) -> str:
         f"{samples['test']:,} test images with clean ones",
         f"{measures.get('classes')} classes",
     ]
-    parts += [say(name, setting[name]) for name in ("imbalance", "image_size") if setting.get(name) is not None]
+    parts += [
+        describe_field(name, setting[name]) for name in ("imbalance", "image_size") if setting.get(name) is not None
+    ]
     return f"Data: {', '.join(parts)}."
 
 
@@ -175,6 +180,6 @@ def _noise(setting: Setting, records: Sequence[Record]) -> str:
     return f"Noise: {setting['noise']}{draw}, {said}; {nominal}, {realised}."
 
 
-def listed(names: Sequence[str]) -> str:
+def join_words(names: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

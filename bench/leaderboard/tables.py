@@ -6,23 +6,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.budget import Budget
-from bench.leaderboard import choose, stats
-from bench.leaderboard.caveats import caveats
-from bench.leaderboard.choose import Rule
-from bench.leaderboard.commands import reproduce
-from bench.leaderboard.equal_compute import equal_compute
+from bench.leaderboard import selection
+from bench.leaderboard.equal_compute import equal_compute_tables
 from bench.leaderboard.model import Board, Record, Replicate, Report, Row, Table
-from bench.leaderboard.moves import with_moves
-from bench.leaderboard.rows import group, labels_of
-from bench.leaderboard.same import same_runs
-from bench.leaderboard.settings import describe, differing, heading, order, setting_of
-from bench.leaderboard.standing import judge, label_hashes
-from bench.spec import RESERVED_SEEDS, canonical_json, digest
+from bench.leaderboard.notes import describe_caveats, describe_identical_rows
+from bench.leaderboard.ranking import add_rank_moves, agreed_label_hashes, rank_rows
+from bench.leaderboard.rows import group_runs, row_labels
+from bench.leaderboard.selection import SelectionRule
+from bench.leaderboard.settings import (
+    describe_setting,
+    differing_fields,
+    record_setting,
+    setting_heading,
+    setting_order,
+)
+from bench.planning.compute_budget import Budget
+from bench.reporting.reproduce_fallback import reproduce_command
+from bench.spec import RESERVED_SEEDS, canonical_json
+from bench.stats import summary
+from bench.system.text import digest
 
 
 @dataclass(frozen=True)
-class Aside:
+class TableNotes:
     """What records don't hold and only the caller of `build` knows, by setting id."""
 
     left_out: tuple[Mapping[str, Any], ...]
@@ -31,7 +37,7 @@ class Aside:
     notes: Mapping[str, Sequence[str]]
 
 
-def build(
+def build_report(
     records: Iterable[Record],
     *,
     failures: Iterable[Record] = (),
@@ -50,8 +56,8 @@ def build(
     that are known to, which are shown as they are; `notes` sentences for under the table. With a `budget`, boards have
     tables at equal compute too. Raises UsageError for an unknown rule.
     """
-    rule = choose.rule(select)
-    aside = Aside(tuple(left_out), commands or {}, checked or {}, notes or {})
+    rule = selection.selection_rule(select)
+    aside = TableNotes(tuple(left_out), commands or {}, checked or {}, notes or {})
     finished = _by_setting(records)
     failed = _by_setting(failures)
     boards: dict[str, list[str]] = {}
@@ -60,18 +66,18 @@ def build(
         boards.setdefault(str(any_record["spec"]["data_set"]), []).append(setting_id)
     made = []
     for data_set in sorted(boards):
-        settings = {id_: setting_of((finished.get(id_) or failed[id_])[0]) for id_ in boards[data_set]}
-        fields = differing(list(settings.values()))
+        settings = {id_: record_setting((finished.get(id_) or failed[id_])[0]) for id_ in boards[data_set]}
+        fields = differing_fields(list(settings.values()))
         tables = [
             _table(id_, settings[id_], fields, finished.get(id_, []), failed.get(id_, []), aside, rule)
-            for id_ in sorted(settings, key=lambda id_: (order(settings[id_]), id_))
+            for id_ in sorted(settings, key=lambda id_: (setting_order(settings[id_]), id_))
         ]
-        equal = None if budget is None else equal_compute(tables, finished, failed, budget, rule, fields)
-        made.append(Board(data_set, tuple(with_moves(tables)), equal))
+        equal = None if budget is None else equal_compute_tables(tables, finished, failed, budget, rule, fields)
+        made.append(Board(data_set, tuple(add_rank_moves(tables)), equal))
     return Report(rule, tuple(made))
 
 
-def reportable(record: Record) -> bool:
+def is_reportable(record: Record) -> bool:
     """Whether a run may stand on a board: its seed isn't one of those for choosing."""
     return int(record["spec"].get("seed", 0)) < RESERVED_SEEDS
 
@@ -82,8 +88,8 @@ def _by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
     Without the runs on seeds for choosing: values were picked for doing well there.
     """
     found: dict[str, dict[str, Record]] = {}
-    for record in filter(reportable, records):
-        setting_id = digest(canonical_json(setting_of(record)))
+    for record in filter(is_reportable, records):
+        setting_id = digest(canonical_json(record_setting(record)))
         found.setdefault(setting_id, {}).setdefault(record["run_id"], record)
     return {setting_id: [runs[key] for key in sorted(runs)] for setting_id, runs in found.items()}
 
@@ -94,27 +100,27 @@ def _table(
     fields: Sequence[str],
     records: Sequence[Record],
     failures: Sequence[Record],
-    aside: Aside,
-    rule: Rule,
+    aside: TableNotes,
+    rule: SelectionRule,
 ) -> Table:
-    groups = group(records, failures)
-    rows, reference = judge(groups, rule)
+    groups = group_runs(records, failures)
+    rows, reference = rank_rows(groups, rule)
     ordered = [record for each in groups for record in each.ordered]
     ranked = {row.label: row.accuracies for row in rows if row.standing == "ranked"}
     return Table(
         setting_id=setting_id,
         setting=setting,
-        heading=heading(setting, fields),
+        heading=setting_heading(setting, fields),
         rows=tuple(rows),
         replicates=reference,
-        labels_sha256=label_hashes(groups),
-        description=describe(setting, rows, ordered),
+        labels_sha256=agreed_label_hashes(groups),
+        description=describe_setting(setting, rows, ordered),
         best_set=_best_set(rows),
-        leader=stats.leader(ranked) if ranked else None,
-        same=same_runs(groups, labels_of(groups)),
-        caveats=[*aside.notes.get(setting_id, ()), *caveats(setting, rows, ordered, reference, rule)],
+        leader=summary.leader(ranked) if ranked else None,
+        same=describe_identical_rows(groups, row_labels(groups)),
+        caveats=[*aside.notes.get(setting_id, ()), *describe_caveats(setting, rows, ordered, reference, rule)],
         command=aside.checked.get(setting_id)
-        or reproduce(setting, _current(rows), _replicates(groups), aside.commands.get(setting_id)),
+        or reproduce_command(setting, _current(rows), _replicates(groups), aside.commands.get(setting_id)),
         left_out=_unsuitable(aside.left_out, setting_id),
     )
 

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.errors import UsageError, nearest
-from bench.models.backbone import Backbone, Declaration, Model
-from bench.models.cnn_small import CNN_SMALL, cnn_small
-from bench.models.plain_cnn import CNN4, CNN8, cnn4, cnn8
+from bench.models.backbone import Backbone, Declaration
+from bench.models.plain_cnn import CNN4, CNN8, CNN_SMALL, cnn4, cnn8, cnn_small
 from bench.models.preact_resnet import (
     PREACT_RESNET18,
     PREACT_RESNET34,
@@ -23,6 +21,7 @@ from bench.models.preact_resnet import (
 )
 from bench.models.resnet import RESNET18, RESNET34, resnet18, resnet34
 from bench.models.timm_models import TIMM, timm_model
+from bench.system.errors import UsageError, nearest_names
 
 __all__ = ["Backbone", "Declaration", "Model", "build", "declarations"]
 
@@ -66,7 +65,7 @@ def build(
         if name.startswith("timm:"):
             return timm_model(name, num_classes, in_chans, height, width)
         if name not in MODELS:
-            close = nearest(name, [*MODELS, "timm:NAME"]) or list(MODELS)
+            close = nearest_names(name, [*MODELS, "timm:NAME"]) or list(MODELS)
             raise UsageError(f'no model "{name}"; did you mean {" or ".join(close)}? See: python -m bench list models')
         declaration, make = MODELS[name]
         if min(height, width) < declaration.smallest:

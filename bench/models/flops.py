@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from bench.models import build
-from bench.registry import keep
+from bench.system.cache import write_cached
 
 Flops = tuple[int, int]
 """(forward, forward and backward) operations of one image."""
@@ -45,7 +45,7 @@ def _count(model: str, size: tuple[int, int], channels: int, classes: int, devic
 
 
 @functools.lru_cache(maxsize=64)
-def kept_flops(model: str, size: tuple[int, int], channels: int, classes: int, cache: Path | None) -> Flops:
+def cached_flops(model: str, size: tuple[int, int], channels: int, classes: int, cache: Path | None) -> Flops:
     """`flops_per_image`, kept in the folder `cache` (None: in this process only), so that few runs wait for it."""
     if cache is None:
         return flops_per_image(model, size, channels, classes)
@@ -55,7 +55,7 @@ def kept_flops(model: str, size: tuple[int, int], channels: int, classes: int, c
         kept = json.loads(sidecar.read_text(encoding="utf-8"))
         return int(kept["forward"]), int(kept["forward_backward"])
     forward, both = flops_per_image(model, size, channels, classes)
-    keep(sidecar, {"asked": asked, "forward": forward, "forward_backward": both}, most=256)
+    write_cached(sidecar, {"asked": asked, "forward": forward, "forward_backward": both}, most=256)
     return forward, both
 
 

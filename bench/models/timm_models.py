@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from bench.errors import UsageError, nearest
 from bench.models.backbone import Declaration
+from bench.system.errors import UsageError, nearest_names
 
 TIMM = Declaration(
     name="timm:NAME",
@@ -67,7 +67,7 @@ class TimmModel(nn.Module):
 
     def forward_to(self, images: Tensor, stage: str) -> Tensor:
         """Images (B, C, H, W) -> what leaves `stage`; nothing after it runs. Raises ValueError on an unknown stage."""
-        handle = self.stage(stage).register_forward_hook(stop_here)
+        handle = self.stage(stage).register_forward_hook(stop_forward)
         try:
             self.model.forward_features(images)
         except StageReachedError as reached:
@@ -166,7 +166,7 @@ class Trace:
         return hook
 
 
-def stop_here(module: nn.Module, inputs: Any, output: Tensor) -> NoReturn:
+def stop_forward(module: nn.Module, inputs: Any, output: Tensor) -> NoReturn:
     """A forward hook that ends the forward pass."""
     raise StageReachedError(output)
 
@@ -177,22 +177,22 @@ def timm_model(name: str, num_classes: int, in_chans: int, height: int, width: i
 
     wanted = name.removeprefix("timm:")
     if not timm.is_model(wanted):
-        close = [f"timm:{other}" for other in nearest(wanted, timm.list_models())]
+        close = [f"timm:{other}" for other in nearest_names(wanted, timm.list_models())]
         raise UsageError(
             f'timm has no model "{wanted}"; '
             + (f"did you mean {' or '.join(close)}?" if close else "see timm.list_models().")
         )
     try:
-        model = create(wanted, num_classes, in_chans, height, width)
-        error = fault(model, in_chans, height, width)
+        model = create_timm_model(wanted, num_classes, in_chans, height, width)
+        error = find_size_fault(model, in_chans, height, width)
     except SIZE_ERRORS as raised:
         error = raised
     if error is not None:
-        raise too_small(name, num_classes, in_chans, (height, width), error) from error
+        raise too_small_error(name, num_classes, in_chans, (height, width), error) from error
     return TimmModel(name, model, (height, width, in_chans))
 
 
-def create(wanted: str, num_classes: int, in_chans: int, height: int, width: int) -> nn.Module:
+def create_timm_model(wanted: str, num_classes: int, in_chans: int, height: int, width: int) -> nn.Module:
     """timm's model, told the size of its images where it wants to know."""
     import timm
 
@@ -204,16 +204,16 @@ def create(wanted: str, num_classes: int, in_chans: int, height: int, width: int
         return timm.create_model(wanted, **options)
 
 
-def create_shapes(wanted: str, num_classes: int, in_chans: int, side: int) -> nn.Module:
+def create_on_meta(wanted: str, num_classes: int, in_chans: int, side: int) -> nn.Module:
     """timm's model without memory for its weights, or with it where its constructor reads what it computes."""
     try:
         with torch.device("meta"):
-            return create(wanted, num_classes, in_chans, side, side)
+            return create_timm_model(wanted, num_classes, in_chans, side, side)
     except RuntimeError:  # what older versions say of a value that has no memory
-        return create(wanted, num_classes, in_chans, side, side)
+        return create_timm_model(wanted, num_classes, in_chans, side, side)
 
 
-def fault(model: nn.Module, channels: int, height: int, width: int) -> Exception | None:
+def find_size_fault(model: nn.Module, channels: int, height: int, width: int) -> Exception | None:
     """What goes wrong with images of this size, tried on shapes alone, or None."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
@@ -229,16 +229,16 @@ def fault(model: nn.Module, channels: int, height: int, width: int) -> Exception
     return None
 
 
-def too_small(name: str, num_classes: int, in_chans: int, size: tuple[int, int], error: Exception) -> UsageError:
+def too_small_error(name: str, num_classes: int, in_chans: int, size: tuple[int, int], error: Exception) -> UsageError:
     """The error that a user reads, with the smallest larger size that works; tried without memory for weights."""
     for larger in SIZES:
         if larger <= min(size):
             continue
         try:
-            model = create_shapes(name.removeprefix("timm:"), num_classes, in_chans, larger)
+            model = create_on_meta(name.removeprefix("timm:"), num_classes, in_chans, larger)
         except SIZE_ERRORS:
             continue
-        if fault(model, in_chans, larger, larger) is None:
+        if find_size_fault(model, in_chans, larger, larger) is None:
             return UsageError(
                 f"{name} can't take images of {size[0]} x {size[1]} pixels; the smallest that works is "
                 f"{larger} x {larger}: give --image-size {larger} or another --model."

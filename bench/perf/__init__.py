@@ -1,1 +1,1 @@
-"""What this machine makes of the training core: steps, their overhead, evaluation and augmentation, timed."""
+"""Time the training core."""

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.core.augment import pipeline
-from bench.core.images import ImageStore
-from bench.core.optimizers import clip_gradient, make_optimizer
-from bench.core.placements import Gallery
-from bench.core.precision import Precision
-from bench.core.trainer import Trainer, TrainingPart
 from bench.models import build
-from bench.perf.timing import Median, Seconds, median, waiter
+from bench.perf.timing import Median, Seconds, device_waiter, median
 from bench.registry import load_method
 from bench.spec import RunSpec
+from bench.training.augmentation import build_augmentation
+from bench.training.images.image_sets import ImageSets
+from bench.training.images.image_store import ImageStore
+from bench.training.optimizers import clip_gradient_norm, make_optimizer
+from bench.training.precision import Precision
+from bench.training.trainer import Trainer, TrainingPart
 
 CLASSES = 10
 WARM_UP = 10
@@ -65,8 +65,8 @@ class Workload:
         generator = torch.Generator().manual_seed(0)
         shape = (samples, self.size, self.size, self.channels)
         images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
-        parts = Gallery({"train": images}, [0.5] * self.channels, [0.25] * self.channels)
-        store = parts.store("train", device, [pipeline(self.augmentation)])
+        parts = ImageSets({"train": images}, [0.5] * self.channels, [0.25] * self.channels)
+        store = parts.store("train", device, [build_augmentation(self.augmentation)])
         assert isinstance(store, ImageStore)  # which images on their device are
         return store
 
@@ -98,7 +98,7 @@ class BareStep:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         if self.clip is not None:
-            clip_gradient(self.weights, self.clip)
+            clip_gradient_norm(self.weights, self.clip)
         self.optimizer.step()
 
 
@@ -168,7 +168,7 @@ def time_steps(
         "bare": BareStep(work, device, clip=False),
         "bare with clip": BareStep(work, device, clip=True),
     }
-    turns = Turns(bare | (others or {}), waiter(device))
+    turns = Turns(bare | (others or {}), device_waiter(device))
     part = TrainingPart(store, labels, CLASSES, store, labels)
     trainer = Trainer(load_method("ce")(), work.spec(epochs), part, device, turns, steps=steps)
     for _ in trainer.epochs():

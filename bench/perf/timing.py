@@ -34,7 +34,7 @@ def median(values: Seconds) -> Median:
     return Median(float(np.median(ordered)), float(ordered[low]), float(ordered[high]))
 
 
-def waiter(device: torch.device) -> Callable[[], None]:
+def device_waiter(device: torch.device) -> Callable[[], None]:
     """A call that returns when the device has done all that it was asked."""
     return torch.cuda.synchronize if device.type == "cuda" else _nothing
 
@@ -43,11 +43,11 @@ def _nothing() -> None:
     """The processor is always done."""
 
 
-def alternate(
+def time_alternately(
     things: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 2
 ) -> dict[str, Seconds]:
     """Seconds (rounds,) of each of `things`, called in turn, the first place going round."""
-    wait, names = waiter(device), list(things)
+    wait, names = device_waiter(device), list(things)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + warm_up):
         turn = number % len(names)

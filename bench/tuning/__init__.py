@@ -1,1 +1,1 @@
-"""Choosing what methods train with, by accuracy on held-out labels; never by the test set."""
+"""Choose hyperparameters by held-out noisy labels."""

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from bench.errors import UsageError
-from bench.request import Names, explain
+from bench.planning.request import Names, explain_validation_error
 from bench.spec import Seed
-from bench.tuning.choice import CURVES, Objective
+from bench.stats.holdout_choice import CURVES, Objective
+from bench.system.errors import UsageError
 
 IDENTITY = frozenset({"trials", "also", "objective", "study_name", "study_seed", "finalists"})
 """Fields that can change what is chosen."""
@@ -54,4 +54,4 @@ class TuneRequest(BaseModel):
 def _said(item: Any) -> str:
     if item["loc"] and item["loc"][0] == "study_name" and item["type"] == "string_pattern_mismatch":
         return f"--study-name {item['input']}: must be letters, digits and . _ = + - only"
-    return explain(item).replace("--also", "--with")
+    return explain_validation_error(item).replace("--also", "--with")

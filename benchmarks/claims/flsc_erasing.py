@@ -22,11 +22,11 @@ import flsc_setup as setup
 import numpy as np
 import torch
 
-from bench.core.evaluate import EvaluationSet, log_probabilities
-from bench.core.trainer import Trainer
-from bench.measures import accuracy, area_under_roc
-from bench.problem import Problem, image_store
 from bench.spec import RunSpec
+from bench.training.inference import EvaluationSet, log_probabilities
+from bench.training.metrics import accuracy, area_under_roc
+from bench.training.noisy_data import NoisyData, store_images
+from bench.training.trainer import Trainer
 from methods.pieces.activation_maps import attend, upsample
 
 BASE = "off, off"
@@ -47,14 +47,14 @@ OUTCOMES = ("accuracy", "swapped", "focus", "AUROC")
 STAGE = "last"
 
 
-def focus(trainer: Trainer, problem: Problem) -> float:
+def focus(trainer: Trainer, problem: NoisyData) -> float:
     """Share of the true class's map inside the mask minus the mask's area share, over clean test images and networks.
 
     0 for a map that is spread evenly or at random; an image whose map is zero counts as one.
     """
     test = problem.data.test
     assert test.masks is not None
-    images, labels = image_store(test.images, problem.data, trainer.device), torch.from_numpy(test.labels)
+    images, labels = store_images(test.images, problem.data, trainer.device), torch.from_numpy(test.labels)
     inside = torch.from_numpy(test.masks).float()
     area = inside.mean((1, 2))
     excess = []
@@ -69,11 +69,11 @@ def focus(trainer: Trainer, problem: Problem) -> float:
     return float(np.mean(excess))
 
 
-def outcomes(spec: RunSpec, problem: Problem, trainer: Trainer, cued: bool) -> dict[str, float]:
+def outcomes(spec: RunSpec, problem: NoisyData, trainer: Trainer, cued: bool) -> dict[str, float]:
     """Every outcome of one trained run."""
 
     def tested(images: setup.Images) -> float:
-        seen = EvaluationSet(image_store(images, problem.data, trainer.device))
+        seen = EvaluationSet(store_images(images, problem.data, trainer.device))
         predicted = log_probabilities(trainer.method, trainer.networks, seen).argmax(axis=1)
         return accuracy(predicted, problem.data.test.labels) or 0.0
 

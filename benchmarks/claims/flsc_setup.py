@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.commands.run import runtimes
-from bench.core.images import Images as StoredImages
-from bench.core.precision import prepare_process
-from bench.core.trainer import Trainer
-from bench.leaderboard.stats import Summary, summarise
-from bench.look_up import look_up
-from bench.machine import processor
-from bench.plan import plan
-from bench.problem import Problem, make_trainer, pose
+from bench.execution.backends import make_runtimes
+from bench.memory.job_limits import JobLimits
+from bench.planning.gather_facts import gather_facts
+from bench.planning.plan import make_plan
+from bench.planning.request import Request
 from bench.registry import open_data_set
-from bench.request import Request
-from bench.room import Room
 from bench.spec import RunSpec
+from bench.stats.summary import Summary, summarise
+from bench.system.hardware import cpu_name
+from bench.training.images.image_store import Images as StoredImages
+from bench.training.noisy_data import NoisyData, build_noisy_data, build_trainer
+from bench.training.precision import prepare_process
+from bench.training.trainer import Trainer
 from datasets.backgrounds import swap_backgrounds, tint
 from datasets.interface import Options, Part
 from datasets.randomness import order, uniforms
@@ -80,24 +80,24 @@ def replicates(
     data_set: str,
     noise: str,
     seeds: str,
-    change: Callable[[RunSpec, Problem], Problem] | None = None,
+    change: Callable[[RunSpec, NoisyData], NoisyData] | None = None,
     **options: Any,
-) -> Iterator[tuple[RunSpec, Problem, Trainer]]:
+) -> Iterator[tuple[RunSpec, NoisyData, Trainer]]:
     """A spec, its problem and a trainer for each seed, planned as `python -m bench run` would; `options` as typed.
 
     `change` replaces images of the problem before anything is trained.
     """
     request = Request.typed(methods=(method,), dataset=data_set, noise=(noise,), seeds=seeds, device="cpu", **options)
-    facts = look_up(request)
-    runtime = runtimes(request, facts, Room(1, torch.get_num_threads()))
-    for spec in plan(request, facts).specs:
-        problem = pose(spec, runtime(spec))
+    facts = gather_facts(request)
+    runtime = make_runtimes(request, facts, JobLimits(1, torch.get_num_threads()))
+    for spec in make_plan(request, facts).specs:
+        problem = build_noisy_data(spec, runtime(spec))
         if change is not None:
             problem = change(spec, problem)
-        yield spec, problem, make_trainer(problem, spec, torch.device("cpu"))
+        yield spec, problem, build_trainer(problem, spec, torch.device("cpu"))
 
 
-def cue_backgrounds(spec: RunSpec, problem: Problem) -> Problem:
+def cue_backgrounds(spec: RunSpec, problem: NoisyData) -> NoisyData:
     """The same problem with training backgrounds tinted by the GIVEN label, test backgrounds by a random one.
 
     A share of the training images keeps a tint drawn at random, so that the cue is strong and not certain. Objects
@@ -139,7 +139,7 @@ def recoloured(
     return swap_backgrounds(images, masks, tinted, np.arange(len(images)))
 
 
-def swapped_test(spec: RunSpec, problem: Problem, cued: bool) -> Images:
+def swapped_test(spec: RunSpec, problem: NoisyData, cued: bool) -> Images:
     """Test images with the background of another test image; with `cued`, in that image's tint."""
     test, classes = problem.data.test, len(problem.data.description.classes)
     backgrounds = generator(spec).backgrounds("test")
@@ -188,7 +188,7 @@ def announce(threads: int) -> None:
     prepare_process(threads)
     typed = " ".join([f"benchmarks/claims/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     print(f"`python {typed}`")
-    print(f"\n{processor()}, {threads} thread(s), torch {torch.__version__}\n")
+    print(f"\n{cpu_name()}, {threads} thread(s), torch {torch.__version__}\n")
 
 
 def say(text: str) -> None:

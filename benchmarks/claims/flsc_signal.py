@@ -28,9 +28,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.trainer import Trainer
-from bench.measures import area_under_roc
-from bench.problem import Problem
+from bench.training.metrics import area_under_roc
+from bench.training.noisy_data import NoisyData
+from bench.training.trainer import Trainer
 from datasets.randomness import order
 from methods.losses import cross_entropy
 from methods.pieces.activation_maps import attend, information_reduction, upsample
@@ -141,7 +141,7 @@ def exchanged(given: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 @torch.no_grad()
-def read(trainer: Trainer, problem: Problem, variant: Variant) -> Reading:
+def read(trainer: Trainer, problem: NoisyData, variant: Variant) -> Reading:
     """Everything about the training part, in eval mode, from the first network."""
     module, images, labels = trainer.networks[0].module, trainer.part.images, trainer.part.labels
     given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.commands.run import runtimes
-from bench.core.precision import prepare_process
-from bench.facts import Facts
-from bench.leaderboard.stats import Summary, summarise
-from bench.look_up import look_up
-from bench.observer import MEASURED_PER_RUN
-from bench.plan import plan
-from bench.problem import make_trainer, pose
-from bench.request import Request
-from bench.room import Room
+from bench.execution.backends import make_runtimes
+from bench.memory.job_limits import JobLimits
+from bench.planning.facts import Facts
+from bench.planning.gather_facts import gather_facts
+from bench.planning.plan import make_plan
+from bench.planning.request import Request
 from bench.spec import RunSpec
+from bench.stats.summary import Summary, summarise
+from bench.training.curves import MEASURED_PER_RUN
+from bench.training.noisy_data import build_noisy_data, build_trainer
+from bench.training.precision import prepare_process
 
 COLUMNS = ("q to truth", "given to truth", "q - given", "corrected", "damaged")
 CPU = torch.device("cpu")
@@ -60,8 +60,8 @@ def closeness(targets: NDArray[np.float32], given: NDArray[np.int64], clean: NDA
 
 def watch(spec: RunSpec, request: Request, facts: Facts, threads: int) -> Curve:
     """Train one run and measure its targets every so many epochs, at the start (0), and at the last."""
-    problem = pose(spec, runtimes(request, facts, Room(1, threads))(spec))
-    trainer = make_trainer(problem, spec, CPU)
+    problem = build_noisy_data(spec, make_runtimes(request, facts, JobLimits(1, threads))(spec))
+    trainer = build_trainer(problem, spec, CPU)
     given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]
 
     def measured() -> dict[str, float]:
@@ -152,8 +152,8 @@ def main(typed: Sequence[str] | None = None) -> None:
     results = {}
     for noise in asked.noise.split(","):
         request = Request.typed(methods=(asked.method,), noise=(noise,), device="cpu", **options)
-        facts = look_up(request)
-        specs = plan(request, facts).specs
+        facts = gather_facts(request)
+        specs = make_plan(request, facts).specs
         rows = summaries([watch(spec, request, facts, asked.threads) for spec in specs])
         results[noise] = rows
         first = specs[0]

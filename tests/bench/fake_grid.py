@@ -7,10 +7,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.executors.worker import load_file
+from bench.execution.worker import load_file
 from bench.spec import RunSpec
-from bench.tuning import grid
-from bench.tuning.grid import Candidates, points
+from bench.tuning.grid.candidates import FIRST_SEED, MethodCandidates, grid_points
 
 fake: ModuleType = load_file(Path(__file__).with_name("fake_records.py"))
 
@@ -21,13 +20,13 @@ BASE = 0.25
 """Held-out accuracy of a setting of which nothing else is said."""
 
 
-def candidates(splits: int = 2) -> Candidates:
+def candidates(splits: int = 2) -> MethodCandidates:
     """Nine settings on so many splits."""
     specs = [
-        SPEC.model_copy(update=dict.fromkeys(("seed", "split_seed", "noise_seed"), grid.FIRST_SEED + number))
+        SPEC.model_copy(update=dict.fromkeys(("seed", "split_seed", "noise_seed"), FIRST_SEED + number))
         for number in range(splits)
     ]
-    return Candidates(CE, points(SPEC, CE), tuple(specs))
+    return MethodCandidates(CE, grid_points(SPEC, CE), tuple(specs))
 
 
 def record(spec: RunSpec, accuracy: float) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def record(spec: RunSpec, accuracy: float) -> dict[str, Any]:
 
 
 def recorded(
-    own: Candidates, accuracies: Mapping[int, float | Sequence[float]], left_out: Collection[int] = ()
+    own: MethodCandidates, accuracies: Mapping[int, float | Sequence[float]], left_out: Collection[int] = ()
 ) -> dict[str, Any]:
     """Records of all settings but those in `left_out`, by run id; `accuracies` of a setting: one, or one a split."""
     found = {}

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from bench.leaderboard import Report, Row, Table
-from bench.recipe_files import Choice
+from bench.leaderboard.model import Report, Row, Table
+from bench.planning.recipe_files import FileChoice
 from bench.spec import RESERVED_SEEDS, RunSpec
 
 Record = dict[str, Any]
@@ -125,7 +125,7 @@ def small_board() -> list[Record]:
     ]
 
 
-def choice(**own: Any) -> Choice:
+def choice(**own: Any) -> FileChoice:
     """What a recipe file says of a choice: one of the grid's at sym 0.4, unless `own` says otherwise."""
     fields: dict[str, Any] = {
         "kind": "grid",
@@ -139,4 +139,4 @@ def choice(**own: Any) -> Choice:
         "command": "tune",
         "date": datetime.date(2026, 1, 2),
     }
-    return Choice(**(fields | own))
+    return FileChoice(**(fields | own))

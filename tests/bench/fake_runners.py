@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.atomic import write_atomically
-from bench.job import Diverged, Interrupted, OutOfMemory, Pause, Report
+from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
-from bench.store import Store
+from bench.system.files import write_atomically
+from bench.training.outcome import Diverged, Interrupted, OutOfMemory, PauseReached, ReportProgress
 
 
 def spec_for(seed: int = 0, method: str = "ce", epochs: int = 2, **parameters: Any) -> RunSpec:
@@ -64,7 +64,9 @@ def record_of(spec: RunSpec, provenance: dict[str, Any] | None = None) -> dict[s
     }
 
 
-def pretend(spec: RunSpec, runtime: Runtime, store: Store, report: Report, should_stop: Callable[[], bool]) -> None:
+def pretend(
+    spec: RunSpec, runtime: Runtime, store: Store, report: ReportProgress, should_stop: Callable[[], bool]
+) -> None:
     """Note the start, do as the spec's parameters say, and write a record."""
     do = spec.parameters.get("do", "finish")
     with (store.root / "starts.log").open("a") as log:
@@ -96,6 +98,6 @@ def pretend(spec: RunSpec, runtime: Runtime, store: Store, report: Report, shoul
         if runtime.pause_at is not None and epoch + 1 == math.ceil(runtime.pause_at * spec.epochs) < spec.epochs:
             curves = {name: curve[: epoch + 1] for name, curve in record_of(spec)["curves"].items()}
             store.write_partial(spec, curves, spec.epochs)
-            raise Pause(epoch + 1)
+            raise PauseReached(epoch + 1)
     store.write_record(record_of(spec, {"process": os.getpid()}))
     store.discard_checkpoint(spec.run_id)

@@ -10,20 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.executors.local import LocalExecutor
-from bench.executors.worker import load_file
-from bench.progress import Silent
+from bench.execution.local import LocalExecutor
+from bench.execution.progress import SilentDisplay
+from bench.execution.study import StudyOutcome, run_job_source
+from bench.execution.worker import load_file
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.store import Store
-from bench.study import Outcome, follow
-from bench.tuning.case import Case
-from bench.tuning.choice import Objective
-from bench.tuning.driver import Driver
-from bench.tuning.readings import Readings
-from bench.tuning.search import Search
-from bench.tuning.space import Dimension, Space
-from bench.tuning.stages import Stages
-from bench.tuning.storage import open_storage
+from bench.stats.holdout_choice import Objective
+from bench.tuning.study.definition import StudyCase
+from bench.tuning.study.job_source import TuningJobs
+from bench.tuning.study.optuna_study import OptunaStudy
+from bench.tuning.study.search_space import Dimension, SearchSpace
+from bench.tuning.study.stages import StudyStages
+from bench.tuning.study.storage import open_storage
+from bench.tuning.study.trial_scores import TrialScores
 
 HELPER = Path(__file__).with_name("fake_runners.py")
 RUNNER = f"{HELPER}:pretend"
@@ -32,18 +32,18 @@ fake: Any = load_file(HELPER)
 
 def case_for(
     splits: int = 2, epochs: int = 8, q: float = 0.7, objective: Objective = "noisy-val", **parameters: Any
-) -> Case:
+) -> StudyCase:
     """A case over q; `parameters` tell `fake_runners.pretend` what to do."""
     base: RunSpec = fake.spec_for(100, "gce", epochs, q=q, **parameters)
     seeds = [
         tuple({"seed": seed, "split_seed": seed, "noise_seed": seed} for seed in range(first, first + splits))
         for first in (100, 200)
     ]
-    return Case(
+    return StudyCase(
         name="gce/digits/sym-0.4",
         method="gce",
         base=base,
-        space=Space((Dimension("q", "uniform", 0.1, 1.0),)),
+        space=SearchSpace((Dimension("q", "uniform", 0.1, 1.0),)),
         search_seeds=seeds[0],
         final_seeds=seeds[1],
         held_out=1000,
@@ -52,13 +52,15 @@ def case_for(
     )
 
 
-def search_for(case: Case, root: Path, storage: str | None = None, trials: int = 6, lease: float = 60.0) -> Search:
+def search_for(
+    case: StudyCase, root: Path, storage: str | None = None, trials: int = 6, lease: float = 60.0
+) -> OptunaStudy:
     """The case's study."""
-    return Search(case, open_storage(storage, root, lease), str(storage), root, trials, lease)
+    return OptunaStudy(case, open_storage(storage, root, lease), str(storage), root, trials, lease)
 
 
 def tune(
-    case: Case,
+    case: StudyCase,
     root: Path,
     storage: str | None = None,
     trials: int = 6,
@@ -66,23 +68,28 @@ def tune(
     finalists: int = 2,
     lease: float = 60.0,
     notes: list[str] | None = None,
-) -> tuple[Stages, Outcome]:
+) -> tuple[StudyStages, StudyOutcome]:
     """Tune to the end."""
     heard: list[str] = [] if notes is None else notes
     store = Store(root, lease=lease)
     search = search_for(case, root, storage, trials, lease)
-    stages = Stages(
-        case, search, Readings(store, case.objective), finalists, heard.append, lambda key, text, _: heard.append(text)
+    stages = StudyStages(
+        case,
+        search,
+        TrialScores(store, case.objective),
+        finalists,
+        heard.append,
+        lambda key, text, _: heard.append(text),
     )
-    driver = Driver([stages], jobs, lambda spec: fake.runtime_for())
+    driver = TuningJobs([stages], jobs, lambda spec: fake.runtime_for())
     try:
-        outcome = follow(driver, store, Silent(), LocalExecutor(root, jobs, 1, RUNNER, lease))
+        outcome = run_job_source(driver, store, SilentDisplay(), LocalExecutor(root, jobs, 1, RUNNER, lease))
     finally:
         driver.leave()
     return stages, outcome
 
 
-def suggested(search: Search) -> dict[int, dict[str, Any]]:
+def suggested(search: OptunaStudy) -> dict[int, dict[str, Any]]:
     """What every slot tried, how it ended and with what."""
     return {
         number: {"q": slot.last.params.get("q"), "state": slot.last.state.name, "value": slot.last.value}

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.core.images import ImageStore
-from bench.core.trainer import Trainer, TrainingPart
 from bench.spec import RunSpec
+from bench.training.images.image_store import ImageStore
+from bench.training.trainer import Trainer, TrainingPart
 from methods.interface import Method
 
 torch.set_num_threads(1)

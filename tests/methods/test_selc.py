@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from bench.problem import make_trainer, pose
 from bench.registry import methods
 from bench.spec import RunSpec, Runtime
+from bench.training.noisy_data import build_noisy_data, build_trainer
 from methods.interface import Phase, Setting, Steps
 from methods.losses import cross_entropy
 from methods.selc import SelfEnsembleLabelCorrection
@@ -207,7 +207,7 @@ def spec_of(method: str, **parameters: Any) -> RunSpec:
 
 def trained(problem: Any, spec: RunSpec, epochs: int) -> tuple[dict[str, Tensor], list[float], Any]:
     """Weights and training losses after so many epochs of a run."""
-    trainer = make_trainer(problem, spec, torch.device("cpu"))
+    trainer = build_trainer(problem, spec, torch.device("cpu"))
     losses = [done.train_loss for _, done in zip(range(epochs), trainer.epochs(), strict=False)]
     weights = {name: value.clone() for name, value in trainer.networks[0].module.state_dict().items()}
     return weights, losses, trainer
@@ -221,7 +221,7 @@ def test_trained_by_the_core_it_is_ce_bit_for_bit_until_its_turning_point(tmp_pa
         threads=1,
         checkpoint_seconds=0.0,
     )
-    problem = pose(spec_of("ce"), runtime)
+    problem = build_noisy_data(spec_of("ce"), runtime)
     plain, losses, _ = trained(problem, spec_of("ce"), 2)
     never, own, _ = trained(problem, spec_of("selc", turning_point=1.0), 2)
     assert own == losses and all(torch.equal(never[name], plain[name]) for name in plain)

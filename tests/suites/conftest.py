@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.problem import Problem, make_trainer, pose
 from bench.registry import methods
 from bench.spec import RunSpec, Runtime
+from bench.training.noisy_data import NoisyData, build_noisy_data, build_trainer
 
 DATA = "synthetic[classes=4,size=8,train=80,test=24]"
 
@@ -60,9 +60,9 @@ def make(tmp_path: Path) -> Make:
     return build
 
 
-def train(problem: Problem, spec: RunSpec) -> list[dict[str, torch.Tensor]]:
+def train(problem: NoisyData, spec: RunSpec) -> list[dict[str, torch.Tensor]]:
     """Weights of every network (and average) after training `spec` on `problem`."""
-    trainer = make_trainer(problem, spec, torch.device("cpu"))
+    trainer = build_trainer(problem, spec, torch.device("cpu"))
     for _ in trainer.epochs():
         pass
     return [network.module.state_dict() for network in (*trainer.networks, *trainer.task.averages)]
@@ -77,7 +77,7 @@ def same(left: list[dict[str, torch.Tensor]], right: list[dict[str, torch.Tensor
 
 
 @pytest.fixture
-def weights() -> Callable[[Problem, RunSpec], list[dict[str, torch.Tensor]]]:
+def weights() -> Callable[[NoisyData, RunSpec], list[dict[str, torch.Tensor]]]:
     """`train`, for tests."""
     return train
 
@@ -89,6 +89,6 @@ def equal() -> Callable[..., bool]:
 
 
 @pytest.fixture
-def problem_of() -> Callable[[RunSpec, Runtime], Problem]:
-    """`bench.problem.pose`, for tests."""
-    return pose
+def problem_of() -> Callable[[RunSpec, Runtime], NoisyData]:
+    """`bench.training.noisy_data.build_noisy_data`, for tests."""
+    return build_noisy_data

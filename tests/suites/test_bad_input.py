@@ -21,21 +21,23 @@ import pytest
 from PIL import Image
 
 from bench import registry
+from bench.system.cache import cache_folder
 
 HOME = Path(__file__).resolve().parents[2]
 
 DRIVER = """
 import contextlib, io, json, os, sys
 sys.path.insert(0, sys.argv[1])
-from bench import registry, study
-from bench.cli import main
+from bench.execution import study
+from bench.registry import lookup
+from bench.cli.main import main
 class Accepted(Exception): pass
 def accept(*arguments, **options): raise Accepted
 study.run_study = accept
 files = lambda: sorted(os.path.join(top, name) for top, folders, names in os.walk(".") for name in folders + names)
 answers = []
 for line in json.load(sys.stdin):
-    registry._plugins = ()
+    lookup._plugins = ()
     out, err, before = io.StringIO(), io.StringIO(), files()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -302,7 +304,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables for a process with a cache folder of its own, which starts with the catalogue only."""
     registry.methods()
     cache = tmp_path_factory.mktemp("cache")
-    shutil.copytree(registry.cache_folder() / "catalogue", cache / "catalogue")
+    shutil.copytree(cache_folder() / "catalogue", cache / "catalogue")
     return os.environ | {"LNL_BENCH_CACHE": str(cache), "PYTHONPATH": str(HOME)}
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bench.errors import UsageError
-from bench.executors.cluster import address
+from bench.execution.ray import connect
+from bench.system.errors import UsageError
 
 HOME = Path(__file__).resolve().parents[2]
 DATA = "synthetic[classes=4,size=8,train=96,test=24]"
@@ -142,8 +142,8 @@ def somebody_else() -> Iterator[str]:
 def test_an_address_that_is_no_cluster_is_not_waited_for_for_ever(
     somebody_else: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address, "SECONDS_TO_CONNECT", 3.0)
+    monkeypatch.setattr(connect, "SECONDS_TO_CONNECT", 3.0)
     began = time.monotonic()
     with pytest.raises(UsageError, match="is it a Ray cluster's address"):
-        address.start_or_join(somebody_else)
+        connect.connect_to_ray(somebody_else)
     assert time.monotonic() - began < 30

@@ -20,22 +20,22 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.core import checkpoint
-from bench.core.augment import pipeline
-from bench.core.batches import Batch, CoreStep
-from bench.core.footprint import measure
-from bench.core.images import ImageStore
-from bench.core.networks import CoreNetwork, Meter
-from bench.core.placements import Gallery
-from bench.core.precision import Precision, prepare_process, share_card
-from bench.core.trainer import Trainer, TrainingPart
-from bench.footprint import DataSizes
-from bench.job import OutOfMemory
+from bench.memory.footprint import DataSizes
+from bench.memory.rehearsal import measure_footprint
 from bench.models import build
-from bench.problem import make_trainer, pose
+from bench.records.store import Store
 from bench.registry import load_method
-from bench.run import run
-from bench.store import Store
+from bench.training import checkpoint
+from bench.training.augmentation import build_augmentation
+from bench.training.images.image_sets import ImageSets
+from bench.training.images.image_store import ImageStore
+from bench.training.networks import PassCounter, TrainedNetwork
+from bench.training.noisy_data import build_noisy_data, build_trainer
+from bench.training.outcome import OutOfMemory
+from bench.training.precision import Precision, limit_gpu_memory, prepare_process
+from bench.training.run import run_spec
+from bench.training.step import Batch, TrainingStep
+from bench.training.trainer import Trainer, TrainingPart
 from methods.interface import Steps
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def guard_steps(trainer: Trainer) -> None:
     """Let nothing wait for the device between the first and the last step of a pass."""
     prepare = trainer.feeder.steps
 
-    def guarded(*given: Any) -> Iterator[CoreStep]:
+    def guarded(*given: Any) -> Iterator[TrainingStep]:
         steps = prepare(*given)
         if trainer.device.type == "cuda":
             torch.cuda.set_sync_debug_mode("error")
@@ -98,7 +98,7 @@ def guard_steps(trainer: Trainer) -> None:
 
 def first_loss(problem: Any, spec: Any, device: torch.device) -> float:
     """The loss of a run's first step."""
-    trainer = make_trainer(problem, spec, device)
+    trainer = build_trainer(problem, spec, device)
     work = trainer.method.passes(trainer.phases[0], 0)[0]
     step = next(iter(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0))))
     return float(trainer.method.loss(step).detach())
@@ -111,7 +111,7 @@ def test_two_epochs_without_a_wait_between_steps(
     # it looks at a matrix's values only where that costs nothing, on the CPU
     monkeypatch.setattr("methods.losses._check_transition", lambda transition, classes: None)
     spec, runtime = make(method)
-    trainer = make_trainer(problem_of(spec, runtime), spec, torch.device(device))
+    trainer = build_trainer(problem_of(spec, runtime), spec, torch.device(device))
     guard_steps(trainer)
     done = [epoch.train_loss for epoch in trainer.epochs()]
     assert len(done) >= 2 and all(map(math.isfinite, done))
@@ -141,7 +141,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
     if torch.version.cuda is None:
         pytest.skip("this build of PyTorch knows no CUDA, not even for shapes")
     spec, runtime = make(method)
-    trainer = make_trainer(problem_of(spec, runtime), spec, CPU)
+    trainer = build_trainer(problem_of(spec, runtime), spec, CPU)
     subject = trainer.method
     work = subject.passes(trainer.phases[-1], 0)[0]
     drawn = work.draws(Steps(1, spec.batch_size), torch.Generator().manual_seed(0))
@@ -160,7 +160,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
         for _ in trainer.networks:
             with torch.device("cuda"):
                 module = build(spec.model, num_classes=4, in_chans=3, image_size=8, seed=0)
-            networks.append(CoreNetwork(module, Precision("fp32", torch.device("cuda")), Meter()))
+            networks.append(TrainedNetwork(module, Precision("fp32", torch.device("cuda")), PassCounter()))
         # an average that the loss asks: the shapes of its weights are those of its network
         for average in trainer.task.averages:
             network = networks[trainer.networks.index(average.of)]
@@ -168,7 +168,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
         rows = torch.zeros(spec.batch_size, dtype=torch.int64, device="cuda")
         images = torch.zeros(spec.batch_size, 3, 8, 8, device="cuda")
         batches = {name: Batch(rows, rows, [images for _ in stream.views]) for name, stream in work.streams.items()}
-        loss = subject.loss(CoreStep("train", 0, work.learn, draws, batches, networks))
+        loss = subject.loss(TrainingStep("train", 0, work.learn, draws, batches, networks))
         assert loss.device.type == "cuda" and loss.shape == ()
 
 
@@ -179,7 +179,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
 )
 def test_augmentation_is_the_processors(name: str, device: str) -> None:
     """The same pixels for the same draws; where angles are involved, a few may fall to their neighbour."""
-    augmentation = pipeline(name)
+    augmentation = build_augmentation(name)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (64, 32, 32, 3), dtype=torch.uint8, generator=generator)
     index = torch.randperm(64, generator=generator)
@@ -202,7 +202,7 @@ def test_low_precision_trains_close_to_float32(device: str, precision: str, make
     losses = {}
     for name in ("fp32", precision):
         spec, runtime = make("ce", precision=name, epochs=3)
-        trainer = make_trainer(problem_of(spec, runtime), spec, torch.device(device))
+        trainer = build_trainer(problem_of(spec, runtime), spec, torch.device(device))
         losses[name] = [done.train_loss for done in trainer.epochs()]
         logits = trainer.networks[0](trainer.feeder.store.plain(torch.arange(4, device=device)))
         assert logits.dtype == torch.float32
@@ -218,12 +218,12 @@ def test_a_checkpoint_comes_back_onto_the_device(
     """Loaded through the CPU, every tensor is the one that was saved, on the device, and training goes on from it."""
     spec, runtime = make(method, epochs=3)
     problem = problem_of(spec, runtime)
-    whole = make_trainer(problem, spec, torch.device(device))
+    whole = build_trainer(problem, spec, torch.device(device))
     epochs = whole.epochs()
     next(epochs)
-    checkpoint.save(tmp_path / "checkpoint", {"trainer": whole.state()})
-    continued = make_trainer(problem, spec, torch.device(device))
-    saved = checkpoint.load(tmp_path / "checkpoint")
+    checkpoint.save_checkpoint(tmp_path / "checkpoint", {"trainer": whole.state()})
+    continued = build_trainer(problem, spec, torch.device(device))
+    saved = checkpoint.load_checkpoint(tmp_path / "checkpoint")
     assert saved is not None
     continued.load_state(saved["trainer"])
     mine, theirs = flat(continued.state()), flat(whole.state())
@@ -248,7 +248,7 @@ def flat(state: Any, name: str = "") -> dict[str, Tensor]:
 def test_a_whole_run_makes_a_record(subject: str, device: str, make: Any, tmp_path: Path) -> None:
     spec, runtime = make(subject)
     store = Store(tmp_path / "runs")
-    run(spec, runtime.model_copy(update={"device": device}), store, lambda done, total: None)
+    run_spec(spec, runtime.model_copy(update={"device": device}), store, lambda done, total: None)
     record = store.read(spec.run_id)
     assert record is not None
     assert record["curves"]["train_loss"] and record["provenance"]["peak_memory_bytes"] > 0
@@ -259,7 +259,7 @@ def test_a_whole_run_makes_a_record(subject: str, device: str, make: Any, tmp_pa
 def test_a_method_that_waits_or_mixes_devices_is_caught(make: Any, problem_of: Any) -> None:
     """The checks above can fail: a loss that looks at its own value, and one that brings a tensor of the CPU."""
     spec, runtime = make("ce")
-    trainer = make_trainer(problem_of(spec, runtime), spec, CPU)
+    trainer = build_trainer(problem_of(spec, runtime), spec, CPU)
     plain = trainer.method.loss
     trainer.method.loss = lambda step: plain(step) * (2 if plain(step) > 0 else 1)  # type: ignore[method-assign]
     guard_steps(trainer)
@@ -281,7 +281,7 @@ def test_images_from_elsewhere_come_without_a_wait_and_are_the_same(
     for where in ("device", placement):
         problem = problem_of(spec, runtime.model_copy(update={"images": where}))
         with closing(problem.images):
-            trainer = make_trainer(problem, spec, torch.device(device))
+            trainer = build_trainer(problem, spec, torch.device(device))
             # processes that read files start with their first use, once, and draw a seed on the host then
             assert len(list(trainer.part.images.ahead([torch.arange(2)]))) == 1
             note_batches(trainer, batches := [])
@@ -296,7 +296,7 @@ def note_batches(trainer: Trainer, batches: list[Tensor]) -> None:
     """Keep what every step was handed."""
     prepare = trainer.feeder.steps
 
-    def noted(*given: Any) -> Iterator[CoreStep]:
+    def noted(*given: Any) -> Iterator[TrainingStep]:
         for step in prepare(*given):
             batches.extend([step.index, *step.streams["all"].views])
             yield step
@@ -308,8 +308,8 @@ def note_batches(trainer: Trainer, batches: list[Tensor]) -> None:
 def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
     """While the card works off a long queue, batch after batch is sent beside it, and none is overwritten."""
     pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
-    gallery = Gallery({"train": pixels}, (0.5,) * 3, (0.25,) * 3, "host")
-    store = gallery.store("train", torch.device(device), [pipeline("crop4+flip")])
+    gallery = ImageSets({"train": pixels}, (0.5,) * 3, (0.25,) * 3, "host")
+    store = gallery.store("train", torch.device(device), [build_augmentation("crop4+flip")])
     square = torch.randn(4096, 4096, device=device)
     order = [torch.randperm(64)[:48] for _ in range(40)]
     kept = []
@@ -323,7 +323,7 @@ def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
 @pytest.mark.parametrize("device", [CUDA])
 def test_a_batch_that_a_shared_card_does_not_hold_is_named_with_one_that_fits(device: str, make: Any) -> None:
     """A step of a batch that its share of the card can't hold, eager and recorded; then one of what was named."""
-    share_card(torch.device(device), 256 << 20)
+    limit_gpu_memory(torch.device(device), 256 << 20)
     try:
         for steps in ("eager", "auto"):
             with pytest.raises(OutOfMemory) as failed:
@@ -356,7 +356,7 @@ def test_inference_goes_on_in_pieces_on_a_full_card(device: str, make: Any) -> N
     whole = trainer.task.infer()
     assert trainer.task.pieces.most is None
     torch.cuda.empty_cache()
-    share_card(torch.device(device), 320 << 20)
+    limit_gpu_memory(torch.device(device), 320 << 20)
     try:
         pieces = trainer.task.infer()
     finally:
@@ -375,8 +375,8 @@ def test_a_runs_memory_on_a_card_is_about_what_was_estimated(subject: str, devic
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    trainer = make_trainer(pose(spec, runtime), spec, torch.device(device), steps="eager")
+    trainer = build_trainer(build_noisy_data(spec, runtime), spec, torch.device(device), steps="eager")
     list(trainer.epochs())
     peak = torch.cuda.max_memory_allocated() - before
-    taken = measure(spec, DataSizes(4, (32, 32, 3), 576, 512, 64), device)
+    taken = measure_footprint(spec, DataSizes(4, (32, 32, 3), 576, 512, 64), device)
     assert 0.7 < (taken.images + taken.networks + taken.step) / peak < 1.4

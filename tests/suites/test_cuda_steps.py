@@ -17,14 +17,14 @@ import pytest
 import torch
 from torch import distributed
 
-from bench.core.batches import CoreStep
-from bench.core.images import ImageStore
-from bench.core.precision import prepare_process
-from bench.core.ranks import Ranks
-from bench.core.trainer import Trainer, TrainingPart
-from bench.problem import make_trainer
 from bench.registry import load_method
 from bench.spec import RunSpec
+from bench.training.distributed import ProcessGroup
+from bench.training.images.image_store import ImageStore
+from bench.training.noisy_data import build_trainer
+from bench.training.precision import prepare_process
+from bench.training.step import TrainingStep
+from bench.training.trainer import Trainer, TrainingPart
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
@@ -46,7 +46,7 @@ def true_float32() -> Iterator[None]:
 
 def trained(problem: Any, spec: RunSpec, steps: str) -> tuple[Trainer, list[float]]:
     """A run's trainer after its epochs, and its losses."""
-    trainer = make_trainer(problem, spec, CUDA, steps=steps)
+    trainer = build_trainer(problem, spec, CUDA, steps=steps)
     return trainer, [done.train_loss for done in trainer.epochs()]
 
 
@@ -73,20 +73,20 @@ def test_a_run_goes_on_under_another_way(optimizer: str, make: Any, problem_of: 
     problem = problem_of(spec, runtime)
     _, losses = trained(problem, spec, "eager")
     for ways in (("eager", "graph"), ("graph", "eager")):
-        first = make_trainer(problem, spec, CUDA, steps=ways[0])
+        first = build_trainer(problem, spec, CUDA, steps=ways[0])
         epochs = first.epochs()
         begun = [next(epochs).train_loss, next(epochs).train_loss]
-        second = make_trainer(problem, spec, CUDA, steps=ways[1])
+        second = build_trainer(problem, spec, CUDA, steps=ways[1])
         second.load_state(first.state())
         assert begun + [done.train_loss for done in second.epochs()] == pytest.approx(losses, rel=0.05, abs=0.02)
 
 
 def test_nothing_waits_for_the_device_between_replays(make: Any, problem_of: Any) -> None:
     spec, runtime = make("elr+", epochs=2, batch_size=4)
-    trainer = make_trainer(problem_of(spec, runtime), spec, CUDA, steps="graph")
+    trainer = build_trainer(problem_of(spec, runtime), spec, CUDA, steps="graph")
     prepare = trainer.feeder.steps
 
-    def guarded(*given: Any) -> Iterator[CoreStep]:
+    def guarded(*given: Any) -> Iterator[TrainingStep]:
         for number, step in enumerate(prepare(*given)):
             # the recording itself waits once a pass
             torch.cuda.set_sync_debug_mode("error" if number > 4 else "default")
@@ -104,7 +104,7 @@ def test_nothing_waits_for_the_device_between_replays(make: Any, problem_of: Any
 def test_recordings_share_their_memory(make: Any, problem_of: Any) -> None:
     """Two passes an epoch, each recorded anew: what they hold on the card stays what the first epochs took."""
     spec, runtime = make("elr+", epochs=8, batch_size=7)
-    trainer = make_trainer(problem_of(spec, runtime), spec, CUDA, steps="graph")
+    trainer = build_trainer(problem_of(spec, runtime), spec, CUDA, steps="graph")
     held = [torch.cuda.memory_reserved() for _ in trainer.epochs()]
     assert held[-1] <= held[2] + 2**25
 
@@ -138,7 +138,7 @@ def shared(number: int, size: int) -> tuple[list[float], dict[str, torch.Tensor]
     )
     store = ImageStore(images, [0.5], [0.25], 0)
     part = TrainingPart(store, labels, 4, store, labels)
-    trainer = Trainer(load_method("ce")(), spec, part, CUDA, ranks=Ranks(number, size))
+    trainer = Trainer(load_method("ce")(), spec, part, CUDA, ranks=ProcessGroup(number, size))
     losses = [done.train_loss for done in trainer.epochs()]
     return losses, {name: value.cpu() for name, value in trainer.networks[0].module.state_dict().items()}
 

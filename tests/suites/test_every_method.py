@@ -15,15 +15,16 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.core.batches import Batch, CoreStep
-from bench.core.networks import CoreNetwork, Meter
-from bench.core.precision import Precision
-from bench.expected_costs import Costs
 from bench.models import build
-from bench.problem import make_trainer, training_part
+from bench.planning.cost import DeclaredCosts
+from bench.records.store import Store
 from bench.registry import load_method, methods, models
-from bench.run import Interrupted, run
-from bench.store import Store
+from bench.training.networks import PassCounter, TrainedNetwork
+from bench.training.noisy_data import build_trainer, build_training_part
+from bench.training.outcome import Interrupted
+from bench.training.precision import Precision
+from bench.training.run import run_spec
+from bench.training.step import Batch, TrainingStep
 from methods.interface import Steps
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def result(record: dict[str, Any]) -> dict[str, Any]:
 
 def finite_log_probabilities(method: str, problem: Any, spec: Any) -> None:
     """Train and check that predictions are log-probabilities."""
-    trainer = make_trainer(problem, spec, CPU)
+    trainer = build_trainer(problem, spec, CPU)
     for done in trainer.epochs():
         assert math.isfinite(done.train_loss)
     images = trainer.feeder.store.plain(torch.arange(8))
@@ -57,7 +58,7 @@ def test_two_epochs_make_a_whole_record_and_the_same_one_again(method: str, make
     records = []
     for attempt in ("first", "second"):
         store = Store(tmp_path / attempt)
-        run(spec, runtime, store, quiet)
+        run_spec(spec, runtime, store, quiet)
         records.append(store.read(spec.run_id))
     assert result(records[0]) == result(records[1])
     json.dumps(records[0], allow_nan=False)
@@ -70,14 +71,14 @@ def test_two_epochs_make_a_whole_record_and_the_same_one_again(method: str, make
     passes = measures["forward_per_sample_epoch"] + 2 * measures["backward_per_sample_epoch"]
     assert measures["units_per_sample_epoch"] == pytest.approx(passes) and passes > 0
     # two epochs are mostly warm-up, so this finds a declaration that was forgotten, no more
-    assert 1 / 4 < passes * spec.epochs / Costs(methods(), models()).units(spec) < 4
+    assert 1 / 4 < passes * spec.epochs / DeclaredCosts(methods(), models()).units(spec) < 4
     assert not store.checkpoint_path(spec.run_id).exists()
 
 
 def test_a_run_stopped_after_every_epoch_ends_in_the_same_record(method: str, make: Any, tmp_path: Path) -> None:
     spec, runtime = make(method, epochs=3)
     whole, torn = Store(tmp_path / "whole"), Store(tmp_path / "torn")
-    run(spec, runtime, whole, quiet)
+    run_spec(spec, runtime, whole, quiet)
     stop = SimpleNamespace(now=False, begun=0)
 
     def stop_after_one_more(done: int, total: int) -> None:
@@ -86,7 +87,7 @@ def test_a_run_stopped_after_every_epoch_ends_in_the_same_record(method: str, ma
     for _ in range(20):
         stop.now, stop.begun = False, len(_curve(torn, spec.run_id))
         try:
-            run(spec, runtime, torn, stop_after_one_more, lambda: stop.now)
+            run_spec(spec, runtime, torn, stop_after_one_more, lambda: stop.now)
             break
         except Interrupted:
             assert torn.checkpoint_path(spec.run_id).exists()
@@ -123,7 +124,7 @@ def test_autocast_computes_losses_in_float32(method: str, make: Any, problem_of:
     spec, runtime = make(method)
     problem = problem_of(spec, runtime)
     low = spec.model_copy(update={"precision": "bf16"})
-    trainer = make_trainer(problem, low, CPU)
+    trainer = build_trainer(problem, low, CPU)
     for done in trainer.epochs():
         assert math.isfinite(done.train_loss)
     assert all(weight.dtype == torch.float32 for weight in trainer.networks[0].parameters())
@@ -160,8 +161,8 @@ def test_shapes_do_not_depend_on_data(method: str, epoch: int, make: Any, proble
     subject = load_method(method)(**spec.parameters)
     if not subject.static_shapes:
         return
-    part = training_part(problem_of(spec, runtime), subject, spec, CPU)
-    trainer = make_trainer(problem_of(spec, runtime), spec, CPU)
+    part = build_training_part(problem_of(spec, runtime), subject, spec, CPU)
+    trainer = build_trainer(problem_of(spec, runtime), spec, CPU)
     phase = trainer.phases[epoch]
     number = epoch % phase.epochs
     work = trainer.method.passes(phase, number)[-1]
@@ -170,8 +171,10 @@ def test_shapes_do_not_depend_on_data(method: str, epoch: int, make: Any, proble
     states = dict(trainer.task.states)
     with FakeTensorMode(allow_non_fake_inputs=False) as mode:
         networks = [
-            CoreNetwork(
-                build(spec.model, num_classes=4, in_chans=3, image_size=(8, 8), seed=0), Precision("fp32", CPU), Meter()
+            TrainedNetwork(
+                build(spec.model, num_classes=4, in_chans=3, image_size=(8, 8), seed=0),
+                Precision("fp32", CPU),
+                PassCounter(),
             )
             for _ in trainer.networks
         ]
@@ -198,7 +201,7 @@ def test_shapes_do_not_depend_on_data(method: str, epoch: int, make: Any, proble
                 setattr(trainer.method, name, fakes[id(value)])
         trainer.task.privileges = {name: fakes.get(id(value), value) for name, value in trainer.task.privileges.items()}
         draws = {name: mode.from_tensor(value) for name, value in first_draws.items()}
-        loss = trainer.method.loss(CoreStep(phase.name, number, work.learn, draws, batches, networks))
+        loss = trainer.method.loss(TrainingStep(phase.name, number, work.learn, draws, batches, networks))
         loss.backward()
     assert loss.shape == () and loss.dtype == torch.float32
     assert part.classes == 4

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from bench import footprint as cached
-from bench.core.footprint import measure
-from bench.core.task import inference_batch
-from bench.footprint import DataSizes, Footprint, footprint, generous
+from bench.memory.estimate import estimate_footprint
+from bench.memory.footprint import DataSizes, Footprint, generous_bytes
+from bench.memory.rehearsal import measure_footprint
 from bench.models import MODELS
 from bench.registry import methods
 from bench.spec import RunSpec
+from bench.system import memory_limits
+from bench.training.inference import inference_batch
 
 MEBIBYTE = 1 << 20
 SIZES = DataSizes(classes=4, image_shape=(32, 32, 3), stored=12_000, train=10_000, test=2_000)
@@ -38,7 +39,7 @@ def spec(method: str = "ce", **fields: Any) -> RunSpec:
 
 
 def taken(method: str = "ce", **fields: Any) -> Footprint:
-    return measure(spec(method, **fields), SIZES, "cpu")
+    return measure_footprint(spec(method, **fields), SIZES, "cpu")
 
 
 def test_a_step_grows_with_its_batch_and_shrinks_with_precision() -> None:
@@ -72,7 +73,9 @@ def test_members_multiply_networks_and_not_the_step() -> None:
 
 
 def test_memory_per_sample_counts_with_the_samples() -> None:
-    few, many = (measure(spec("elr"), replace(SIZES, train=train), "cpu").networks for train in (1_000, 1_001_000))
+    few, many = (
+        measure_footprint(spec("elr"), replace(SIZES, train=train), "cpu").networks for train in (1_000, 1_001_000)
+    )
     assert many - few == 4 * SIZES.classes * 1_000_000
 
 
@@ -84,7 +87,7 @@ def test_an_inference_with_an_output_of_the_methods_own_counts() -> None:
 
 def test_a_batch_that_no_machine_holds_is_measured_in_none() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = measure(spec(model="cnn8", batch_size=1_000_000), replace(SIZES, train=1_000_000), "cpu")
+    found = measure_footprint(spec(model="cnn8", batch_size=1_000_000), replace(SIZES, train=1_000_000), "cpu")
     assert found.step > 1 << 40
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 512 * MEBIBYTE
 
@@ -92,14 +95,14 @@ def test_a_batch_that_no_machine_holds_is_measured_in_none() -> None:
 def test_images_count_with_their_border_and_normalised_where_these_are_kept() -> None:
     assert taken(augmentation="none").images < taken(augmentation="crop4").images
     assert taken(augmentation="none").data == SIZES.stored * 32 * 32 * 3
-    tiny = measure(spec(augmentation="none", hold_out=0.0), DIGITS, "cpu").images
+    tiny = measure_footprint(spec(augmentation="none", hold_out=0.0), DIGITS, "cpu").images
     assert tiny == 5 * DIGITS.stored * DIGITS.pixels
 
 
 def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> None:
     """Every method, on digits' images; and every network of ours below."""
-    known = generous("cnn-small", 64, 1, DIGITS, "cpu")
-    assert known is not None and measure(spec(method), DIGITS, "cpu").on_processor < known
+    known = generous_bytes("cnn-small", 64, 1, DIGITS, "cpu")
+    assert known is not None and measure_footprint(spec(method), DIGITS, "cpu").on_processor < known
 
 
 @pytest.mark.slow
@@ -107,16 +110,16 @@ def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> 
 @pytest.mark.parametrize(("dear", "batch"), [("flsc", 128), ("mixup-ensemble", 2048)])
 def test_networks_take_no_more_than_what_is_known_without_asking(model: str, dear: str, batch: int) -> None:
     parameters = {"localisation": 0.3} if dear == "flsc" else {}
-    known = generous(model, batch, 1, SIZES, "cpu")
-    found = measure(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cpu")
+    known = generous_bytes(model, batch, 1, SIZES, "cpu")
+    found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cpu")
     assert known is not None and found.on_processor < known
-    known = generous(model, batch, 1, SIZES, "cuda")
-    found = measure(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cuda")
+    known = generous_bytes(model, batch, 1, SIZES, "cuda")
+    found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cuda")
     assert known is not None and found.on_card < known
 
 
 def test_timms_networks_are_measured_but_not_known_before() -> None:
-    assert generous("timm:resnet18", 64, 1, SIZES, "cpu") is None
+    assert generous_bytes("timm:resnet18", 64, 1, SIZES, "cpu") is None
     assert taken(model="timm:resnet18").networks > 3 * 40 * MEBIBYTE
 
 
@@ -130,17 +133,17 @@ def test_a_plug_in_that_looks_at_numbers_is_counted_by_its_views(monkeypatch: py
 
 def test_the_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LNL_BENCH_CACHE", str(tmp_path))
-    first = footprint(spec(seed=1), DIGITS, "cpu")
-    monkeypatch.setattr("bench.core.footprint.measure", None)
-    assert footprint(spec(seed=2, learning_rate=0.1, rate=0.2), DIGITS, "cpu") == first
+    first = estimate_footprint(spec(seed=1), DIGITS, "cpu")
+    monkeypatch.setattr("bench.memory.rehearsal.measure_footprint", None)
+    assert estimate_footprint(spec(seed=2, learning_rate=0.1, rate=0.2), DIGITS, "cpu") == first
     with pytest.raises(TypeError):
-        footprint(spec(batch_size=65), DIGITS, "cpu")
+        estimate_footprint(spec(batch_size=65), DIGITS, "cpu")
     assert len(list((tmp_path / "footprints").glob("*.json"))) == 1
 
 
 def test_as_many_images_are_inferred_as_is_assumed() -> None:
     import torch
 
-    assert {name: inference_batch(torch.device(name), (32, 32)) for name in cached.INFERENCE_BATCH} == (
-        cached.INFERENCE_BATCH
+    assert {name: inference_batch(torch.device(name), (32, 32)) for name in memory_limits.INFERENCE_BATCH} == (
+        memory_limits.INFERENCE_BATCH
     )

@@ -11,24 +11,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.core.members import Members
-from bench.core.trainer import Trainer
-from bench.problem import Problem, make_trainer, training_part
+from bench.records.store import Store
 from bench.registry import load_method, methods
-from bench.run import Interrupted, run
 from bench.spec import RunSpec
-from bench.store import Store
+from bench.training.ensemble import Ensemble
+from bench.training.noisy_data import NoisyData, build_trainer, build_training_part
+from bench.training.outcome import Interrupted
+from bench.training.run import run_spec
+from bench.training.trainer import Trainer
 from methods.ce import CrossEntropy
 from methods.interface import Method, Pass, Phase
 
 CPU = torch.device("cpu")
 
 
-def trained(problem: Problem, spec: RunSpec, members: int) -> Trainer:
+def trained(problem: NoisyData, spec: RunSpec, members: int) -> Trainer:
     """A trainer at its end, of copies under the wrapper, however few they are."""
     make = load_method(spec.method)
-    method = Members([make(**spec.parameters) for _ in range(members)])
-    return finished(Trainer(method, spec, training_part(problem, method, spec, CPU), CPU))
+    method = Ensemble([make(**spec.parameters) for _ in range(members)])
+    return finished(Trainer(method, spec, build_training_part(problem, method, spec, CPU), CPU))
 
 
 def finished(trainer: Trainer) -> Trainer:
@@ -59,8 +60,8 @@ def alike(left: list[Tensor | None], right: list[Tensor | None]) -> bool:
 def test_one_member_is_the_method_itself(method: str, make: Any, problem_of: Any, equal: Callable[..., bool]) -> None:
     spec, runtime = make(method)
     problem = problem_of(spec, runtime)
-    plain, wrapped = finished(make_trainer(problem, spec, CPU)), trained(problem, spec, 1)
-    assert not isinstance(plain.method, Members)
+    plain, wrapped = finished(build_trainer(problem, spec, CPU)), trained(problem, spec, 1)
+    assert not isinstance(plain.method, Ensemble)
     assert equal(weights(plain), weights(wrapped))
     assert alike(list(plain.task.states.values()), list(wrapped.task.states.values()))
     learned = [[each.values.data for each in trainer.task.learned.values()] for trainer in (plain, wrapped)]
@@ -82,8 +83,8 @@ def test_the_first_of_two_members_trains_as_it_would_alone(
 ) -> None:
     spec, runtime = make(method)
     problem = problem_of(spec, runtime)
-    alone = finished(make_trainer(problem, spec, CPU))
-    two = finished(make_trainer(problem, spec.model_copy(update={"members": 2}), CPU))
+    alone = finished(build_trainer(problem, spec, CPU))
+    two = finished(build_trainer(problem, spec.model_copy(update={"members": 2}), CPU))
     each = len(alone.networks)
     own = [[network.module.state_dict() for network in trainer.networks] for trainer in (alone, two)]
     assert len(own[1]) == 2 * each and equal(own[0], own[1][:each])
@@ -100,9 +101,9 @@ def test_members_of_ce_are_those_of_ce_ensemble_but_for_their_order(
     spec, runtime = make("ce", members=2)
     control, _ = make("ce-ensemble", parameters={"members": 2})
     problem = problem_of(spec, runtime)
-    first = [weights(make_trainer(problem, each, CPU)) for each in (spec, control)]
+    first = [weights(build_trainer(problem, each, CPU)) for each in (spec, control)]
     assert equal(*first)
-    ours, theirs = (finished(make_trainer(problem, each, CPU)) for each in (spec, control))
+    ours, theirs = (finished(build_trainer(problem, each, CPU)) for each in (spec, control))
     assert ours.meter == theirs.meter
     assert equal(weights(ours)[:1], weights(theirs)[:1])
     assert not equal(weights(ours)[1:], weights(theirs)[1:])
@@ -110,7 +111,7 @@ def test_members_of_ce_are_those_of_ce_ensemble_but_for_their_order(
 
 def test_the_prediction_is_the_mean_of_the_members(make: Any, problem_of: Any) -> None:
     spec, runtime = make("ce", members=3)
-    trainer = finished(make_trainer(problem_of(spec, runtime), spec, CPU))
+    trainer = finished(build_trainer(problem_of(spec, runtime), spec, CPU))
     together = predicted(trainer).exp()
     with torch.no_grad():
         images = trainer.feeder.store.plain(torch.arange(16))
@@ -136,13 +137,13 @@ class Believer(CrossEntropy):
 
 
 def test_what_members_say_of_samples_is_joined() -> None:
-    joined = Members([Believer(0.0), Believer(1.0), Believer(0.5)])
+    joined = Ensemble([Believer(0.0), Believer(1.0), Believer(0.5)])
     assert torch.equal(told_by(joined)[0], torch.full((2,), 0.5))
     assert torch.equal(told_by(joined)[1], torch.tensor([False, True]))
     assert torch.equal(told_by(joined)[2], torch.full((2, 2), 0.5))
     # one of two is half of them
-    assert torch.equal(told_by(Members([Believer(0.0), Believer(1.0)]))[1], torch.tensor([True, True]))
-    assert told_by(Members([Believer(None), Believer(None)])) == [None, None, None]
+    assert torch.equal(told_by(Ensemble([Believer(0.0), Believer(1.0)]))[1], torch.tensor([True, True]))
+    assert told_by(Ensemble([Believer(None), Believer(None)])) == [None, None, None]
 
 
 class Idle(CrossEntropy):
@@ -169,9 +170,9 @@ class Shifty(CrossEntropy):
 @pytest.mark.parametrize(("kind", "reason"), [(Idle, "no network learns"), (Shifty, "different phases")])
 def test_what_cannot_be_copied_says_why(kind: type[Method], reason: str, make: Any, problem_of: Any) -> None:
     spec, runtime = make("ce")
-    part = training_part(problem_of(spec, runtime), kind(), spec, CPU)
+    part = build_training_part(problem_of(spec, runtime), kind(), spec, CPU)
     with pytest.raises(ValueError, match=reason):
-        finished(Trainer(Members([kind(), kind()]), spec, part, CPU))
+        finished(Trainer(Ensemble([kind(), kind()]), spec, part, CPU))
 
 
 @pytest.mark.parametrize("name", ["sop", "selc+", "dividemix"])
@@ -179,7 +180,7 @@ def test_members_end_in_the_same_record_when_they_are_stopped(name: str, make: A
     """With learned rows, phases that start anew, and several networks with memory per sample."""
     spec, runtime = make(name, epochs=3, members=2)
     whole, torn = Store(tmp_path / "whole"), Store(tmp_path / "torn")
-    run(spec, runtime, whole, lambda done, total: None)
+    run_spec(spec, runtime, whole, lambda done, total: None)
     stop = SimpleNamespace(at=1, now=False)
 
     def note(done: int, total: int) -> None:
@@ -187,7 +188,7 @@ def test_members_end_in_the_same_record_when_they_are_stopped(name: str, make: A
 
     while True:
         try:
-            run(spec, runtime, torn, note, lambda: stop.now)
+            run_spec(spec, runtime, torn, note, lambda: stop.now)
             break
         except Interrupted:
             stop.at, stop.now = stop.at + 1, False

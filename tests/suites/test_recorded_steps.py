@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.core.trainer import Trainer
-from bench.problem import make_trainer
+from bench.training.noisy_data import build_trainer
+from bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 WAITING = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default, torch.ops.aten.equal.default}
@@ -80,7 +80,7 @@ class Tape:
 
 def trained(problem: Any, spec: Any, tape: Tape | None) -> tuple[Trainer, list[float]]:
     """A run's trainer after its epochs, and its losses."""
-    trainer = make_trainer(problem, spec, CPU)
+    trainer = build_trainer(problem, spec, CPU)
     trainer.recorder = tape
     return trainer, [done.train_loss for done in trainer.epochs()]
 
@@ -149,11 +149,11 @@ def test_a_run_resumed_under_another_way_is_the_same_run(method_name: str, make:
     problem = problem_of(spec, runtime)
     whole, losses = trained(problem, spec, None)
     for ways in ((None, Tape()), (Tape(), None)):
-        first = make_trainer(problem, spec, CPU)
+        first = build_trainer(problem, spec, CPU)
         first.recorder = ways[0]
         epochs = first.epochs()
         begun = [next(epochs).train_loss, next(epochs).train_loss]
-        second = make_trainer(problem, spec, CPU)
+        second = build_trainer(problem, spec, CPU)
         second.recorder = ways[1]
         second.load_state(first.state())
         assert begun + [done.train_loss for done in second.epochs()] == losses
@@ -166,7 +166,7 @@ def test_the_tape_keeps_to_what_was_recorded(make: Any, problem_of: Any) -> None
     problem = problem_of(spec, runtime)
 
     def with_loss(change: Callable[[Tensor, int], Tensor], tape: Tape | None) -> list[float]:
-        trainer = make_trainer(problem, spec, CPU)
+        trainer = build_trainer(problem, spec, CPU)
         trainer.recorder = tape
         plain, calls = trainer.method.loss, iter(range(1000))
         trainer.method.loss = lambda step: change(plain(step), next(calls))  # type: ignore[method-assign]

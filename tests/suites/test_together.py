@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import UsageError
-from bench.executors.together import World, world
+from bench.system.errors import UsageError
+from bench.system.processes import TorchrunWorld, torchrun_world
 
 DATA = "synthetic[classes=4,size=8,train=96,test=24]"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
@@ -71,13 +71,13 @@ def test_wrong_requests_end_all_processes(tmp_path: Path, more: tuple[str, ...],
 
 def test_the_world_is_what_torchrun_says() -> None:
     said = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
-    assert world(said) == World(3, 1, 4, 2)
-    assert world({}) == World()
+    assert torchrun_world(said) == TorchrunWorld(3, 1, 4, 2)
+    assert torchrun_world({}) == TorchrunWorld()
     # a batch system may set RANK for reasons of its own
-    assert world({"RANK": "3", "WORLD_SIZE": "4"}) == World()
-    assert world({**said, "WORLD_SIZE": "1", "RANK": "0"}) == World()
+    assert torchrun_world({"RANK": "3", "WORLD_SIZE": "4"}) == TorchrunWorld()
+    assert torchrun_world({**said, "WORLD_SIZE": "1", "RANK": "0"}) == TorchrunWorld()
     with pytest.raises(UsageError, match=r"LOCAL_RANK=\(none\)"):
-        world({name: value for name, value in said.items() if name != "LOCAL_RANK"})
+        torchrun_world({name: value for name, value in said.items() if name != "LOCAL_RANK"})
 
 
 FAILING = '''"""Cross-entropy that runs out of memory in one of two processes."""

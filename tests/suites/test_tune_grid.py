@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import recipe_files
+from bench.planning import recipe_files
+from bench.records.store import Store
 from bench.spec import RESERVED_SEEDS
-from bench.store import Store
 
 HOME = Path(__file__).resolve().parents[2]
 TINY = "--dataset digits --epochs 2 --train-size 100 --precision fp32"
@@ -59,7 +59,7 @@ def test_the_grid_chooses_writes_a_file_and_says_what_it_cost(grid_done: tuple[P
     assert done.returncode == 0, done.stderr
     assert "own values" in done.stdout and "2 methods chosen for" in done.stdout
     assert "cost: 18 runs" in done.stdout and "10 held-out labels in all, fewer than the 2,000" in done.stderr
-    found = recipe_files.read(folder / "leaderboards/tuning/shared-digits.toml")
+    found = recipe_files.read_recipe_file(folder / "leaderboards/tuning/shared-digits.toml")
     assert [(each.method, each.runs) for each in found.recipe] == [("anl-ce", 9), ("ce", 9)]
     (choice,) = found.choice.values()
     assert (choice.noise, choice.rate, choice.seeds, choice.held_out_labels) == ("sym", 0.4, (RESERVED_SEEDS,), 10)
@@ -95,12 +95,12 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(here: Path, typed: Type
 
 def test_a_lost_record_is_trained_again_and_the_choice_is_the_same(here: Path, typed: Type) -> None:
     path = here / "leaderboards/tuning/shared-digits.toml"
-    before = recipe_files.read(path).recipe
+    before = recipe_files.read_recipe_file(path).recipe
     store = Store(here / "runs")
     lost = sorted(store.finished())[0]
     shutil.rmtree(store.folder(lost))
     assert typed(TUNE).returncode == 0
-    assert store.has(lost) and recipe_files.read(path).recipe == before
+    assert store.has(lost) and recipe_files.read_recipe_file(path).recipe == before
 
 
 def test_a_setting_that_diverged_is_not_chosen_and_not_trained_again(here: Path, typed: Type) -> None:
@@ -131,7 +131,7 @@ def test_the_better_half_of_the_settings_goes_on_to_further_splits(tmp_path: Pat
     assert f"{going} of 9 settings go on" in done.stderr
     assert [each["held_out_labels"] for each in method["settings"]] == [200 * count for count in splits]
     assert len(Store(tmp_path / "runs").finished()) == 18 + going
-    (recipe,) = recipe_files.read(tmp_path / "leaderboards/tuning/shared-digits.toml").recipe
+    (recipe,) = recipe_files.read_recipe_file(tmp_path / "leaderboards/tuning/shared-digits.toml").recipe
     assert recipe.runs == 18 + going
     again = type_in(tmp_path, f"{line} --dry-run")
     assert f"{18 + going} runs: {18 + going} stored, 0 to train" in again.stdout and "then" not in again.stdout
@@ -156,7 +156,7 @@ def test_what_was_chosen_on_enough_labels_is_trained_with_for_every_noise(here: 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [each["heading"] for each in told["settings"]] == ["asym 0.4 · shared", "sym 0.4 · shared"]
-    chosen = {each.method: each.learning_rate for each in recipe_files.read(path).recipe}
+    chosen = {each.method: each.learning_rate for each in recipe_files.read_recipe_file(path).recipe}
     for setting in told["settings"]:
         rows = {row["method"]: row["learning_rate"] for row in setting["rows"] if not row["derived"]}
         assert rows == chosen

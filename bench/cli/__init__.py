@@ -1,0 +1,1 @@
+"""From typed words to a command; pages and messages for people."""

@@ -1,0 +1,88 @@
+"""`doctor`: what this machine and installation have."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench import __version__, registry
+from bench.cli import pages
+from bench.memory import job_limits
+from bench.planning import image_placement
+from bench.system import cache, hardware, memory_limits
+from bench.system.console import write_json, write_page
+from bench.system.errors import UsageError
+from bench.system.text import format_bytes
+
+MANY_RUNS = 1_000
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy", "scikit-learn", "pydantic", "cyclopts", "rich")
+
+
+def doctor_command(form: str) -> int:
+    """Print device, precision, threads, folders and versions; exit code 1 where something is missing."""
+    found = examine_machine()
+    if form == "json":
+        write_json(found)
+    else:
+        write_page(pages.pairs_table(describe_machine(found)))
+    return 1 if found["problems"] else 0
+
+
+def describe_machine(found: dict[str, Any]) -> dict[str, str]:
+    """What was found as a person reads it: bytes as GiB, a fast path a line."""
+    words: dict[str, str] = {}
+    for name, value in found.items():
+        label = name.replace("_", " ")
+        if name == "fast_paths":
+            words |= dict(value)
+        elif name.endswith("_bytes"):
+            words[label.removesuffix(" bytes")] = "unknown" if value is None else format_bytes(value)
+        elif name == "cards":
+            words |= {
+                card["device"]: f"{card['name']}, {format_bytes(card['free_bytes'])} of "
+                f"{format_bytes(card['total_bytes'])} free"
+                for card in value
+            }
+        else:
+            words[label] = pages.format_cell(value)
+    return words
+
+
+def examine_machine() -> dict[str, Any]:
+    """What there is, by name; `problems` lists what would keep a run from working."""
+    device = hardware.resolve_device("auto")
+    problems: list[str] = []
+    counts: dict[str, int] = {}
+    try:
+        kinds = (registry.methods, registry.data_sets, registry.noises, registry.models)
+        counts = {kind.__name__: len(kind()) for kind in kinds}
+    except UsageError as error:
+        problems.append(str(error))
+    versions = {"lnl-bench": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            problems.append(f"{package} is not installed: pip install {package}")
+    precision = hardware.resolve_precision("auto", device, "auto")
+    jobs, threads = hardware.share_cores(hardware.count_cores(), MANY_RUNS, device, None)
+    memory = memory_limits.read_memory()
+    return {
+        "device": device,
+        "processor": hardware.cpu_name(),
+        "precision": precision,
+        "cores": hardware.count_cores(),
+        "jobs": jobs,
+        "threads_per_job": threads,
+        "memory_available_bytes": None if memory is None else memory[0],
+        "memory_total_bytes": None if memory is None else memory[1],
+        "digits_runs_that_fit_at_least": job_limits.least_jobs("digits", device),
+        "cards": hardware.list_gpus() if device.startswith("cuda") else [],
+        "images": image_placement.describe_placement(device),
+        "fast_paths": hardware.describe_fast_paths(device, precision),
+        "cache": str(cache.cache_folder()),
+        "found": counts,
+        "versions": versions,
+        "problems": problems,
+    }

@@ -1,0 +1,1 @@
+"""Carry out a list of RunSpecs: study, executors, events, display."""

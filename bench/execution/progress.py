@@ -1,0 +1,284 @@
+"""What a person sees while runs are under way: one live display on a terminal, plain lines elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from bench.planning import gather_facts
+from bench.planning.facts import Facts
+from bench.planning.request import Request
+from bench.system.hardware import Hardware
+from bench.system.text import format_duration
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+SECONDS_BETWEEN_LINES = 10.0
+"""A long step of the preparation writes a plain line no more often than this, and none if it is shorter."""
+
+
+class Display(Protocol):
+    """Told what happens to the runs of a study, and shows it."""
+
+    def begin(self, total: int, done: int) -> None:
+        """The study has `total` runs, of which `done` have their records already."""
+
+    def started(self, run_id: str, name: str) -> None:
+        """A run begins, or begins again."""
+
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        """A run has `done` of `total` epochs behind it."""
+
+    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
+        """A run has its record; `seconds` is None where another process made it."""
+
+    def failed(self, run_id: str, name: str, reason: str) -> None:
+        """A run can't be finished."""
+
+    def gone(self, run_id: str) -> None:
+        """A run isn't under way any more, and neither finished nor failed."""
+
+    def note(self, text: str) -> None:
+        """One line to read."""
+
+    def decoding(self, what: str, done: int, total: int) -> None:
+        """A long step of the preparation; fits `datasets.interface.Progress`."""
+
+    def end(self) -> None:
+        """Nothing more will come. Safe to call twice."""
+
+
+class StudyProgress:
+    """How far a study is, and how long the rest will take at the pace so far."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.begin(0, 0)
+
+    def begin(self, total: int, done: int) -> None:
+        """Start counting."""
+        self.total, self.before, self.ended = total, done, 0
+        self.parts: dict[str, float] = {}
+        self.start = self.clock()
+
+    def part(self, run_id: str, done: int, total: int) -> None:
+        """A run under way."""
+        self.parts[run_id] = done / total if total else 0.0
+
+    def end_of(self, run_id: str) -> None:
+        """A run finished or failed."""
+        self.parts.pop(run_id, None)
+        self.ended += 1
+
+    @property
+    def count(self) -> int:
+        """Runs over and done with, those from before included."""
+        return self.before + self.ended
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self.start
+
+    def seconds_left(self) -> float | None:
+        """Seconds that the rest will take, None before anything is known."""
+        worked = self.ended + sum(self.parts.values())
+        rest = self.total - self.before - worked
+        if worked <= 0:
+            return None
+        return max(0.0, self.seconds * rest / worked)
+
+
+class SilentDisplay:
+    """A display that shows nothing."""
+
+    def begin(self, total: int, done: int) -> None:
+        """Nothing."""
+
+    def started(self, run_id: str, name: str) -> None:
+        """Nothing."""
+
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
+        """Nothing."""
+
+    def failed(self, run_id: str, name: str, reason: str) -> None:
+        """Nothing."""
+
+    def gone(self, run_id: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def decoding(self, what: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+class PlainDisplay(SilentDisplay):
+    """One line for every run that ends, for logs and pipes."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream = stream
+        self.tally = StudyProgress(clock)
+        self._clock = clock
+        self._last_line: dict[str, float] = {}
+
+    def begin(self, total: int, done: int) -> None:
+        """Say how many runs there are, if any is left."""
+        self.tally.begin(total, done)
+        if total > done:
+            self.note(f"{total} run{'s' * (total != 1)}" + (f", {done} of them done already" if done else ""))
+
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        """Counted for the time left."""
+        self.tally.part(run_id, done, total)
+
+    def gone(self, run_id: str) -> None:
+        """Count it as not begun."""
+        self.tally.parts.pop(run_id, None)
+
+    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
+        """One line."""
+        self.tally.end_of(run_id)
+        self._line(f"{name}: {'done by another process' if seconds is None else f'{seconds:.1f} s'}")
+
+    def failed(self, run_id: str, name: str, reason: str) -> None:
+        """One line."""
+        self.tally.end_of(run_id)
+        self._line(f"{name}: failed, {reason}")
+
+    def note(self, text: str) -> None:
+        """One line."""
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def decoding(self, what: str, done: int, total: int) -> None:
+        """A line now and then."""
+        now = self._clock()
+        if now - self._last_line.setdefault(what, now) >= SECONDS_BETWEEN_LINES:
+            self._last_line[what] = now
+            self.note(f"{what}: {done} of {total}")
+
+    def _line(self, text: str) -> None:
+        left = self.tally.seconds_left()
+        more = f"; about {format_duration(left)} left" if left and self.tally.count < self.tally.total else ""
+        self.note(
+            f"[{self.tally.count}/{self.tally.total}] {text} ({format_duration(self.tally.seconds)} so far{more})"
+        )
+
+
+class LiveDisplay(SilentDisplay):
+    """One live display: a bar for all runs with the time left, and a row for each run and step under way."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
+
+        self.tally = StudyProgress(clock)
+        columns = (  # a long name is cut before what there is to see of the others
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True)),
+        )
+        console = Console(file=stream, highlight=False, force_terminal=True)
+        self.bars = Progress(*columns, console=console, transient=True, refresh_per_second=4, expand=True)
+        self._all: TaskID | None = None
+        self._rows: dict[str, TaskID] = {}
+
+    def begin(self, total: int, done: int) -> None:
+        """Show the bar of all runs, if any is left."""
+        self.tally.begin(total, done)
+        if total > done:
+            self.bars.start()
+            self._all = self.bars.add_task("all runs", total=total, completed=done, count=f"{done}/{total}", left="")
+
+    def started(self, run_id: str, name: str) -> None:
+        """A new row."""
+        self.gone(run_id)
+        self._rows[run_id] = self.bars.add_task(name, total=None, count="", left="")
+
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        """Move the row's bar and that of all."""
+        self.tally.part(run_id, done, total)
+        if run_id in self._rows:
+            self.bars.update(self._rows[run_id], completed=done, total=total, count=f"epoch {done}/{total}")
+        self._show_all()
+
+    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
+        """Remove the row."""
+        self._remove(run_id)
+        self.tally.end_of(run_id)
+        self._show_all()
+
+    def failed(self, run_id: str, name: str, reason: str) -> None:
+        """Remove the row, and leave a line."""
+        self.finished(run_id, name, None)
+        self.note(f"{name}: failed, {reason}")
+
+    def gone(self, run_id: str) -> None:
+        """Remove the row."""
+        self._remove(run_id)
+        self.tally.parts.pop(run_id, None)
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self.bars.console.print(text, markup=False, soft_wrap=True)
+
+    def decoding(self, what: str, done: int, total: int) -> None:
+        """A row of its own while it lasts."""
+        if not self.bars.live.is_started:
+            self.bars.start()
+        if what not in self._rows:
+            self._rows[what] = self.bars.add_task(what, total=total, count="", left="")
+        self.bars.update(self._rows[what], completed=done, count=f"{done}/{total}")
+        if done >= total:
+            self._remove(what)
+
+    def end(self) -> None:
+        """Take the display off the screen."""
+        self.bars.stop()
+
+    def _remove(self, row: str) -> None:
+        if row in self._rows:
+            self.bars.remove_task(self._rows.pop(row))
+
+    def _show_all(self) -> None:
+        if self._all is not None:
+            tally, left = self.tally, self.tally.seconds_left()
+            self.bars.update(
+                self._all,
+                completed=tally.count + sum(tally.parts.values()),
+                count=f"{tally.count}/{tally.total}",
+                left="" if left is None else f"about {format_duration(left)} left",
+            )
+
+
+def open_display(stream: TextIO | None = None) -> Display:
+    """The live display where `stream` (standard error) is a terminal that can show it, else plain lines."""
+    stream = sys.stderr if stream is None else stream
+    if stream.isatty() and os.environ.get("TERM") != "dumb":
+        return LiveDisplay(stream)
+    return PlainDisplay(stream)
+
+
+def gather_facts_with_display(request: Request, hardware: Hardware | None = None) -> Facts:
+    """`gather_facts` with a display. `hardware`: the cluster's, where runs aren't carried out on this machine."""
+
+    display = open_display()
+    try:
+        return gather_facts.gather_facts(request, display.decoding, hardware)
+    finally:
+        display.end()

@@ -1,0 +1,230 @@
+"""A worker process: takes jobs from its parent one after another, and reports.
+
+Jobs come as JSON lines on standard input, events go as JSON lines to standard output; whatever the run itself
+prints goes to standard error. Started by `bench.execution.local`; this module imports no torch, the runner does.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import json
+import os
+import platform
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any, cast
+
+from bench.execution.executor import (
+    EpochProgress,
+    Event,
+    Job,
+    RunBusy,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    RunStopped,
+)
+from bench.records.claims import Claim
+from bench.records.store import Store
+from bench.spec import RunSpec, Runtime
+from bench.system.memory_limits import is_out_of_memory, memory_bound
+from bench.system.processes import die_with_parent
+from bench.training.outcome import Diverged, Interrupted, OutOfMemory, PauseReached, Runner
+
+SECONDS_BETWEEN_REPORTS = 0.1
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""Failures of the output folder that would meet every other run too."""
+MOST_REASON = 500
+"""Characters of a failure's one line."""
+
+ADVICE = "; type fewer --jobs, or a smaller --batch-size or --model"
+"""For memory that ran out elsewhere than in a training step."""
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in a Python file that lies on no import path."""
+    found = importlib.util.spec_from_file_location(f"_file_{path.stem}", path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module
+    found.loader.exec_module(module)
+    return module
+
+
+def load_runner(text: str) -> Runner:
+    """The function that "package.module:function" or "path/to/file.py:function" names."""
+    place, _, name = text.rpartition(":")
+    module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    return cast(Runner, getattr(module, name))
+
+
+class Worker:
+    """Carries out jobs one after another, and sends what happens."""
+
+    def __init__(
+        self,
+        root: Path,
+        runner: str | Runner,
+        lease: float,
+        send: Callable[[Event], None],
+        idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.store = Store(root, lease=lease)
+        self.runner_name = runner if isinstance(runner, str) else runner.__qualname__
+        self.runner: Runner | None = None if isinstance(runner, str) else runner
+        self.send = send
+        self.idle = idle
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.stopping = threading.Event()
+        self._last_report = 0.0
+
+    def listen(self, lines: IO[str]) -> None:
+        """Read the parent's lines until they end, and end with them."""
+        for line in lines:
+            message = json.loads(line)
+            if message["do"] == "run":
+                spec, runtime = RunSpec(**message["spec"]), Runtime(**message["runtime"])
+                self.jobs.put(Job(spec, runtime, message["redo"]))
+            elif message["do"] == "stop":
+                self.stopping.set()
+            else:
+                self.jobs.put(None)
+        os._exit(1)
+
+    def serve(self) -> None:
+        """Carry out jobs until told to quit."""
+        while True:
+            try:
+                # Not for ever: a thread that waits without a limit doesn't hear signals on every system.
+                job = self.jobs.get(timeout=1.0)
+            except queue.Empty:
+                self.idle()
+                continue
+            if job is None or not self.carry_out(job):
+                return
+
+    def carry_out(self, job: Job) -> bool:
+        """One job, claim to event. False where this process shouldn't be used again."""
+        try:
+            if self.runner is None:
+                self.runner = load_runner(self.runner_name)
+            _limit_threads(job.runtime.threads)
+            claim = self.store.claim(job.run_id)
+            if claim is None:
+                event: Event = RunBusy(job.run_id)
+            else:
+                with claim:
+                    event = self._run(job, self.runner, claim)
+        except Exception as error:
+            event = self._failed(job, error)
+        # Only now that the claim is given up: who hears of it may run it again at once.
+        self.send(event)
+        return not (isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends))
+
+    def _run(self, job: Job, runner: Runner, claim: Claim) -> Event:
+        run_id = job.run_id
+        if not job.redo and self.store.read(run_id) is not None:
+            self.store.discard_checkpoint(run_id)
+            return RunFinished(run_id, None)
+        self.send(RunStarted(run_id))
+        begun = time.monotonic()
+        try:
+            # a card's memory is bounded by its allocator, and what is mapped for it on the host is no measure
+            with memory_bound() if job.runtime.device == "cpu" else nullcontext():
+                runner(
+                    job.spec,
+                    job.runtime,
+                    self.store,
+                    self._report(run_id),
+                    lambda: self.stopping.is_set() or claim.lost,
+                )
+            if not self.store.has(run_id):
+                raise RuntimeError(f"{self.runner_name} returned without a record")
+        except Interrupted:
+            return RunBusy(run_id) if claim.lost else RunStopped(run_id)
+        except PauseReached as pause:
+            return RunPaused(run_id, pause.epochs)
+        except Exception as error:
+            return self._failed(job, error)
+        return RunFinished(run_id, time.monotonic() - begun)
+
+    def _failed(self, job: Job, error: Exception) -> RunFailed:
+        """Write the failure, and say whether the study and this process may go on."""
+        epoch, trace = None, traceback.format_exc()
+        # A device's error poisons every later call of its process; memory that ran out may not come back.
+        worker_ends = job.runtime.device != "cpu" or is_out_of_memory(error) or isinstance(error, OutOfMemory)
+        hopeless = isinstance(error, OSError) and error.errno in HOPELESS
+        reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:MOST_REASON]
+        if isinstance(error, OutOfMemory):
+            reason = str(error)
+        elif is_out_of_memory(error):
+            reason = f"out of memory: {reason}"[: MOST_REASON - len(ADVICE)] + ADVICE
+        if isinstance(error, Diverged):
+            epoch, trace, worker_ends, reason = error.epoch, "", False, str(error)
+        try:
+            self.store.write_failure(job.spec, reason, epoch, trace, {"host": platform.node()})
+        except OSError as full:
+            hopeless |= full.errno in HOPELESS
+        return RunFailed(job.run_id, reason, hopeless, worker_ends)
+
+    def _report(self, run_id: str) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done == total or now - self._last_report >= SECONDS_BETWEEN_REPORTS:
+                self._last_report = now
+                self.send(EpochProgress(run_id, done, total))
+
+        return report
+
+
+def event_writer(events: IO[str]) -> Callable[[Event], None]:
+    """One event, one line of JSON on `events`."""
+
+    def send(event: Event) -> None:
+        line = json.dumps({"event": type(event).__name__} | asdict(event))
+        # The parent may be gone; then so are we, in a moment.
+        with suppress(BrokenPipeError):
+            events.write(line + "\n")
+            events.flush()
+
+    return send
+
+
+def _limit_threads(threads: int) -> None:
+    """The environment says it to libraries that aren't loaded yet; torch may be, by the runner's module."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def main(arguments: list[str]) -> None:
+    """Run a worker. Arguments: parent's process id, output folder, runner, lease in seconds."""
+    parent, root, runner, lease = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Standard output is the parent's pipe: keep it for events, and send what libraries print to standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    # Nor is standard input read by its own name: a process that is forked while a thread waits in it closes it first.
+    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    worker = Worker(Path(root), runner, float(lease), event_writer(events))
+    # A batch system sends this to every process: checkpoint and end, as when the parent says so.
+    signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    die_with_parent(int(parent))
+    threading.Thread(target=worker.listen, args=(orders,), name="parent", daemon=True).start()
+    worker.serve()
+    sys.stderr.flush()
+    # Not sys.exit: nothing is left to do, and unloading torch takes longer than a study's end should.
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""Reports as Markdown, terminal text, JSON and CSV."""

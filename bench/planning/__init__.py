@@ -1,0 +1,1 @@
+"""What was typed and the facts -> the list of RunSpecs."""

@@ -1,0 +1,163 @@
+"""Facts that only the data tells: sizes, draws and noises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.planning.facts import PlannedNoise
+from bench.planning.request import Request
+from bench.planning.resolve_run import split_seed
+from bench.registry.timm_names import PREFIX
+from bench.system import cache
+
+if TYPE_CHECKING:
+    from datasets.interface import DataSet, Description, Options, Outline, Progress
+    from datasets.noise import Noise
+
+
+CACHE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class MeasuredSizes:
+    """What only the data knows: training images in each class and test images, their shape, further label columns."""
+
+    counts: tuple[int, ...]
+    test: int
+    image_shape: tuple[int, int, int]
+    columns: tuple[str, ...]
+
+
+def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
+    """Raise UsageError where a model of timm's can't take these images; ours declare their smallest.
+
+    Only timm can tell (which takes seconds), so it is asked once: on shapes alone, with no memory for weights.
+    """
+    if not model.startswith(PREFIX):
+        return
+    asked = f"{CACHE_VERSION} {version('timm')} {model} {classes} {image_shape}"
+    sidecar = cache.cache_folder() / "fits" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
+    if sidecar.is_file():
+        return
+    import torch
+
+    from bench.models import build
+
+    height, width, channels = image_shape
+    with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule says nothing of sizes
+        build(model, classes, channels, (height, width))
+    cache.write_cached(sidecar, {"asked": asked}, most=256)
+
+
+def data_options(request: Request, progress: Progress | None = None) -> Options:
+    """Where the data of a request lies and what may be done to get it."""
+    from datasets.interface import Options, no_progress
+
+    return Options(
+        root=None if request.data_root is None else Path(request.data_root),
+        download=request.download,
+        image_size=request.image_size,
+        cache=cache.cache_folder(),
+        progress=progress or no_progress,
+    )
+
+
+def open_requested_data(request: Request, progress: Progress | None = None) -> DataSet:
+    """The data set that a request names, unread."""
+    return registry.open_data_set(request.dataset, data_options(request, progress))
+
+
+def recorded_data_set_name(text: str) -> str:
+    """A data set's name as records hold it: no folders, and parameters only where they aren't the defaults."""
+    name, argument, values = registry.parse_data_set(text)
+    if argument is not None:
+        return f"{name}:{Path(argument).name}"
+    defaults = {item["name"]: item["default"] for item in registry.data_sets()[name]["parameters"]}
+    own = ",".join(f"{key}={values[key]:g}" for key in sorted(values) if values[key] != defaults[key])
+    return f"{name}[{own}]" if own else name
+
+
+def data_sizes(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> MeasuredSizes:
+    """What only the data knows, from the sidecar or from the images."""
+    key = hashlib.sha256(f"{CACHE_VERSION} {description.name} {sha256} {image_size}".encode()).hexdigest()[:32]
+    sidecar = cache.cache_folder() / "facts" / f"{key}.json"
+    try:
+        kept: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
+        height, width, channels = kept["image_shape"]
+        return MeasuredSizes(
+            tuple(kept["counts"]), int(kept["test"]), (height, width, channels), tuple(kept["columns"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or not whole: looked up again
+    found = measure_sizes(data_set.outline(0), len(description.classes))
+    cache.write_cached(sidecar, asdict(found), most=256)
+    return found
+
+
+def measure_sizes(outline: Outline, classes: int) -> MeasuredSizes:
+    """The sizes of a data set of so many classes."""
+    import numpy as np
+
+    counts = np.bincount(outline.labels, minlength=classes)
+    return MeasuredSizes(tuple(map(int, counts)), outline.test, outline.image_shape, tuple(outline.columns))
+
+
+def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
+    """Training images after the draw; raises DataError where the draw is impossible."""
+    import numpy as np
+
+    from datasets.draw import draw_indices
+
+    if request.train_size is None and request.imbalance is None:
+        return sum(sizes.counts)
+    labels = np.repeat(np.arange(len(sizes.counts), dtype=np.int64), sizes.counts)
+    return len(draw_indices(labels, len(sizes.counts), request.train_size, request.imbalance, 0))
+
+
+def gather_noises(
+    request: Request, data_set: DataSet, description: Description, sha256: str
+) -> tuple[PlannedNoise, ...]:
+    """Every noise of a request, tried at each of its rates. Raises DataError where one is impossible here."""
+    from datasets.noise import NoiseFacts as Declared
+
+    if request.labels is not None:
+        return (labels_as_noise(request, data_set, description, sha256),)
+    declared = Declared.of(description)
+    found = []
+    for text in request.noise:
+        noise = registry.open_noise(text)
+        rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
+        matrices = [noise.matrix(declared, rate) for rate in rates]
+        gives = all(matrix is not None for matrix in matrices)
+        found.append(PlannedNoise(text, noise_name(noise), noise.takes_rate, gives, noise.file_hash()))
+    return tuple(found)
+
+
+def noise_name(noise: Noise) -> str:
+    """A noise's name as records hold it: with its argument, but without folders."""
+    if not noise.argument_value:
+        return noise.name
+    is_file = noise.argument == "FILE"
+    return f"{noise.name}:{Path(noise.argument_value).name if is_file else noise.argument_value}"
+
+
+def labels_as_noise(request: Request, data_set: DataSet, description: Description, sha256: str) -> PlannedNoise:
+    """The facts of `--labels`, after its labels were found to be for this data, draw and split."""
+    from datasets.draw import draw_indices
+    from datasets.noise.labels import load_labels
+    from datasets.splits import split_name
+
+    path = Path(str(request.labels))
+    seed = split_seed(request, request.seeds[0])
+    classes, clean = len(description.classes), data_set.outline(seed).labels
+    drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
+    split = split_name(description.seeded_split, seed)
+    load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split)
+    return PlannedNoise("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())

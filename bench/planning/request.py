@@ -1,0 +1,244 @@
+"""Request: what a user typed for `run`, in types and within bounds, and nothing looked up yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bench.planning.compute_budget import parse_budget
+from bench.registry.names import split_list, split_values
+from bench.spec import Finite, Fraction, Seed
+from bench.system.errors import UsageError
+
+MOST_SEEDS = 100_000
+
+IDENTITY = frozenset(
+    {
+        "methods",
+        "dataset",
+        "image_size",
+        "noise",
+        "rate",
+        "seeds",
+        "noise_seed",
+        "draw",
+        "labels",
+        "noise_rate",
+        "imbalance",
+        "train_size",
+        "hold_out",
+        "members",
+        "budget",
+        "epochs",
+        "batch_size",
+        "lr",
+        "weight_decay",
+        "optimizer",
+        "schedule",
+        "augment",
+        "model",
+        "precision",
+        "sync_batch_norm",
+        "protocol",
+        "recipes",
+    }
+)
+"""Fields that can change what a run computes."""
+
+RUNTIME = frozenset(
+    {
+        "data_root",
+        "download",
+        "jobs",
+        "device",
+        "images",
+        "steps",
+        "out",
+        "boards",
+        "when",
+        "plugin",
+        "format",
+        "dry_run",
+        "shard",
+        "executor",
+        "ray_address",
+        "gpus_per_run",
+    }
+)
+"""Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
+
+
+def parse_seeds(value: Any) -> Any:
+    """`5` -> 0..4, `5:8` -> 5..7."""
+    if not isinstance(value, str):
+        return value
+    first, colon, last = value.strip().partition(":")
+    try:
+        start, stop = (int(first), int(last)) if colon else (0, int(first))
+    except ValueError:
+        raise ValueError("must be a count such as 5, or a range such as 5:8 (seeds 5, 6, 7)") from None
+    if start < 0 or not 0 < stop - start <= MOST_SEEDS:
+        raise ValueError(f"must say at least one seed, none below 0 and at most {MOST_SEEDS}")
+    return tuple(range(start, stop))
+
+
+def _paths(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _names(value: Any) -> Any:
+    """Comma-separated items of every occurrence of an option."""
+    if isinstance(value, str):
+        return tuple(split_list(value))
+    return tuple(split_values(value)) if isinstance(value, Sequence) else value
+
+
+def _share_of_card(value: float) -> float:
+    if not 0 < value <= 1:
+        raise ValueError("must be over 0 and at most 1: a run trains on one card, and with 0.25 four runs share it")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Request(BaseModel):
+    """One `run` as typed. None stands for what data set or protocol say. Frozen; extra fields are refused.
+
+    `IDENTITY` and `RUNTIME` class every field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    methods: Names = ("all",)
+    dataset: Text = "digits"
+    data_root: Text | None = None
+    download: bool = False
+    image_size: Count | None = None
+    noise: Names = ("sym",)
+    rate: Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)] = (0.4,)
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)] = (0, 1, 2, 3, 4)
+    noise_seed: Seed | None = None
+    draw: Literal["exact", "multinomial"] = "exact"
+    labels: Text | None = None
+    noise_rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
+    imbalance: Annotated[float, Field(gt=0, le=1)] | None = None
+    train_size: Count | None = None
+    hold_out: Annotated[float, Field(ge=0, lt=1)] | None = None
+    members: Count = 1
+    budget: Text | None = None
+    """"equal-compute", or "equal-compute:UNITS"; see `bench.planning.compute_budget.parse_budget`."""
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    lr: Positive | None = None
+    weight_decay: Annotated[Finite, Field(ge=0)] | None = None
+    optimizer: Text | None = None
+    schedule: Text | None = None
+    augment: Text | None = None
+    model: Text | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    sync_batch_norm: bool = False
+    protocol: Literal["shared", "shared-lr", "paper"] = "shared"
+    recipes: Text = "plain"
+    """"plain", "published", or a recipe file's path."""
+    jobs: Count | None = None
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    images: Literal["auto", "device", "host", "disk"] = "auto"
+    steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
+    out: Text = "runs"
+    boards: Text = "leaderboards"
+    when: Literal["missing", "always", "never", "failed"] = "missing"
+    plugin: Annotated[tuple[Text, ...], BeforeValidator(_paths)] = ()
+    format: Literal["md", "csv", "json"] = "md"
+    dry_run: bool = False
+    shard: Text | None = None
+
+    executor: Literal["local", "ray"] = "local"
+    ray_address: Text | None = None
+    gpus_per_run: Annotated[float, AfterValidator(_share_of_card)] | None = None
+
+    @model_validator(mode="after")
+    def _ray_is_asked_for(self) -> Self:
+        typed = {"ray_address", "gpus_per_run"} & self.model_fields_set
+        if self.executor != "ray" and typed:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(typed))
+            raise ValueError(f"{options} {'is' if len(typed) == 1 else 'are'} for --executor ray: add it, or leave out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_labels(self) -> Self:
+        if self.labels is not None and {"noise", "rate"} & self.model_fields_set:
+            raise ValueError("--labels brings noisy labels of its own: leave --noise and --rate out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_values(self) -> Self:
+        if self.recipe_file is not None and self.protocol == "paper":
+            raise ValueError("--recipes FILE and --protocol paper both say what methods train with: leave one out")
+        for option in ("lr", "weight_decay"):
+            if self.recipe_file is not None and getattr(self, option) is not None:
+                raise ValueError(
+                    f"--recipes FILE and --{option.replace('_', '-')} both say what methods train with: leave one out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _a_budget_with_room_to_choose(self) -> Self:
+        if self.budget is None:
+            return self
+        parse_budget(self.budget)
+        if self.protocol == "paper":
+            raise ValueError(
+                "--budget chooses epochs and members on noisy held-out labels; --protocol paper takes the published "
+                "epochs and holds nothing out: leave one out"
+            )
+        if self.hold_out == 0:
+            raise ValueError(
+                "--budget chooses epochs and members on noisy held-out labels, and --hold-out 0 leaves none: leave "
+                "one out"
+            )
+        if self.members > 1:
+            raise ValueError("--budget chooses how many members each method has: leave --members out")
+        if self.shard is not None:
+            raise ValueError(
+                "--budget plans its later runs by what the first ones cost, so no machine knows its shard of them: "
+                "leave --shard out; several machines may type the same command on one --out folder"
+            )
+        return self
+
+    @property
+    def recipe_file(self) -> str | None:
+        """The path that `--recipes` gives; None where it names a kind."""
+        return None if self.recipes in ("plain", "published") else self.recipes
+
+    @classmethod
+    def typed(cls, **options: Any) -> Request:
+        """A request of the options that were typed (None: not typed). Raises UsageError, a line for each mistake."""
+        try:
+            return cls(**{name: value for name, value in options.items() if value is not None})
+        except ValidationError as error:
+            raise UsageError("\n".join(explain_validation_error(item) for item in error.errors()[:3])) from None
+
+
+def explain_validation_error(error: Any) -> str:
+    """One pydantic error as a user reads it: the option, what was typed, the rule."""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    field, typed = str(error["loc"][0]), error["input"]
+    option = f"--{field.replace('_', '-')}"
+    rule = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    if error["type"] in ("too_short", "string_too_short"):
+        example = {"methods": "all", "noise": "sym", "rate": "0.4"}.get(field, "VALUE")
+        return f"{option} is empty: type, for instance, {option} {example}"
+    if error["type"] in ("int_parsing", "int_from_float"):
+        rule = "must be a whole number"
+    if error["type"] in ("float_parsing", "finite_number"):
+        rule = "must be a finite number"
+    if error["type"] == "string_pattern_mismatch":
+        rule = "must be auto, cpu, cuda or cuda:NUMBER"
+    return f"{option} {typed}: {rule}"

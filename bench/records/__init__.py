@@ -1,0 +1,1 @@
+"""What is stored: the schema of records, atomic files, claims, and merging."""

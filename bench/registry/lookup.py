@@ -1,0 +1,184 @@
+"""Finds methods, data sets, noises and models by name, without importing torch.
+
+Nobody registers anything: a method is a file of `methods/`, a data set a file of `datasets/`, a noise a file of
+`datasets/noise/`; other packages add theirs by the entry points `lnl_bench.methods` and `lnl_bench.datasets`, a
+user by `--plugin file.py`. What they declare is read once by another process (see `bench.registry.catalogue`) and
+kept in the user's cache folder, or in the one that the variable LNL_BENCH_CACHE names.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.registry import catalogue
+from bench.registry.names import canonical_name, parse_call, parse_number, unknown_parameter
+from bench.system.cache import cache_folder, write_cached
+from bench.system.code_version import HOME
+from bench.system.errors import UsageError
+
+if TYPE_CHECKING:
+    from datasets.interface import DataSet, Options
+    from datasets.noise import Noise
+    from methods.interface import Method
+
+
+Declaration = dict[str, Any]
+Declarations = dict[str, Declaration]
+LISTINGS = {"method": "methods", "data set": "datasets", "noise": "noises", "model": "models"}
+KINDS = {"method": "methods", "data set": "data_sets", "noise": "noises", "model": "models"}
+KEPT = 16
+"""Catalogues kept in the cache folder, newest first."""
+
+_plugins: tuple[str, ...] = ()
+
+
+def load_plugins(paths: Iterable[str | Path]) -> None:
+    """From now on, find what these files declare as well. Raises UsageError where one isn't there."""
+    global _plugins
+    files = []
+    for path in paths:
+        file = Path(path).expanduser().resolve()
+        if not file.is_file():
+            raise UsageError(f"--plugin {path}: there is no such file")
+        files.append(str(file))
+    _plugins = tuple(dict.fromkeys([*_plugins, *files]))
+
+
+def plugins() -> tuple[str, ...]:
+    """The plugin files in use, absolute."""
+    return _plugins
+
+
+def methods() -> Declarations:
+    """Every method's declaration (`Method.declaration()` and where it stands), by name, sorted."""
+    return _all("method")
+
+
+def data_sets() -> Declarations:
+    """Every data set's declaration, by name, sorted. `description` is None where it depends on an argument."""
+    return _all("data set")
+
+
+def noises() -> Declarations:
+    """Every noise's declaration, by name, sorted."""
+    return _all("noise")
+
+
+def models() -> Declarations:
+    """Every backbone's declaration, by name, sorted."""
+    return _all("model")
+
+
+def find_declaration(kind: str, name: str) -> Declaration:
+    """The declaration of a "method", "data set", "noise" or "model" by name or alias.
+
+    Raises UsageError with the nearest names where nothing bears it.
+    """
+    entries = _all(kind)
+    return entries[canonical_name(kind, name, entries, LISTINGS[kind])]
+
+
+def load_method(name: str) -> type[Method]:
+    """A method's class (imports torch)."""
+    loaded: type[Method] = _load(find_declaration("method", name))
+    return loaded
+
+
+def open_data_set(text: str, options: Options) -> DataSet:
+    """The data set that `text` ("digits", "synthetic[classes=20]", "table:index.csv") says.
+
+    Raises UsageError for an unknown name or parameter, a missing argument or one too many.
+    """
+    name, argument, values = parse_data_set(text)
+    return _load(find_declaration("data set", name))(options, argument, values)  # type: ignore[no-any-return]
+
+
+def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
+    """The name, argument and parameters (in their types) of a data set as typed, checked against its declaration."""
+    head, colon, rest = text.partition(":")
+    argument: str | None = rest if colon else None
+    name, typed = parse_call(head)
+    entry = find_declaration("data set", name)
+    name = entry["name"]
+    if entry["argument"] is None and argument is not None:
+        raise UsageError(f"the data set {name} takes nothing after a colon: type {name}")
+    if entry["argument"] is not None and not argument:
+        raise UsageError(f"the data set {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
+    known = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+    values: dict[str, float | int] = {}
+    for key, value in typed.items():
+        if key not in known:
+            raise unknown_parameter(f"the data set {name}", key, known)
+        values[key] = parse_number(name, key, value, whole=isinstance(known[key], int))
+    return name, argument, values
+
+
+def open_noise(text: str) -> Noise:
+    """The noise that `text` ("asym", "matrix:confusions.csv", "column:worse") says; UsageError if none."""
+    name, argument = parse_noise(text)
+    cls = _load(find_declaration("noise", name))
+    return cls(argument) if argument is not None else cls()  # type: ignore[no-any-return]
+
+
+def parse_noise(text: str) -> tuple[str, str | None]:
+    """The name and the argument (None: none is taken) of a noise as typed, checked against its declaration."""
+    name, colon, rest = text.strip().partition(":")
+    entry = find_declaration("noise", name.strip())
+    name, takes = entry["name"], entry.get("argument")
+    if takes is None and colon:
+        raise UsageError(f"the noise {name} takes nothing after a colon: type {name}")
+    if takes is not None and not rest:
+        raise UsageError(f"the noise {name} needs a {takes}: type {name}:{takes}")
+    return name, rest if colon else None
+
+
+def _load(entry: Mapping[str, Any]) -> Any:
+    module = catalogue.load_module(entry["module"], entry["file"], entry["label"])
+    return getattr(module, entry["class"])
+
+
+def _all(kind: str) -> Declarations:
+    return _catalogue(_plugins, cache_folder())[KINDS[kind]]
+
+
+@lru_cache(maxsize=4)
+def _catalogue(files: tuple[str, ...], cache: Path) -> dict[str, Declarations]:
+    try:
+        kept = cache / "catalogue" / f"{catalogue.catalogue_key(files)}.json"
+    except OSError as error:
+        raise UsageError(f"{error.filename} can't be read: {error.strerror}") from error
+    try:
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        pass  # not there, or cut short: made again
+    found = _build(files)
+    write_cached(kept, found, KEPT)
+    return found
+
+
+def _build(files: Sequence[str]) -> dict[str, Declarations]:
+    """Have another process read all declarations: it may import torch, this one mustn't."""
+    sys.stderr.write("Reading the declarations of all methods (once for each change of them) ...\n")
+    program = (
+        "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+        "from bench.registry.catalogue import main; main(sys.argv[2:])"
+    )
+    with tempfile.TemporaryDirectory(prefix="lnl-bench-") as folder:
+        target = Path(folder) / "catalogue.json"
+        command = [sys.executable, "-c", program, json.dumps([str(HOME), *sys.path])]
+        done = subprocess.run([*command, str(target), *files], capture_output=True, text=True, check=False)
+        try:
+            answer = json.loads(target.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UsageError(f"the declarations of the methods can't be read: {last}") from None
+    if "error" in answer:
+        raise UsageError(answer["error"])
+    return dict(answer["catalogue"])

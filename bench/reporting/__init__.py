@@ -1,0 +1,1 @@
+"""Records and what was typed -> boards on disk."""

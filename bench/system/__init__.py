@@ -1,0 +1,1 @@
+"""Errors, files, cache, console, hardware and processes: what knows nothing of runs."""

@@ -1,0 +1,76 @@
+"""The way out: results to standard output, notes to standard error, counts as people read them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.system.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+WIDTH_WITHOUT_TERMINAL = 120
+
+
+def write_text(text: str) -> None:
+    """Write a result to standard output, ending in one newline."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def write_json(value: Any) -> None:
+    """Write a result as one JSON document; NaN and infinity become null."""
+    write_text(json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_note(text: str) -> None:
+    """Tell the user something that isn't the result."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+
+
+def write_page(page: RenderableType) -> None:
+    """Write a page to standard output: as wide as the terminal, in plain text where it isn't one."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(page)
+        return
+    plain = Console(file=io.StringIO(), width=WIDTH_WITHOUT_TERMINAL, highlight=False)
+    with plain.capture() as captured:
+        plain.print(page)
+    write_text("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Raise UsageError where `folder`, typed with `option`, can't be made or written. Leaves nothing behind.
+
+    Tried by making a folder where the first missing one would be: permissions alone tell little of a read-only file
+    system, and nothing to the superuser.
+    """
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    what = f"{option} {folder}"
+    if not place.is_dir():
+        raise UsageError(f"{what}: {place} is a file, and a folder is needed. Give another {option}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".probe-", dir=place)).rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"{what} can't be written: {error.strerror} in {place}. Give another {option}, or mend that"
+        ) from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,23 @@
+"""The one error that a user is meant to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class UsageError(ValueError):
+    """A wrong request: what is wrong, why, and what to type next, in one or two lines. Exit code 2."""
+
+
+def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names that look most like `name`, best first."""
+    return get_close_matches(name, list(known), n=most, cutoff=0.5)
+
+
+def list_offenders(items: Sequence[str], most: int = 10) -> str:
+    """At most `most` items, one a line, and how many more there are."""
+    lines = [f"  {item}" for item in items[:most]]
+    if len(items) > most:
+        lines.append(f"  ... and {len(items) - most} more")
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Named augmentations, drawn per image ahead of time and applied to a whole batch on the device.
+
+A name is "none" or steps joined with "+":
+
+    cropN        zero-pad N pixels and crop back (crop4: the usual one for CIFAR)
+    flip         mirror left and right with probability 1/2
+    rotateD      rotate by a uniform angle within D degrees
+    autoaugment  one of AutoAugment's 25 pairs of operations for CIFAR-10, see bench.training.augmentation.policies
+    randaugment  two random operations of random strength, see bench.training.augmentation.policies
+    cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
+
+Steps act in this order however the name lists them, each at most once; `canonical` writes the one name that is part
+of a run's identity. An earlier step's draws don't depend on the later ones: "crop4" and "crop4+flip" crop alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from bench.spec.augmentations import augmentation_steps, format_step
+from bench.system.errors import UsageError
+from bench.training.augmentation.policies import AutoAugment, RandAugment
+from bench.training.augmentation.steps import Crop, Cutout, Draws, Flip, PixelStep, Rotate, Size
+from bench.training.images.image_store import ImageStore
+
+__all__ = ["Augmentation", "canonical", "pipeline"]
+
+
+class Augmentation:
+    """A pipeline of steps. `name` is canonical; `pad` is the least that the ImageStore needs."""
+
+    def __init__(self, steps: Sequence[PixelStep]) -> None:
+        self.steps = tuple(steps)
+        self.name = "+".join(step.name for step in steps) or "none"
+        self.crop = next((step for step in steps if isinstance(step, Crop)), None)
+        self.flip = next((step for step in steps if isinstance(step, Flip)), None)
+        self.pad = self.crop.margin if self.crop else 0
+
+    def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
+        """Every random number for n images of `size` (height, width): CPU tensors by name, first axis n.
+
+        Empty for "none". A batch's part of them is what `apply` takes.
+        """
+        drawn: dict[str, Tensor] = {}
+        for step in self.steps:
+            drawn |= step.draws(n, size, generator)
+        return drawn
+
+    def apply(self, store: ImageStore, index: Tensor, draws: Draws, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The images `index` (B,) augmented by `draws` (first axis B, on the store's device) and normalised.
+
+        Returns (B, C, H, W) of `dtype` in channels_last memory format. A function of its tensors alone: nothing is
+        drawn, no shape depends on data and the host never waits. The store's padding must be `pad` or more.
+        """
+        pixels = self.gather(store, index, draws)
+        for step in self._after_gathering(store):
+            pixels = step.pixels(pixels, draws)
+        images = store.normalise(pixels)
+        for step in self.steps:
+            images = step.normalised(images, draws)
+        return images.to(dtype)
+
+    def apply_mask(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
+        """Masks that follow the images: the geometric steps alone, uint8 (B, H, W, C), unnormalised.
+
+        `store` holds masks as uint8 images (N, H, W, C), such as 0 and 1 or class ids, with the images' padding.
+        """
+        masks = self.gather(store, index, draws)
+        for step in self._after_gathering(store):
+            masks = step.masks(masks, draws)
+        return masks
+
+    def gather(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
+        """The batch's crops (or whole images), uint8 (B, H, W, C), flipped where the store keeps mirror images."""
+        flipped = draws["flip"] if self.flip is not None and store.mirrored else None
+        if self.crop is None:
+            return store.centre(index, flipped)
+        spare = store.pad - self.crop.margin
+        if spare < 0:
+            raise UsageError(f"{self.name} needs images padded by {self.pad} pixels, not {store.pad}.")
+        down, right = draws["crop.down"], draws["crop.right"]
+        if spare:
+            down, right = down + spare, right + spare
+        return store.crops(index, down, right, flipped)
+
+    def _after_gathering(self, store: ImageStore) -> list[PixelStep]:
+        """The steps that are left once a batch is gathered. A flip comes first of them, so it may be part of that."""
+        return [step for step in self.steps if not (store.mirrored and step is self.flip)]
+
+
+def build_augmentation(name: str) -> Augmentation:
+    """The augmentation called `name`, such as "crop4+flip". Raises UsageError on a step that doesn't exist."""
+    return Augmentation([build_step(step) for step in augmentation_steps(name)])
+
+
+def build_step(named: tuple[str, int | None]) -> PixelStep:
+    """A step from its kind and number."""
+    kind, number = named
+    text = format_step(named)
+    match kind:
+        case "crop":
+            return Crop(text, number or 0)
+        case "flip":
+            return Flip(text)
+        case "rotate":
+            return Rotate(text, number or 0)
+        case "autoaugment":
+            return AutoAugment(text)
+        case "randaugment":
+            return RandAugment(text)
+        case _:
+            return Cutout(text, number)

@@ -1,0 +1,192 @@
+"""A data set's images on the device: one zero-padded uint8 tensor, from which a batch of crops is one gather.
+
+Images that don't fit there are a `BatchStore` (`image_sets`), which hands over small stores of a batch each.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from bench.system.errors import UsageError
+
+MIRRORED_BYTES = 256 << 20
+"""Up to this size images are also kept mirrored in a processor's memory; 50,000 of CIFAR's take 229 MiB."""
+
+
+def worth_mirroring(samples: int, size: tuple[int, int], channels: int, pad: int, device: torch.device) -> bool:
+    """Whether a store of images that are flipped at random is to keep their mirror images too.
+
+    A flip is then part of the gather, which on a processor saves a third of the time that a cropped and flipped batch
+    takes (`benchmarks/augmentation.py`). A card isn't short of that time but may be of memory.
+    """
+    height, width = size
+    return device.type == "cpu" and samples * (height + 2 * pad) * (width + 2 * pad) * channels <= MIRRORED_BYTES
+
+
+class Images(Protocol):
+    """A part's images wherever they are kept; everything that trains or looks at them goes through `ahead`."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), without padding."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are handed over."""
+
+    @property
+    def indexed_on(self) -> torch.device:
+        """Where `ahead` wants its indices."""
+
+    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+        """For each index int64 (B,): a store on the device that holds these images, and their positions (B,) in it.
+
+        Indices are taken before their batch is asked for, so that images which lie elsewhere arrive in time.
+        """
+
+
+class ImageStore:
+    """Images uint8 (N, H, W, C) on one device, with the normalisation of their data set.
+
+    `images` is moved nowhere: hand it over on the device where it is to live. `mean` and `std` hold one number a
+    channel, of pixels scaled to [0, 1]. `pad` is the border of zeros (black pixels) that crops may reach into;
+    with 0 the images are kept as they are, without a copy. `mirrored` keeps the mirror image of each beside it, so that
+    a flip costs nothing but memory. Raises UsageError where the shapes or the type don't fit.
+    """
+
+    def __init__(
+        self, images: Tensor, mean: Sequence[float], std: Sequence[float], pad: int = 0, mirrored: bool = False
+    ) -> None:
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            shape = tuple(images.shape)
+            raise UsageError(f"images must be uint8 of shape (N, H, W, C), not {images.dtype} of shape {shape}.")
+        if not len(mean) == len(std) == images.shape[3]:
+            raise UsageError(
+                f"images have {images.shape[3]} channel(s), but the normalisation has {len(mean)} means and "
+                f"{len(std)} standard deviations: give one of each per channel."
+            )
+        if min(std) <= 0:
+            raise UsageError(f"standard deviations must be above 0, not {tuple(std)}.")
+        if pad < 0:
+            raise UsageError(f"pad must be 0 or more, not {pad}.")
+        _, self.height, self.width, self.channels = images.shape
+        self.pad = pad
+        self.mirrored = mirrored
+        self.mean = torch.tensor(mean, dtype=torch.float32, device=images.device)
+        self.std = torch.tensor(std, dtype=torch.float32, device=images.device)
+        # One number for each value of a row, since a last axis of three is too short for vector instructions.
+        self.row_mean = self.mean.repeat(self.width)
+        self.row_std = self.std.repeat(self.width)
+        self._keep(self._padded(len(images), [images]) if pad or mirrored else images.contiguous())
+
+    def _padded(self, samples: int, blocks: Iterable[Tensor]) -> Tensor:
+        """Images that come in blocks (n, H, W, C), from any device, with their borders, on the store's.
+
+        After all of them follow their mirror images, if they are kept.
+        """
+        pad, height, width = self.pad, self.height, self.width
+        kept = 2 * samples if self.mirrored else samples
+        wide = torch.zeros(
+            (kept, height + 2 * pad, width + 2 * pad, self.channels), dtype=torch.uint8, device=self.mean.device
+        )
+        inner = wide[:, pad : pad + height, pad : pad + width]
+        start = 0
+        for block in blocks:
+            inner[start : start + len(block)] = block
+            if self.mirrored:
+                inner[samples + start : samples + start + len(block)] = block.flip(2)
+            start += len(block)
+        return wide
+
+    def _keep(self, images: Tensor) -> None:
+        """Hold these images, which have their borders and, if they are kept, their mirror images."""
+        self.images, self.samples = images, len(images) // (2 if self.mirrored else 1)
+        _, high, wide, channels = images.shape
+        # A crop from wherever it begins, as a view: crop k begins k pixels after the first image's first. So a batch of
+        # crops is one gather along one axis, whose rows of pixels lie in one piece.
+        begins = max(0, len(images) * high * wide - (self.height - 1) * wide - self.width + 1)
+        self.crops_from = images.as_strided(
+            (begins, self.height, self.width, channels), (channels, wide * channels, channels, 1)
+        )
+
+    def holding(self, samples: int, blocks: Iterable[Tensor], mirrored: bool = False) -> Self:
+        """A store of `samples` other images of this size, which come in blocks uint8 (n, H, W, C), on the same device.
+
+        They are never held twice, and nothing else is sent to the device.
+        """
+        store = copy.copy(self)
+        store.mirrored = mirrored
+        store._keep(store._padded(samples, blocks))
+        return store
+
+    def __len__(self) -> int:
+        return self.samples
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images, without their padding."""
+        return self.height, self.width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.images.device
+
+    @property
+    def indexed_on(self) -> torch.device:
+        """Where `ahead` wants its indices: beside the images."""
+        return self.images.device
+
+    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+        """Itself with each index: nothing has to be fetched."""
+        for index in indices:
+            yield self, index
+
+    def centre(self, index: Tensor, flipped: Tensor | None = None) -> Tensor:
+        """The images `index` (B,) without their padding, uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
+
+        `flipped` takes a store that keeps mirror images.
+        """
+        return self._gather(self._rows(index, flipped), self.pad * self.images.shape[2] + self.pad)
+
+    def crops(self, index: Tensor, down: Tensor, right: Tensor, flipped: Tensor | None = None) -> Tensor:
+        """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
+
+        `down` and `right` int64 (B,) in [0, 2 * pad] are the crop's top left corner in the padded image, before it is
+        mirrored. `flipped` takes a store that keeps mirror images.
+        """
+        if flipped is not None:  # what is cropped off on the right before mirroring lies on the left after it
+            right = torch.where(flipped, 2 * self.pad - right, right)
+        return self._gather(self._rows(index, flipped), torch.add(right, down, alpha=self.images.shape[2]))
+
+    def _rows(self, index: Tensor, flipped: Tensor | None) -> Tensor:
+        """Where the images `index` are kept, or their mirror images where `flipped` is set."""
+        return index if flipped is None else torch.add(index, flipped, alpha=self.samples)
+
+    def _gather(self, rows: Tensor, corner: Tensor | int) -> Tensor:
+        """Crops of `images[rows]` that begin at the pixel `corner`, counted along the rows of a padded image."""
+        _, high, wide, _ = self.images.shape
+        return self.crops_from.index_select(0, torch.add(corner, rows, alpha=high * wide))
+
+    def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Pixels uint8 (B, H, W, C) -> normalised (B, C, H, W) in channels_last memory format.
+
+        The order of operations is torchvision's `ToTensor` and `Normalize`, and so is every bit in float32.
+        """
+        rows = pixels.flatten(2).float().div_(255).sub_(self.row_mean).div_(self.row_std)
+        return rows.view(pixels.shape).permute(0, 3, 1, 2).to(dtype)
+
+    def plain(self, index: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The images `index` (B,) unaugmented and normalised, (B, C, H, W) in channels_last memory format."""
+        return self.normalise(self.centre(index), dtype)

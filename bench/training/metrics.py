@@ -1,0 +1,158 @@
+"""What is measured, each with one definition. NumPy only: this is the one place where predictions meet clean labels.
+
+Throughout: `log_probabilities` float (n, K), `predictions`, `given` and `clean` int (n,). Shares are in [0, 1], and
+None where there is nothing to take a share of.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+BINS = 15
+"""Equal-mass bins of the calibration error."""
+
+
+def share_of_true(hits: Array) -> float | None:
+    """The share of true entries, or None of an empty array."""
+    return float(np.mean(hits)) if len(hits) else None
+
+
+def accuracy(predictions: Array, labels: Array) -> float | None:
+    """Share of predictions that equal the labels."""
+    return share_of_true(predictions == labels)
+
+
+def training_fit(predictions: Array, given: Array, clean: Array) -> dict[str, float | None]:
+    """What became of the training labels, from eval-mode predictions on unaugmented training images.
+
+    memorised: share of wrongly labelled images that are predicted as their given label;
+    corrected: share of wrongly labelled images that are predicted as the truth;
+    learnt: share of rightly labelled images that are predicted right.
+    """
+    wrong = given != clean
+    return {
+        "memorised": share_of_true(predictions[wrong] == given[wrong]),
+        "corrected": share_of_true(predictions[wrong] == clean[wrong]),
+        "learnt": share_of_true(predictions[~wrong] == clean[~wrong]),
+    }
+
+
+def class_accuracies(predictions: Array, labels: Array, classes: int) -> Array:
+    """Accuracy of each class that has test images, float64 (<= K,)."""
+    counts = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels[predictions == labels], minlength=classes)
+    return hits[counts > 0] / counts[counts > 0]
+
+
+def calibration_error(log_probabilities: Array, labels: Array) -> float | None:
+    """Expected calibration error over 15 bins of equal mass, ordered by confidence.
+
+    Equal mass, not equal width: most predictions of a trained network lie above 0.9, where equal widths have one bin.
+    """
+    if not len(labels):
+        return None
+    confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
+    right = log_probabilities.argmax(axis=1) == labels
+    order = np.argsort(confidence, kind="stable")
+    pieces = np.array_split(order, min(BINS, len(order)))
+    return float(sum(abs(confidence[piece].sum() - right[piece].sum()) for piece in pieces) / len(order))
+
+
+def test_measures(log_probabilities: Array, labels: Array) -> dict[str, float | None]:
+    """Accuracies (all, balanced, worst class), negative log-likelihood (nats) and calibration on the clean test set."""
+    predictions = log_probabilities.argmax(axis=1)
+    by_class = class_accuracies(predictions, labels, log_probabilities.shape[1])
+    return {
+        "test_accuracy": accuracy(predictions, labels),
+        "worst_class_accuracy": float(by_class.min()) if len(by_class) else None,
+        "balanced_accuracy": float(by_class.mean()) if len(by_class) else None,
+        "negative_log_likelihood": (
+            float(-log_probabilities[np.arange(len(labels)), labels].astype(np.float64).mean()) if len(labels) else None
+        ),
+        "expected_calibration_error": calibration_error(log_probabilities, labels),
+    }
+
+
+def area_under_roc(scores: Array, positive: Array) -> float | None:
+    """Chance that a positive scores above a negative, ties counting half; None without both kinds."""
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(scores: Array, positive: Array) -> float | None:
+    """Precision averaged over the recall gained at each distinct score, from the top; None without both kinds."""
+    positives = int(positive.sum())
+    if not positives or positives == len(positive):
+        return None
+    _, inverse, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    hits = np.cumsum(np.bincount(inverse, weights=positive, minlength=len(counts)))
+    gained = np.diff(hits, prepend=0)
+    return float((gained * hits / np.cumsum(counts)).sum() / positives)
+
+
+def lowest_suspicion(suspicion: Array, count: int) -> Array:
+    """The `count` samples of lowest suspicion, bool (n,); of equal ones the first."""
+    kept = np.zeros(len(suspicion), bool)
+    kept[np.argsort(suspicion, kind="stable")[:count]] = True
+    return kept
+
+
+def in_noisy_classes(given: Array, clean: Array) -> Array:
+    """Samples whose given label is a class that gives or gets wrong labels, bool (n,).
+
+    Every wrong label is among them; under asymmetric noise the rightly labelled samples of the other classes aren't,
+    which are easy to tell from wrong ones by their class alone.
+    """
+    wrong = given != clean
+    return np.isin(given, np.union1d(given[wrong], clean[wrong]))
+
+
+def selector_quality(
+    suspicion: Array, kept: Array | None, corrected: Array, given: Array, clean: Array
+) -> dict[str, float | None]:
+    """How well `suspicion` (n,) (1 - clean probability, or the loss) finds the wrong labels, and what came of it.
+
+    auroc, average_precision: of wrong labels against suspicion; with `_noisy_classes` the same among the samples of
+    `in_noisy_classes`, None where those are all samples.
+    precision: share of `kept` samples that are rightly labelled; recall: share of rightly labelled samples that are
+    kept. `kept` None stands for as many samples of lowest suspicion as there are right labels, so that both are equal.
+    corrected: share of wrongly labelled samples whose corrected label `corrected` int (n,) is the truth; damaged: share
+    of rightly labelled ones whose corrected label isn't.
+
+    All but the last two are undefined (None) at 0 % and 100 % noise; corrected is at 0 %, damaged at 100 %.
+    """
+    wrong = given != clean
+    noisy = in_noisy_classes(given, clean)
+    both, part = 0 < wrong.sum() < len(wrong), not noisy.all()
+    kept = lowest_suspicion(suspicion, int((~wrong).sum())) if kept is None else kept
+    return {
+        "auroc": area_under_roc(suspicion, wrong),
+        "average_precision": average_precision(suspicion, wrong),
+        "auroc_noisy_classes": area_under_roc(suspicion[noisy], wrong[noisy]) if part else None,
+        "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
+        "precision": share_of_true(~wrong[kept]) if both else None,
+        "recall": share_of_true(kept[~wrong]) if both else None,
+        "corrected": share_of_true(corrected[wrong] == clean[wrong]),
+        "damaged": share_of_true(corrected[~wrong] != clean[~wrong]),
+    }
+
+
+def pack_predictions(predictions: Array) -> str:
+    """Predicted classes as base64 of compressed little-endian uint16."""
+    return base64.b64encode(zlib.compress(predictions.astype("<u2").tobytes(), 9)).decode("ascii")
+
+
+def unpack_predictions(text: str) -> NDArray[np.uint16]:
+    """The inverse of `pack_predictions`."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<u2")

@@ -1,0 +1,112 @@
+"""A training step as a method sees it: batches, views, labels and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from bench.training.augmentation import Augmentation
+from bench.training.networks import TrainedNetwork
+
+
+@dataclass
+class Batch:
+    """One stream's batch: positions (B,) in the training part, noisy labels (B,), views (B, C, H, W).
+
+    `share` in (0, 1] is this process's part of the batch that all processes train on together.
+    """
+
+    index: Tensor
+    labels: Tensor
+    views: list[Tensor]
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One stream's batch before its images are there: which they are, and how each view of them is drawn.
+
+    `index` (B,) lies on the device, `wanted` (B,) is the same where the images are looked up.
+    """
+
+    index: Tensor
+    wanted: Tensor
+    views: list[tuple[Augmentation | None, dict[str, Tensor]]]
+    share: float
+
+
+class TrainingStep:
+    """What `Method.loss` is handed; see `methods.interface.Step`."""
+
+    def __init__(
+        self,
+        phase: str,
+        epoch: int,
+        learn: tuple[int, ...],
+        draws: Mapping[str, Tensor],
+        streams: Mapping[str, Batch],
+        networks: Sequence[TrainedNetwork],
+    ) -> None:
+        self.phase = phase
+        self.epoch = epoch
+        self.learn = learn
+        self.draws = draws
+        self.streams = streams
+        self._first = next(iter(streams.values()))
+        self._networks = networks
+
+    @property
+    def labels(self) -> Tensor:
+        """Noisy labels of the first stream's batch."""
+        return self._first.labels
+
+    @property
+    def index(self) -> Tensor:
+        """Positions of the first stream's batch in the training part."""
+        return self._first.index
+
+    def logits(self, stream: str | None = None, view: int = 0, network: int = 0) -> Tensor:
+        """Logits (B, K) float32 of one view of one stream (None: the first)."""
+        batch = self._first if stream is None else self.streams[stream]
+        return self._networks[network](batch.views[view])
+
+    def network(self, number: int) -> TrainedNetwork:
+        """A network by its number."""
+        return self._networks[number]
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that differs from step to step, in one order for all steps of a pass."""
+        batches = self.streams.values()
+        return [
+            *self.draws.values(),
+            *(tensor for batch in batches for tensor in (batch.index, batch.labels, *batch.views)),
+        ]
+
+    def copy(self) -> TrainingStep:
+        """The same step on tensors of its own."""
+        streams = {
+            name: replace(
+                batch,
+                index=batch.index.clone(),
+                labels=batch.labels.clone(),
+                views=[view.clone() for view in batch.views],
+            )
+            for name, batch in self.streams.items()
+        }
+        draws = {name: drawn.clone() for name, drawn in self.draws.items()}
+        return TrainingStep(self.phase, self.epoch, self.learn, draws, streams, self._networks)
+
+    @property
+    def share(self) -> float:
+        """This process's part of the first stream's batch."""
+        return self._first.share
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on `device`; from the CPU without waiting for the work that the device has in hand."""
+    if device.type != "cuda" or values.device.type == "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

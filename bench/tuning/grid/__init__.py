@@ -1,0 +1,1 @@
+"""One grid of learning rates and weight decays for all methods."""

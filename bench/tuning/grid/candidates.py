@@ -1,0 +1,123 @@
+"""The shared protocol's grid: which settings are tried for each method; `successive_halving` chooses. Pure.
+
+Learning rate and weight decay can't be shared blindly, since the gradients of published losses differ by hundreds. So
+they are chosen for each method from one grid common to all, by accuracy on noisy held-out labels under one noise, on
+seeds that are never reported; what is chosen then holds for every noise of that data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.registry.names import is_allowed_value
+from bench.spec import RESERVED_SEEDS, RunSpec, Value
+
+LEARNING_RATES = (1 / 3, 1.0, 3.0)
+"""Times the data set's learning rate."""
+WEIGHT_DECAYS = (0.0, 1e-4, 1e-3)
+PENALTIES = (0.1, 1.0, 10.0)
+"""Times the weight of a method's own penalty, where that replaces weight decay."""
+NOISE, RATE = "sym", 0.4
+FIRST_SEED = RESERVED_SEEDS
+MOST_SPLITS = 1000
+"""Above these the seeds of other searches begin."""
+TRIED = {
+    "learning_rate": "1/3, 1 and 3 times the data set's",
+    "weight_decay": "0, 0.0001, 0.001, and the data set's",
+    "penalty": "1/10, 1 and 10 times the weight of a method's own penalty, in place of weight decay",
+}
+
+Declaration = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One setting of a method: all that the grid may vary."""
+
+    learning_rate: float
+    weight_decay: float
+    parameters: tuple[tuple[str, Value], ...]
+
+    def run(self, spec: RunSpec) -> RunSpec:
+        """`spec` with these values."""
+        return spec.model_copy(
+            update={
+                "learning_rate": self.learning_rate,
+                "weight_decay": self.weight_decay,
+                "parameters": dict(self.parameters),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class MethodCandidates:
+    """A method's settings, its own first, and its runs without the grid, one a split."""
+
+    declaration: Declaration
+    points: tuple[GridPoint, ...]
+    splits: tuple[RunSpec, ...]
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return str(self.declaration["name"])
+
+    def runs(self, point: GridPoint) -> list[RunSpec]:
+        """A setting's runs, one a split."""
+        return [point.run(spec) for spec in self.splits]
+
+    @property
+    def every_run(self) -> list[RunSpec]:
+        """The runs of all settings."""
+        return [run for point in self.points for run in self.runs(point)]
+
+
+def plan_candidates(specs: Sequence[RunSpec], methods: Mapping[str, Declaration]) -> list[MethodCandidates]:
+    """The grid of each method of a plan, whose specs are one for each method and split, with the data set's values."""
+    splits: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        splits.setdefault(spec.method, []).append(spec)
+    return [
+        MethodCandidates(methods[name], grid_points(own[0], methods[name]), tuple(own))
+        for name, own in sorted(splits.items())
+    ]
+
+
+def grid_points(spec: RunSpec, declaration: Declaration) -> tuple[GridPoint, ...]:
+    """A method's settings, each once, its own first: that of `spec`, which may lie beside the grid.
+
+    A penalty's values out of its bounds are left out. A method with neither weight decay nor a penalty of its own that
+    it declares has learning rates alone.
+    """
+    found = [GridPoint(spec.learning_rate, spec.weight_decay, tuple(spec.parameters.items()))]
+    for rate in LEARNING_RATES:
+        learning_rate = _times(rate, spec.learning_rate)
+        if declaration["weight_decay"] is None:
+            found += [GridPoint(learning_rate, decay, found[0].parameters) for decay in WEIGHT_DECAYS]
+        else:
+            found += [GridPoint(learning_rate, spec.weight_decay, each) for each in _penalties(spec, declaration)]
+    return tuple(dict.fromkeys(found))
+
+
+def _penalties(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str, Value], ...]]:
+    """The method's parameters with each weight of its own penalty."""
+    name = declaration["own_penalty"]
+    if name is None:
+        return [tuple(spec.parameters.items())]
+    declared = next(each for each in declaration["parameters"] if each["name"] == name)
+    weights = [_times(factor, float(spec.parameters[name])) for factor in PENALTIES]
+    return [
+        tuple((spec.parameters | {name: weight}).items()) for weight in weights if is_allowed_value(declared, weight)
+    ]
+
+
+def _times(factor: float, value: float) -> float:
+    """The product to six digits, so that a third of 0.05 reads 0.0166667 and three times it 0.15."""
+    return value if factor == 1 else round_value(factor * value)
+
+
+def round_value(value: float) -> float:
+    """`value` to six digits, as files show it."""
+    return float(f"{value:.6g}")

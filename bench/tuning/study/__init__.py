@@ -1,0 +1,1 @@
+"""One Optuna study for each method and noise."""

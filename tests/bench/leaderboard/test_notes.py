@@ -1,0 +1,189 @@
+"""What stands under a table, and the forms that a report takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+from itertools import groupby
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench.execution.worker import load_file
+from bench.leaderboard.render import markdown, structured, terminal
+from bench.leaderboard.tables import build_report
+from bench.spec import RunSpec
+
+fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
+make = fake.make
+several = fake.several
+only_table = fake.only_table
+small_board = fake.small_board
+FIVE = fake.FIVE
+LOWER = fake.LOWER
+
+# Notes under a table -------------------------------------------------------------------------------------------------
+
+
+def test_identical_runs_are_called_one_method() -> None:
+    twins = several("b", FIVE)
+    others = several("a", FIVE)
+    for record, other in zip(twins, others, strict=True):
+        record["measures"] = dict(other["measures"])
+    assert only_table(build_report([*others, *twins])).same == [
+        "a and b gave identical runs: here they are one method."
+    ]
+    twins[0]["measures"]["negative_log_likelihood"] += 0.001
+    assert only_table(build_report([*others, *twins])).same == []
+    for record in [*others, *twins]:
+        record["measures"]["negative_log_likelihood"] = None
+    assert only_table(build_report([*others, *twins])).same == [], "too little is known to say so"
+
+
+def test_methods_that_say_so_are_called_the_same() -> None:
+    records = several("nce+agce", FIVE, measures={"same_as": ["agce"]})
+    assert only_table(build_report(records)).same == ["nce+agce is the same method as agce by its parameters here."]
+
+
+def test_caveats_name_what_a_reader_must_know() -> None:
+    records = several("anl", FIVE, measures={"assumes": ["balanced_classes"]}, imbalance=0.1)
+    records[0]["provenance"] |= {"device": "cuda", "git_dirty": True}
+    text = " ".join(only_table(build_report(records, select="holdout")).caveats)
+    assert "anl assumes that they are balanced" in text
+    assert "140 held-out noisy labels a replicate, 700 in all, fewer than 2,000" in text
+    assert "397 images: one of them is 0.25 points" in text
+    assert "Seconds come from cpu with 1 threads and cuda with 1 threads" in text
+    assert "1 of 5 runs come from a working tree with uncommitted changes" in text
+
+
+# Commands ------------------------------------------------------------------------------------------------------------
+
+
+def options(command: str) -> dict[str, str]:
+    words = shlex.split(command)
+    assert words[:4] == ["python", "-m", "bench", "run"]
+    return dict(zip(words[4::2], words[5::2], strict=True))
+
+
+def test_a_made_command_names_what_makes_the_setting() -> None:
+    records = [*several("gce", FIVE, parameters={"q": 0.7}, imbalance=0.1), *several("ce", LOWER, imbalance=0.1)]
+    found = options(only_table(build_report(records)).command)
+    assert (
+        found.items()
+        >= {
+            "--methods": "ce,gce[q=0.7]",
+            "--dataset": "digits",
+            "--noise": "sym",
+            "--rate": "0.4",
+            "--seeds": "5",
+            "--epochs": "30",
+            "--model": "cnn-small",
+            "--imbalance": "0.1",
+            "--lr": "0.05",
+        }.items()
+    )
+    assert "--hold-out" not in found and "--noise-seed" not in found
+
+
+def test_rows_and_seeds_that_one_request_can_not_ask_for_get_lines_of_their_own() -> None:
+    records = [*several("ce", FIVE), *several("anl", FIVE, weight_decay=0.001), make("ce", 7, 0.5, noise_seed=0)]
+    commands = [options(line) for line in only_table(build_report(records)).command.splitlines()]
+    assert [(each["--methods"], each["--seeds"], each.get("--noise-seed")) for each in commands] == [
+        ("ce", "5", None),
+        ("ce", "7:8", "0"),
+        ("anl", "5", None),
+        ("anl", "7:8", "0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "covers"),
+    [
+        ("all", True),
+        ("ce,gce", True),
+        ("ce,g*", True),
+        ("ce", False),
+        ("ce,gce --seeds 3", False),
+        ("all --noise-seed 0", False),
+    ],
+)
+def test_a_typed_command_is_shown_where_it_asks_for_every_row(methods: str, covers: bool) -> None:
+    records = [*several("ce", FIVE), *several("gce", FIVE)]
+    typed = f"python -m bench run --methods {methods} --dataset digits"
+    setting = RunSpec(**records[0]["spec"]).setting_id
+    table = only_table(build_report(records, commands={setting: typed}))
+    assert (table.command == typed) is covers
+
+
+def test_a_made_command_keeps_the_paths_that_were_typed() -> None:
+    records = several("ce", FIVE, data_set="table:index.csv", noise="matrix:t.csv", rate=None, noise_sha256="a")
+    setting = RunSpec(**records[0]["spec"]).setting_id
+    typed = "python -m bench run --methods gce --dataset table:photos/index.csv --noise matrix:deep/t.csv --plugin p.py"
+    found = options(only_table(build_report(records, commands={setting: typed})).command)
+    assert (found["--methods"], found["--dataset"]) == ("ce", "table:photos/index.csv")
+    assert (found["--noise"], found["--plugin"]) == ("matrix:deep/t.csv", "p.py")
+    assert "--rate" not in found
+
+
+# Forms ---------------------------------------------------------------------------------------------------------------
+
+
+def test_json_has_the_documented_keys_and_survives_a_round_trip() -> None:
+    found = structured.report_as_json(build_report(small_board()))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert set(found) == {"schema", "select", "settings"}
+    (setting,) = found["settings"]
+    assert set(setting) >= {
+        "dataset", "noise", "rate", "model", "epochs", "protocol", "labels_sha256", "command", "rows", "left_out",
+    }  # fmt: skip
+    keys = {
+        "method", "parameters", "needs", "assumes", "n", "mean", "std", "best_test", "gap", "memorised", "seconds",
+        "selector",
+    }  # fmt: skip
+    assert all(set(row) >= keys for row in setting["rows"])
+    assert setting["labels_sha256"] == [f"{seed:064x}" for seed in range(5)]
+    first = setting["rows"][0]
+    assert (first["method"], first["parameters"], first["rank"]) == ("gce", {"q": 0.7}, 1)
+    assert 0 <= first["mean"] <= 1 and first["mean"] == pytest.approx(0.84)
+    assert first["selector"]["auroc"] == 0.875 and first["selector"]["precision"] is None
+
+
+def test_csv_has_a_line_for_each_row() -> None:
+    report = build_report([*small_board(), *several("ce", FIVE, rate=0.2)])
+    lines = list(csv.DictReader(io.StringIO(structured.report_as_csv(report))))
+    assert len(lines) == sum(len(table.rows) for board in report.boards for table in board.tables)
+    by_method = {line["method"]: line for line in lines if line["rate"] == "0.4"}
+    assert json.loads(by_method["gce"]["parameters"]) == {"q": 0.7}
+    assert by_method["forward"]["rank"] == "" and by_method["forward"]["needs"] == "transition_matrix"
+    assert float(by_method["gce"]["low"]) < 0.84 < float(by_method["gce"]["high"])
+    assert structured.report_as_csv(build_report([])) == ""
+
+
+def test_only_the_settings_that_were_asked_for_are_printed() -> None:
+    records = [*several("ce", FIVE), *several("ce", FIVE, rate=0.2)]
+    report, asked = build_report(records), {RunSpec(**records[0]["spec"]).setting_id}
+    assert len(structured.report_as_json(report, asked)["settings"]) == 1
+    for text in (markdown.report_as_markdown(report, asked), terminal.report_as_text(report, asked)):
+        assert "sym 0.4" in text and "sym 0.2" not in text
+
+
+@pytest.mark.parametrize("width", [70, 90, 120, 200])
+def test_a_terminal_table_fits_its_width(width: int) -> None:
+    text = terminal.report_as_text(build_report(small_board()), width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert re.search(r"1\s+\* gce\s+84.0 ± 3.2", text)
+    assert ("to leader" in text) is (width >= 120)
+
+
+def test_every_line_of_a_markdown_table_has_the_same_cells() -> None:
+    records = [*several("a|b", FIVE), *several("a<b>\n_c_", LOWER)]
+    text = markdown.report_as_markdown(build_report(records))
+    tables = [list(lines) for inside, lines in groupby(text.splitlines(), lambda line: line.startswith("|")) if inside]
+    assert len(tables) == 2  # the board, and who finds the wrong labels
+    for lines in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+        assert len({len(line) for line in lines}) == 1

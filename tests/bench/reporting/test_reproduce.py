@@ -1,0 +1,312 @@
+"""Under each table: the shortest command that trains it again, what that leaves out, and which terms are off."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bench import registry
+from bench.cli.main import main
+from bench.execution.worker import load_file
+from bench.leaderboard.notes import describe_disabled_terms
+from bench.planning import gather_facts
+from bench.planning.facts import PlannedNoise
+from bench.planning.plan import Plan, make_plan
+from bench.planning.request import Request
+from bench.records.compact import export_records
+from bench.reporting.publish import publish_boards
+from bench.reporting.reproduce import shortest_command
+from bench.reporting.reproduce_fallback import options_in
+
+Record = dict[str, Any]
+
+
+fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
+
+
+def planned(*requests: dict[str, Any]) -> list[Plan]:
+    made = [Request.typed(**each) for each in requests]
+    return [make_plan(request, gather_facts.gather_facts(request)) for request in made]
+
+
+def specs_of(*requests: dict[str, Any]) -> list[dict[str, Any]]:
+    return [spec.model_dump(mode="json") for each in planned(*requests) for spec in each.specs]
+
+
+def ids(specs: list[dict[str, Any]]) -> set[str]:
+    return {fake.RunSpec(**spec).run_id for spec in specs}
+
+
+def ids_of_command(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The runs that a command (a line each) would train, by the command line itself."""
+    found: set[str] = set()
+    for line in command.splitlines():
+        words = shlex.split(line)
+        assert words[:4] == ["python", "-m", "bench", "run"]
+        capsys.readouterr()
+        assert main([*words[3:], "--dry-run", "--format", "json"]) == 0
+        found |= {run["run_id"] for run in json.loads(capsys.readouterr().out)["runs"]}
+    return found
+
+
+ASKED: list[tuple[list[dict[str, Any]], list[str]]] = [
+    ([{}], ["--methods all --dataset digits --noise sym --rate 0.4 --seeds 5"]),
+    ([{"methods": "apl,ce"}], ["--methods ce,nce+rce --dataset digits --noise sym --rate 0.4 --seeds 5"]),
+    (
+        [{"methods": "gce,gce[q=0.5]", "noise": "asym", "rate": "0.2", "seeds": "2:4"}],
+        ["--methods 'gce,gce[q=0.5]' --dataset digits --noise asym --rate 0.2 --seeds 2:4"],
+    ),
+    (
+        [{"methods": "all,gce[q=0.5]", "seeds": "2"}],
+        ["--methods 'all,gce[q=0.5]' --dataset digits --noise sym --rate 0.4 --seeds 2"],
+    ),
+    (
+        [{"methods": "gjs[scaled=false]", "seeds": "1", "epochs": "3", "hold_out": "0.2"}],
+        ["--methods 'gjs[scaled=false]' --dataset digits --noise sym --rate 0.4 --seeds 1 --epochs 3 --hold-out 0.2"],
+    ),
+    (
+        [{"methods": "ce,anl", "noise": "none", "seeds": "1", "weight_decay": "0.01"}],
+        ["--methods anl-ce,ce --dataset digits --noise none --seeds 1 --weight-decay 0.01"],
+    ),
+    (
+        [{"methods": "ce", "seeds": "2"}, {"methods": "ce", "seeds": "4:5"}],
+        [
+            "--methods ce --dataset digits --noise sym --rate 0.4 --seeds 2",
+            "--methods ce --dataset digits --noise sym --rate 0.4 --seeds 4:5",
+        ],
+    ),
+    (
+        [{"methods": "ce", "seeds": "3", "noise_seed": "1"}],
+        ["--methods ce --dataset digits --noise sym --rate 0.4 --seeds 3 --noise-seed 1"],
+    ),
+    (
+        [{"methods": "ce,mae", "seeds": "1"}, {"methods": "gce", "seeds": "1", "lr": "0.2"}],
+        [
+            "--methods ce,mae --dataset digits --noise sym --rate 0.4 --seeds 1",
+            "--methods gce --dataset digits --noise sym --rate 0.4 --seeds 1 --lr 0.2",
+        ],
+    ),
+    (
+        [{"methods": "ce", "seeds": "1", "dataset": "synthetic[classes=5,size=16]", "precision": "fp16"}],
+        [
+            "--methods ce --dataset 'synthetic[classes=5,size=16]' --noise sym --rate 0.4 --precision fp16 --seeds 1",
+        ],
+    ),
+    (
+        [{"methods": "ce", "seeds": "1", "train_size": "500", "imbalance": "0.5", "draw": "multinomial"}],
+        [
+            "--methods ce --dataset digits --noise sym --rate 0.4 --draw multinomial --train-size 500 "
+            "--imbalance 0.5 --seeds 1",
+        ],
+    ),
+    (
+        [{"methods": "mae", "seeds": "1", "protocol": "paper"}],
+        ["--methods mae --dataset digits --noise sym --rate 0.4 --protocol paper --seeds 1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("requests", "lines"), ASKED)
+def test_the_command_is_short_and_plans_the_same_runs(
+    requests: list[dict[str, Any]],
+    lines: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "bench.system.hardware.resolve_precision", lambda name, device, declared, *_: {"auto": declared}.get(name, name)
+    )
+    specs = specs_of(*requests)
+    found = shortest_command(specs)
+    assert found is not None
+    assert found.command.splitlines() == [f"python -m bench run {line}" for line in lines]
+    assert ids_of_command(found.command, capsys) == ids(specs)
+
+
+def test_every_published_recipe_is_asked_for_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    data = "synthetic[classes=60,size=8,test=60,train=240]"
+    specs = specs_of({"dataset": data, "recipes": "published", "rate": "0.8", "seeds": "1"})
+    assert {privilege for spec in specs for privilege in spec["privileges"]} >= {"noise_kind", "noise_rate"}
+    found = shortest_command(specs)
+    assert found is not None
+    assert "--methods all" in found.command and found.command.endswith("--seeds 1 --recipes published")
+    assert ids_of_command(found.command, capsys) == ids(specs)
+
+
+def test_a_row_that_lacks_replicates_is_asked_for_with_all() -> None:
+    specs = specs_of({"methods": "ce,gce", "seeds": "3"})
+    found, whole = shortest_command(specs[:-1]), shortest_command(specs)
+    assert found is not None
+    assert found == whole
+
+
+def test_all_is_not_trusted_where_only_a_method_knows_why_it_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    (made,) = planned({"noise": "sym", "rate": "1", "seeds": "1"})
+    assert [each.method for each in made.left_out] == ["ce-oracle"]
+    named = [spec.model_dump(mode="json") for spec in made.specs]
+    found = shortest_command(named)
+    assert found is not None
+    assert "ce-oracle" not in found.command and "--methods all" not in found.command
+    assert ids_of_command(found.command, capsys) == ids(named)
+
+
+def test_what_all_leaves_out_stands_under_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (made,) = planned({"seeds": "1"})
+    records = [fake.of(spec, 0.5) for spec in made.specs if spec.method != "forward"]
+    monkeypatch.setattr(
+        "bench.reporting.reproduce._noise", lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False)
+    )
+    publish_boards(records, failures=[], boards=tmp_path, select="last", form="md")
+    shown = capsys.readouterr().out
+    assert "--methods all " in shown
+    assert "- forward: it needs transition_matrix, which the noise sym can't give" in shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data_set": "table:index.csv"},
+        {"data_set": "no-such-data"},
+        {"noise": "matrix:confusions.csv"},
+        {"noise": "labels", "rate": None},
+        {"noise": "column:worse", "rate": None},
+        {"method": "a-plugin"},
+        {"momentum": 0.5},
+        {"identity": 99},
+        {"split_seed": 7},
+        {"method_version": 99},
+        {"parameters": {"gone": 1}},
+    ],
+)
+def test_what_no_short_command_gives_is_left_to_the_long_one(change: dict[str, Any]) -> None:
+    specs = [spec | change for spec in specs_of({"methods": "ce", "seeds": "1"})]
+    assert shortest_command(specs) is None
+
+
+def test_paths_are_carried_over_from_what_was_typed() -> None:
+    found = shortest_command(specs_of({"methods": "ce", "seeds": "1"}), {"data_root": "my data", "download": True})
+    assert found is not None
+    options = options_in(found.command)
+    assert options["--data-root"] == ["my data"]
+    assert "--download" in options
+
+
+@pytest.mark.parametrize(("asked", "typed_stays"), [("ce,gce,mae", True), ("ce", False)])
+def test_what_was_typed_stays_where_it_asks_for_the_whole_table(
+    asked: str, typed_stays: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (whole,) = planned({"methods": "ce,gce,mae", "seeds": "1"})
+    (made,) = planned({"methods": asked, "seeds": "1"})
+    typed = f"python -m bench run --methods {asked} --seeds 1"
+    publish_boards(
+        [fake.of(spec, 0.5) for spec in whole.specs],
+        failures=[],
+        boards=tmp_path,
+        select="last",
+        form="md",
+        asked={spec.setting_id for spec in made.specs},
+        planned=made,
+        command=typed,
+    )
+    short = "python -m bench run --methods ce,gce,mae --dataset digits --noise sym --rate 0.4 --seeds 1"
+    for text in (capsys.readouterr().out, (tmp_path / "digits.md").read_text()):
+        assert f"```sh\n{typed if typed_stays else short}\n```" in text
+
+
+def test_boards_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    (made,) = planned({"methods": "ce,gce,mae", "seeds": "1", "epochs": "3", "hold_out": "0.2", "batch_size": "32"})
+    records = [fake.of(spec, 0.5) for spec in made.specs]
+    (file,) = export_records(records, tmp_path / "records")
+    boards = set()
+    for hashes in ("1", "2", "3"):
+        command = [sys.executable, "-m", "bench", "report", "--records", str(file), "--boards", hashes]
+        environment = os.environ | {"PYTHONHASHSEED": hashes}
+        subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
+        boards.add((tmp_path / hashes / "digits.md").read_bytes())
+    assert len(boards) == 1
+    assert b"--batch-size 32 --epochs 3 --hold-out 0.2" in boards.pop()
+
+
+# Terms that are off ------------------------------------------------------------------------------------------------
+
+
+def test_a_weight_of_zero_is_said_with_its_source() -> None:
+    specs = specs_of({"methods": "nce+agce,nce+ael,nce+mae", "seeds": "2"})
+    assert describe_disabled_terms(specs, registry.methods()) == [
+        "nce+ael and nce+agce: alpha = 0 in the setting inherited from mnist, so normalised cross-entropy is no part "
+        "of them."
+    ]
+
+
+def test_a_typed_weight_of_zero_is_said_without_one_and_names_its_row() -> None:
+    specs = specs_of({"methods": "nce+mae,nce+mae[alpha=0]", "seeds": "1"})
+    assert describe_disabled_terms(specs, registry.methods()) == [
+        "nce+mae [alpha=0]: alpha = 0, so normalised cross-entropy is no part of it."
+    ]
+
+
+def test_a_zero_that_is_no_weight_of_a_term_is_passed_over() -> None:
+    entry = {
+        "recipes": [],
+        "parameters": [
+            {"name": "start", "meaning": "epoch at which it starts"},
+            {"name": "blend", "meaning": "weight of the label; 0: cross-entropy"},
+            {"name": "gamma", "meaning": "weight of the penalty"},
+        ],
+    }
+    specs = [{"method": "own", "data_set": "digits", "parameters": {"start": 0, "blend": 0.0, "gamma": 1.0}}]
+    assert describe_disabled_terms(specs, {"own": entry}) == []
+    assert describe_disabled_terms(specs, {}) == []
+    specs[0]["parameters"] = {"gamma": 0.0}
+    assert describe_disabled_terms(specs, {"own": entry}) == ["own: gamma = 0, so penalty is no part of it."]
+
+
+def test_the_catalogue_says_weight_of_wherever_it_is_one() -> None:
+    """The notes above rest on this wording: a weight worded otherwise would be missed."""
+    worded = {
+        (name, parameter["name"])
+        for name, entry in registry.methods().items()
+        for parameter in entry["parameters"]
+        if not isinstance(parameter["default"], bool)
+        and "weight" in parameter["meaning"]
+        and not parameter["meaning"].startswith("weight of ")
+    }
+    # these speak of a weight, a network's or a mixing one, and are none
+    assert worded == {
+        ("cores2", "delay"),
+        ("cores2", "ramp"),
+        ("dividemix", "alpha"),
+        ("elr+", "average_ramp"),
+        ("elr+", "decay"),
+        ("elr+", "ramp"),
+        ("flsc", "alpha"),
+        ("flsc", "erasing_ramp"),
+        ("flsc", "erasing_slope"),
+        ("focal", "gamma"),
+        ("m-correction", "alpha"),
+        ("mixnn", "epsilon"),
+        ("volminnet", "init"),
+    }
+
+
+def test_commands_need_neither_data_nor_torch(tmp_path: Path) -> None:
+    files = tmp_path / "specs.json"
+    files.write_text(json.dumps(specs_of({"seeds": "2"})))
+    program = (
+        "import json, sys; from pathlib import Path; from bench.reporting.reproduce import again\n"
+        f"found = again(json.loads(Path({str(files)!r}).read_text()))\n"
+        "assert found is not None and '--methods all' in found.command, found\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=120)
