@@ -39,6 +39,9 @@ PARTIAL = "partial.json"
 CHECKPOINT = "checkpoint.pt"
 CLAIM = "claim.json"
 
+LEFT_OVER = (TEMPORARY, f"{CHECKPOINT}.*.tmp")
+"""Glob patterns of what a killed writer leaves in a run's folder; checkpoints once had names of the second form."""
+
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -293,8 +296,9 @@ class Store:
         """
         claim = claims.take_claim(self.folder(run_id) / CLAIM, self.lease)
         if claim is not None:
-            for left_over in self.folder(run_id).glob(TEMPORARY):
-                left_over.unlink(missing_ok=True)
+            for pattern in LEFT_OVER:
+                for path in self.folder(run_id).glob(pattern):
+                    path.unlink(missing_ok=True)
         return claim
 
     def tidy(self, run_id: str) -> None:

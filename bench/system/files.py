@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.system.text import digest
@@ -23,16 +23,42 @@ def write_atomically(path: Path, data: bytes) -> None:
     The folder is made where it is missing. Raises OSError (a full disk, say) with `path` as it was before and no
     temporary file left.
     """
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+class OpenFile:
+    """A file descriptor that `torch.save` and other writers of pieces can write to; a short write is continued."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._handle, rest) :]
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@contextmanager
+def open_atomically(path: Path, fsync: bool = True) -> Iterator[OpenFile]:
+    """A new file that takes the place of `path` at the end of the `with`; see `write_atomically`.
+
+    Without `fsync` a loss of power may take the file: enough for what can be computed again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}.tmp")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-            # Before the rename, or a crash could leave the new name with none of its bytes.
-            os.fsync(handle)
+            yield OpenFile(handle)
+            if fsync:
+                # Before the rename, or a crash could leave the new name with none of its bytes.
+                os.fsync(handle)
         finally:
             os.close(handle)
         os.replace(temporary, path)  # noqa: PTH105 - beside os.open, os.write and os.fsync, one kind of call
@@ -40,7 +66,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    if fsync:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
