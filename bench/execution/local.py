@@ -21,7 +21,7 @@ from bench.execution.executor import Event, Job, RunFailed, WorkerLost, WorkerOu
 from bench.records.claims import LEASE_SECONDS
 from bench.system import memory_limits
 
-RUNNER = "bench.training.run:run"
+RUNNER = "bench.training.run:run_spec"
 
 _EVENTS: dict[str, Any] = {
     kind.__name__: kind
