@@ -25,6 +25,7 @@ from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
 from bench.planning.shards import split_plan
+from bench.planning.validate import validate_request
 from bench.records.store import Store
 from bench.registry import open_data_set
 from datasets.interface import Options
@@ -48,7 +49,7 @@ def plan_and_compare(request: Request, facts: Facts, store: Store) -> None:
 def main() -> None:
     """Print the table."""
     request = Request.typed(methods=("all",), noise=("sym",), rate="0.2,0.4", seeds="105")
-    facts = gather_facts(request)
+    facts = gather_facts(validate_request(request))
     costs = DeclaredCosts(facts.methods, registry.models())
     specs = make_plan(request, facts).specs
     runs = f"{len(specs):,}"

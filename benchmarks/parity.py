@@ -30,6 +30,7 @@ from bench.memory.job_limits import JobLimits
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.records.store import Store
 from bench.stats.summary import paired_differences
 from bench.system import hardware
@@ -86,7 +87,7 @@ def train(asked: argparse.Namespace, side: str, options: Mapping[str, str]) -> A
         data_root=asked.data_root,
         **options,
     )
-    facts = gather_facts(request)
+    facts = gather_facts(validate_request(request))
     specs = make_plan(request, facts).specs
     jobs, threads = hardware.share_cores(facts.cores, len(specs), facts.device, asked.jobs)
     store = Store(asked.out / side)

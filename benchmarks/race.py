@@ -24,6 +24,7 @@ from bench.execution.progress import open_display
 from bench.execution.study import run_study, split_by_stored
 from bench.memory import job_limits
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.records.store import Store
 from bench.system.console import print_note
 from bench.tuning.grid import candidates, search, successive_halving
@@ -87,7 +88,7 @@ def main() -> None:
         noise=[candidates.NOISE],
         rate=[str(candidates.RATE)],
     )
-    found = search.plan_grid(request, None)
+    found = search.plan_grid(validate_request(request), None)
     every = [run for each in found.candidates for run in each.every_run]
     store = Store(asked.out)
     made = job_limits.limit_jobs(

@@ -32,6 +32,7 @@ from bench.perf.timing import Median, median
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.records.store import Store
 from bench.system.hardware import cpu_name
 
@@ -49,7 +50,7 @@ class Times(SilentDisplay):
 
 def study(request: Request, folder: Path, jobs: int, threads: int) -> tuple[Times, Store]:
     """Carry out the request's runs from nothing."""
-    facts = gather_facts(request)
+    facts = gather_facts(validate_request(request))
     store, times = Store(folder), Times()
     outcome = run_study(
         make_plan(request, facts).specs,

@@ -11,7 +11,7 @@ from bench.planning import compute_budget
 from bench.planning.compute_budget import ComputeCandidate, RowProgress
 from bench.planning.cost import DeclaredCosts
 from bench.planning.facts import Facts
-from bench.planning.plan import LeftOut, Plan, resolve_methods
+from bench.planning.plan import LeftOut, Plan
 from bench.planning.request import Request
 from bench.planning.resolve_run import Refused, ask_method
 from bench.spec import RunSpec, privileges
@@ -37,7 +37,7 @@ def drop_unaffordable(request: Request, planned: Plan, facts: Facts, costs: Decl
     limit = compute_budget.parse_budget(str(request.budget)).units
     if limit is None:
         return planned
-    outright = {asked.selected.name for asked in resolve_methods(request, facts.methods) if asked.selected.outright}
+    outright = {asked.selected.name for asked in facts.requested if asked.selected.outright}
     dear: dict[LeftOut, None] = {}
     kept = []
     for spec in planned.specs:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from bench.planning import gather_facts
 from bench.planning.facts import Facts
-from bench.planning.request import Request
+from bench.planning.validate import ValidatedRequest
 from bench.system.hardware import Hardware
 from bench.system.text import format_duration
 
@@ -274,11 +274,11 @@ def open_display(stream: TextIO | None = None) -> Display:
     return PlainDisplay(stream)
 
 
-def gather_facts_with_display(request: Request, hardware: Hardware | None = None) -> Facts:
+def gather_facts_with_display(validated: ValidatedRequest, hardware: Hardware | None = None) -> Facts:
     """`gather_facts` with a display. `hardware`: the cluster's, where runs aren't carried out on this machine."""
 
     display = open_display()
     try:
-        return gather_facts.gather_facts(request, display.decoding, hardware)
+        return gather_facts.gather_facts(validated, display.decoding, hardware)
     finally:
         display.end()

@@ -1,4 +1,4 @@
-"""Facts that planning is given: data, noise, machine. `gather_facts` finds them out."""
+"""Facts: everything that planning knows of data, noise and hardware. `gather_facts` collects them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.planning.recipe_choice import SourcedRecipes
+from bench.registry.names import SelectedMethod
 from bench.spec import Where
 
 if TYPE_CHECKING:
@@ -14,12 +15,21 @@ if TYPE_CHECKING:
 
 
 Unsuitable = Callable[[str, Mapping[str, Any], Mapping[str, Any]], str | None]
-"""Asked as unsuitable(method, parameters, fields of methods.interface.Setting): None, or why it can't run."""
+"""Called as unsuitable(method, parameters, fields of methods.interface.Setting): None, or why it can't run."""
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """One requested method: how it was selected, its declaration, and the typed parameters in their types."""
+
+    selected: SelectedMethod
+    declaration: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PlannedNoise:
-    """One noise asked for: as typed, as recorded, and what it can hand over."""
+    """One requested noise: its name as typed and as recorded, and what it can give to methods."""
 
     typed: str
     name: str
@@ -30,32 +40,37 @@ class PlannedNoise:
 
 @dataclass(frozen=True)
 class Facts:
-    """What planning must know of data, noise and machine.
-
-    `data_set` is the name as recorded, `samples` the training images after the draw, `precision` and `device` what
-    "auto" means here. `methods` are the registry's declarations, `smallest` the least image side that a model takes,
-    `processes` how many train each run together. `grid` is the file of the shared protocol's grid (the project's own
-    for this data set, or the one that `--recipes` names), `study` a file of studies that `--recipes` names. `images`
-    is where each run keeps its images, and `images_why` why there; `stored` are the (training, test) images of the
-    whole data set.
-    """
+    """Facts of one request."""
 
     methods: Mapping[str, Mapping[str, Any]]
+    """Declarations of all methods."""
+    requested: tuple[ResolvedMethod, ...]
+    """The methods of the request."""
     data_set: str
+    """The data set's name as recorded."""
     data_sha256: str
     protocol: Protocol
     classes: int
     samples: int
+    """Training images after the draw."""
     image_shape: tuple[int, int, int]
+    """Height, width, channels."""
     noises: tuple[PlannedNoise, ...]
     precision: str
+    """The resolved precision, never "auto"; `device` as well."""
     device: str
     cores: int
     smallest: Mapping[str, int]
+    """The least image side, in pixels, that each model takes."""
     unsuitable: Unsuitable
     processes: int = 1
+    """Processes that train each run together."""
     grid: SourcedRecipes | None = None
+    """The shared protocol's grid: the file that `--recipes` names, or the project's own for this data set."""
     study: SourcedRecipes | None = None
+    """A file of studies that `--recipes` names."""
     images: Where = "device"
+    """Where each run keeps its images; `images_why` is the reason."""
     images_why: str = ""
     stored: tuple[int, int] = (0, 0)
+    """Training and test images of the data set before the draw."""

@@ -24,12 +24,11 @@ from bench.planning.data_facts import (
     data_sizes,
     gather_noises,
     open_requested_data,
-    recorded_data_set_name,
 )
 from bench.planning.facts import Facts
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
-from bench.planning.validate import read_named_recipes, validate_request
+from bench.planning.validate import ValidatedRequest
 from bench.registry.catalogue import catalogue_key
 from bench.system import cache, processes
 from bench.system.errors import UsageError
@@ -39,20 +38,22 @@ if TYPE_CHECKING:
     from datasets.interface import Description, Progress
 
 
-def gather_facts(request: Request, progress: Progress | None = None, hardware: Hardware | None = None) -> Facts:
-    """The facts of a request. Raises UsageError, or DataError where the data is missing or broken.
+def gather_facts(
+    validated: ValidatedRequest, progress: Progress | None = None, hardware: Hardware | None = None
+) -> Facts:
+    """The facts of a request. Raises DataError where the data is missing or broken, UsageError where it doesn't fit.
 
     `hardware` is what runs are carried out on, None this machine. Unless it is a dry run, the data is made ready for
     the runs as well: files are decoded once, not by every worker.
     """
-    validate_request(request)
+    request = validated.request
     device = resolve_device(request.device) if hardware is None else hardware.device
     data_set = open_requested_data(request, progress)
     description, sha256 = data_set.describe(), data_set.content_hash()
     sizes = data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     check_image_size(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
-    grid, study = recipe_sources(request, description.protocol.model)
+    grid, study = recipe_sources(validated, description.protocol.model)
     noises = gather_noises(request, data_set, description, sha256)
     kept = place_images(request, description, sizes, device, hardware)
     if not request.dry_run:
@@ -61,7 +62,8 @@ def gather_facts(request: Request, progress: Progress | None = None, hardware: H
         ).prepare()
     return Facts(
         methods=registry.methods(),
-        data_set=recorded_data_set_name(request.dataset),
+        requested=validated.methods,
+        data_set=validated.data_set,
         data_sha256=sha256,
         protocol=description.protocol,
         classes=len(description.classes),
@@ -83,18 +85,18 @@ def gather_facts(request: Request, progress: Progress | None = None, hardware: H
     )
 
 
-def recipe_sources(request: Request, model: str) -> tuple[SourcedRecipes | None, SourcedRecipes | None]:
-    """(the grid's file, the studies' file) for a request: what `--recipes` names, and the project's own grid.
+def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedRecipes | None, SourcedRecipes | None]:
+    """(the grid's file, the studies' file) for a request: the file of `--recipes`, and the project's own grid.
 
-    `model` is the data set's own.
+    `model` is the data set's own, used where the request names none.
     """
-    named = read_named_recipes(request)
+    request, named = validated.request, validated.recipes
     if named is not None and named.file.kind == "grid":
         return named, None
-    own = None
+    shared = None
     if request.protocol == "shared":
-        own = recipe_files.shared_recipe_file(recorded_data_set_name(request.dataset), request.model or model)
-    return None if own is None else SourcedRecipes(own[0].name, own[1], named=False), named
+        shared = recipe_files.shared_recipe_file(validated.data_set, request.model or model)
+    return None if shared is None else SourcedRecipes(shared[0].name, shared[1], named=False), named
 
 
 def place_images(

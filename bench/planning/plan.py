@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.planning import recipe_choice
 from bench.planning.facts import Facts, PlannedNoise
 from bench.planning.request import Request
 from bench.planning.resolve_run import (
     Refused,
-    ResolvedMethod,
     data_fields,
     noise_seed,
     resolve_run,
     split_seed,
     training_fields,
 )
-from bench.registry.names import check_parameters, select_methods
 from bench.spec import RESERVED_SEEDS, RunSpec
 from bench.system.errors import UsageError, list_offenders
 
@@ -42,30 +39,18 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> list[ResolvedMethod]:
-    """The methods that a request names. Raises UsageError for unknown names, parameters and values out of bounds.
-
-    A parameter given with a glob goes to every method that it matches, and each must have it.
-    """
-    return [
-        ResolvedMethod(chosen, methods[chosen.name], check_parameters(methods[chosen.name], chosen.values))
-        for chosen in select_methods(request.methods, methods)
-    ]
-
-
 def make_plan(request: Request, facts: Facts) -> Plan:
     """The runs of a request, replicate by replicate, so that whatever is finished first can be compared.
 
     Raises UsageError where a method named outright can't run, or where nothing can.
     """
     refuse_lonely_batch_norm(request, facts)
-    asked = resolve_methods(request, facts.methods)
-    facts, notes = recipes_in_force(request, facts, asked)
+    facts, notes = recipes_in_force(request, facts)
     specs: list[RunSpec] = []
     left_out: dict[LeftOut, None] = {}
     for noise, rate in noise_settings(request, facts):
         firsts: dict[str, RunSpec] = {}
-        for method in asked:
+        for method in facts.requested:
             try:
                 spec = resolve_run(request, facts, method, noise, rate)
             except Refused as refused:
@@ -89,7 +74,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     return Plan(tuple(specs), tuple(left_out), notes)
 
 
-def recipes_in_force(request: Request, facts: Facts, asked: Sequence[ResolvedMethod]) -> tuple[Facts, tuple[str, ...]]:
+def recipes_in_force(request: Request, facts: Facts) -> tuple[Facts, tuple[str, ...]]:
     """The facts with those recipe files alone that hold for this request, and notes on one that doesn't.
 
     Raises UsageError where a file that `--recipes` names doesn't hold.
@@ -99,7 +84,7 @@ def recipes_in_force(request: Request, facts: Facts, asked: Sequence[ResolvedMet
     fields = training_fields(request, facts, recipe_choice.RecipeChoice(None))
     probe = RunSpec(method="-", noise="-", **data_fields(request, facts), **fields)
     # a study's values are its own: the grid's file then says no more than which table they stand in
-    outright = [each.declaration for each in asked if each.selected.outright and facts.study is None]
+    outright = [each.declaration for each in facts.requested if each.selected.outright and facts.study is None]
     grid, notes = recipe_choice.applicable_grid(facts.grid, probe, request, outright)
     return replace(facts, grid=grid, study=recipe_choice.applicable_study(facts.study, probe)), notes
 

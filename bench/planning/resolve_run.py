@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bench.planning import recipe_choice
-from bench.planning.facts import Facts, PlannedNoise
+from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
 from bench.planning.request import Request
-from bench.registry.names import SelectedMethod
 from bench.spec import HOLD_OUT, SHARED_GRID, SHARED_LR, RunSpec, augmentations, privileges, schedules
 
 PROTOCOL_FIELDS = (
@@ -40,15 +38,6 @@ TYPED_FIELDS = {
     "members": "members",
 }
 """Options that replace what the protocol says, and the spec's fields that they set."""
-
-
-@dataclass(frozen=True)
-class ResolvedMethod:
-    """One method of the request, its typed parameters checked."""
-
-    selected: SelectedMethod
-    declaration: Mapping[str, Any]
-    values: Mapping[str, Any]
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error

@@ -1,57 +1,89 @@
-"""Mistakes in a request that show without its data."""
+"""Checks of a request that need none of its data: names, parameters, bounds, files and devices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import registry
 from bench.planning import recipe_files
-from bench.planning.plan import resolve_methods
+from bench.planning.data_facts import recorded_data_set_name
+from bench.planning.facts import ResolvedMethod
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.registry import names
-from bench.registry.names import parse_call
+from bench.registry.names import check_parameters, parse_call, select_methods
 from bench.registry.timm_names import PREFIX, check_timm
 from bench.spec import augmentations, schedules
 from bench.system import hardware
 from bench.system.errors import UsageError
 
 
-def validate_request(request: Request) -> None:
-    """Every mistake that shows without data: unknown names and parameters, values out of bounds, missing devices.
+@dataclass(frozen=True)
+class ValidatedRequest:
+    """A request whose names are all known, and what was read to check it.
 
-    Raises UsageError. Cheap: no torch, unless a CUDA device was named and something hints at one.
+    `methods` are the methods that it names, `data_set` the data set's name as records hold it, `recipes` the file that
+    `--recipes` names (None where it names a kind).
+    """
+
+    request: Request
+    methods: tuple[ResolvedMethod, ...]
+    data_set: str
+    recipes: SourcedRecipes | None
+
+
+def validate_request(request: Request) -> ValidatedRequest:
+    """The request with its names looked up. Needs neither data nor torch, except where a CUDA device is named.
+
+    Raises UsageError for every mistake that shows without data: unknown names and parameters, values out of bounds,
+    missing files and devices.
     """
     registry.load_plugins(request.plugin)
-    resolve_methods(request, registry.methods())
-    registry.parse_data_set(request.dataset)
+    methods = resolve_methods(request, registry.methods())
+    data_set = recorded_data_set_name(request.dataset)
     for text in request.noise:
         registry.parse_noise(text)
     if request.model is not None:
         check_model_name(request.model)
-    read_named_recipes(request)
+    recipes = read_named_recipes(request)
     if request.labels is not None and not Path(request.labels).is_file():
         raise UsageError(
             f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
         )
     check_training_options(request)
-    if request.executor == "local":  # elsewhere, it is for what is there to say
+    if request.executor == "local":  # the nodes of a cluster check the devices that they have
         device = hardware.resolve_device(request.device)
         hardware.resolve_precision(request.precision, device, "fp32")
         hardware.check_step_mode(request.steps, device)
+    return ValidatedRequest(request, methods, data_set, recipes)
+
+
+def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> tuple[ResolvedMethod, ...]:
+    """The methods that a request names, by the declarations `methods`.
+
+    A parameter given with a glob goes to every method that the glob matches, and each must have it. Raises UsageError
+    for unknown names and parameters and for values out of bounds.
+    """
+    return tuple(
+        ResolvedMethod(selected, methods[selected.name], check_parameters(methods[selected.name], selected.values))
+        for selected in select_methods(request.methods, methods)
+    )
 
 
 def check_model_name(name: str) -> None:
     """Raise UsageError where no backbone has this name (`timm:NAME` is looked up in timm)."""
-    known = registry.models()
+    models = registry.models()
     if name.startswith(PREFIX) and name != f"{PREFIX}NAME":
         check_timm(name)
-    elif name not in known or name == f"{PREFIX}NAME":
-        raise names.unknown_name("model", name, known, "models")
+    elif name not in models or name == f"{PREFIX}NAME":
+        raise names.unknown_name("model", name, models, "models")
 
 
 def check_training_options(request: Request) -> None:
-    """Raise UsageError where schedule, optimiser or augmentation are none that the core has."""
+    """Raise UsageError for a schedule, optimizer or augmentation that training doesn't have."""
     if request.schedule is not None:
         schedules.canonical_schedule(request.schedule)
     if request.optimizer is not None and request.optimizer not in schedules.OPTIMIZERS:
@@ -61,7 +93,7 @@ def check_training_options(request: Request) -> None:
 
 
 def read_named_recipes(request: Request) -> SourcedRecipes | None:
-    """The recipe file that `--recipes` names, checked against the methods; raises UsageError with file and line."""
+    """The recipe file that `--recipes` names, checked against the methods; raises UsageError with the file's path."""
     if request.recipe_file is None:
         return None
     path = Path(request.recipe_file)
@@ -70,9 +102,9 @@ def read_named_recipes(request: Request) -> SourcedRecipes | None:
             f"--recipes {path}: it is neither plain nor published, and there is no such file. "
             "`python -m bench tune` writes recipe files"
         )
-    found = recipe_files.read_recipe_file(path)
-    recipe_files.check_recipe_file(found, registry.methods(), path)
-    return SourcedRecipes(str(path), found, named=True)
+    file = recipe_files.read_recipe_file(path)
+    recipe_files.check_recipe_file(file, registry.methods(), path)
+    return SourcedRecipes(str(path), file, named=True)
 
 
 def canonical_method_name(text: str) -> str:

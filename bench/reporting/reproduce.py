@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.planning import data_facts, recipe_files
-from bench.planning.facts import Facts, PlannedNoise
+from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
 from bench.planning.plan import LeftOut, make_plan
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
-from bench.planning.resolve_run import TYPED_FIELDS, Refused, ResolvedMethod, resolve_run
+from bench.planning.resolve_run import TYPED_FIELDS, Refused, resolve_run
+from bench.planning.validate import resolve_methods
 from bench.registry.names import SelectedMethod
 from bench.reporting.command_line import command_line
 from bench.spec import SHARED_GRID, SHARED_LR, RunSpec
@@ -122,7 +123,9 @@ def _line(options: Options, rows: Sequence[RunSpec], facts: Facts) -> tuple[str,
 
 
 def _ids(options: Options, facts: Facts) -> tuple[set[str], Sequence[LeftOut]]:
-    found = make_plan(Request.typed(**options), _in_force(facts, options))
+    request = Request.typed(**options)
+    facts = replace(_in_force(facts, options), requested=resolve_methods(request, facts.methods))
+    found = make_plan(request, facts)
     return {spec.run_id for spec in found.specs}, found.left_out
 
 
@@ -244,6 +247,7 @@ def _facts(runs: Sequence[RunSpec]) -> Facts:
     own = recipe_files.shared_recipe_file(run.data_set, run.model)
     return Facts(
         methods=registry.methods(),
+        requested=(),
         data_set=run.data_set,
         data_sha256=run.data_sha256,
         protocol=description.protocol,

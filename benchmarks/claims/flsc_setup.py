@@ -19,6 +19,7 @@ from bench.memory.job_limits import JobLimits
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.registry import open_data_set
 from bench.spec import RunSpec
 from bench.stats.summary import Summary, summarise
@@ -88,7 +89,7 @@ def replicates(
     `change` replaces images of the problem before anything is trained.
     """
     request = Request.typed(methods=(method,), dataset=data_set, noise=(noise,), seeds=seeds, device="cpu", **options)
-    facts = gather_facts(request)
+    facts = gather_facts(validate_request(request))
     runtime = make_runtimes(request, facts, JobLimits(1, torch.get_num_threads()))
     for spec in make_plan(request, facts).specs:
         problem = build_noisy_data(spec, runtime(spec))

@@ -28,6 +28,7 @@ from bench.planning.facts import Facts
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.spec import RunSpec
 from bench.stats.summary import Summary, summarise
 from bench.training.curves import MEASURED_PER_RUN
@@ -152,7 +153,7 @@ def main(typed: Sequence[str] | None = None) -> None:
     results = {}
     for noise in asked.noise.split(","):
         request = Request.typed(methods=(asked.method,), noise=(noise,), device="cpu", **options)
-        facts = gather_facts(request)
+        facts = gather_facts(validate_request(request))
         specs = make_plan(request, facts).specs
         rows = summaries([watch(spec, request, facts, asked.threads) for spec in specs])
         results[noise] = rows

@@ -55,7 +55,7 @@ def run_command(options: Mapping[str, Any]) -> int:
         return 0
     from bench.records.store import Store
 
-    validate.validate_request(request)
+    validated = validate.validate_request(request)
     store = Store(Path(request.out), on_problem=lambda problem: print_note(f"note: {problem}"))
     if not request.dry_run:
         check_folder("--out", Path(request.out))
@@ -64,11 +64,11 @@ def run_command(options: Mapping[str, Any]) -> int:
         cluster = _cluster_to_join(request)
         if cluster is not None:
             held.callback(cluster.close)
-        return _carry_out(request, options, shard, here, store, cluster)
+        return _carry_out(validated, options, shard, here, store, cluster)
 
 
 def _carry_out(
-    request: Request,
+    validated: validate.ValidatedRequest,
     options: Mapping[str, Any],
     shard: shards.Shard | None,
     here: TorchrunWorld,
@@ -78,8 +78,9 @@ def _carry_out(
     """Look up, plan, run what is missing, and write the boards."""
     from bench.execution.study import split_by_stored
 
+    request = validated.request
     facts = replace(
-        gather_facts_with_display(request, None if cluster is None else cluster.hardware), processes=here.size
+        gather_facts_with_display(validated, None if cluster is None else cluster.hardware), processes=here.size
     )
     note_image_placement(request, facts)
     planned = make_plan(request, facts)

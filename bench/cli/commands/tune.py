@@ -47,11 +47,11 @@ def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> in
     if processes.torchrun_world().size > 1:
         raise UsageError("tune starts its own processes, so torchrun has no place here. Type: python -m bench tune ...")
     check_storage_address(tuning.storage)
-    validate.validate_request(request)
+    validated = validate.validate_request(request)
     if not request.dry_run:
         check_folder("--out", Path(request.out))
         check_folder("--boards", Path(request.boards))
-    facts = gather_facts_with_display(request)
+    facts = gather_facts_with_display(validated)
     found, left_out = definition.plan_studies(
         request, facts, also, tuning.objective, tuning.study_seed, tuning.study_name
     )

@@ -5,7 +5,7 @@ The grid's runs are ordinary ones in the ordinary store: stopped, it goes on; re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from bench.cli.commands import dry_run
 from bench.memory import job_limits
 from bench.planning import validate
 from bench.planning.cost import DeclaredCosts, forecast_seconds, sample_records
-from bench.planning.plan import Plan, resolve_methods
+from bench.planning.facts import ResolvedMethod
+from bench.planning.plan import Plan
 from bench.planning.request import Request
 from bench.records.store import Store
 from bench.reporting.command_line import command_line
@@ -53,12 +54,12 @@ def grid_command(options: Mapping[str, Any]) -> int:
     request = Request.typed(**typed, protocol="shared-lr", noise=[candidates.NOISE], rate=[str(candidates.RATE)])
     if processes.torchrun_world().size > 1:
         raise UsageError("tune starts its own processes: leave torchrun out, and type python -m bench tune ...")
-    validate.validate_request(request)
-    refuse_parameters(request)
+    validated = validate.validate_request(request)
+    refuse_parameters(validated.methods)
     if not request.dry_run:
         check_folder("--out", Path(request.out))
         check_folder("--boards", Path(request.boards))
-    found = plan_grid(request, splits)
+    found = plan_grid(validated, splits)
     path = grid_file.grid_file_path(Path(request.boards), found.facts.data_set)
     grid_file.previous_grid_file(path, found.planned.specs[0], found.labels)
     store = Store(Path(request.out), on_problem=lambda problem: print_note(f"note: {problem}"))
@@ -106,9 +107,9 @@ def parse_splits(text: str | None) -> int | None:
     return int(text)
 
 
-def refuse_parameters(request: Request) -> None:
+def refuse_parameters(methods: Sequence[ResolvedMethod]) -> None:
     """Raise UsageError for a typed parameter: what is chosen is for a method as `--recipes plain` has it."""
-    for asked in resolve_methods(request, registry.methods()):
+    for asked in methods:
         if asked.values:
             name = asked.selected.name
             raise UsageError(f"--grid shared chooses for methods as they are: type {name} without parameters")

@@ -14,6 +14,7 @@ from bench.planning.facts import Facts
 from bench.planning.plan import Plan, make_plan
 from bench.planning.recipe_files import FileChoice
 from bench.planning.request import Request
+from bench.planning.validate import ValidatedRequest
 from bench.records import origin
 from bench.records.store import Store
 from bench.spec import RunSpec
@@ -74,9 +75,9 @@ class GridPlan:
         return [run for each, now in pairs for run in successive_halving.possible_runs(each, now, self.rungs)]
 
 
-def plan_grid(request: Request, splits: int | None) -> GridPlan:
+def plan_grid(validated: ValidatedRequest, splits: int | None) -> GridPlan:
     """Look the facts up, and plan the grid. Raises UsageError where nothing is held out, or nothing can run."""
-    facts = gather_facts_with_display(request)
+    request, facts = validated.request, gather_facts_with_display(validated)
     held_out = count_held_out_labels(request, facts.samples)
     needed = count_needed_splits(held_out)
     if splits is None and needed > MOST_SPLITS:

@@ -86,8 +86,7 @@ def plan_studies(
     """The studies that a request asks for, and what is left out. Raises UsageError where nothing can be tuned."""
     found: dict[str, StudyCase] = {}
     left_out: dict[LeftOut, None] = {}
-    methods = plan.resolve_methods(request, facts.methods)
-    facts, _ = plan.recipes_in_force(request, facts, methods)
+    facts, _ = plan.recipes_in_force(request, facts)
     held_out = count_held_out_labels(request, facts.samples)
     splits = count_needed_splits(held_out)
     if splits > MOST_SPLITS:
@@ -96,7 +95,7 @@ def plan_studies(
             "Type a larger --hold-out or --train-size"
         )
     for noise, rate in plan.noise_settings(request, facts):
-        for asked in methods:
+        for asked in facts.requested:
             method, outright = asked.selected.name, asked.selected.outright
             try:
                 base = resolve_run(request, facts, asked, noise, rate)

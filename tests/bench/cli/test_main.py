@@ -243,13 +243,14 @@ def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
     from bench.planning.gather_facts import gather_facts
     from bench.planning.plan import make_plan
     from bench.planning.request import Request
+    from bench.planning.validate import validate_request
 
     for folder, rate in (("a", 0.1), ("b", 0.2)):
         (here / folder).mkdir()
         rows = [[1 - rate if i == j else rate / 9 for j in range(10)] for i in range(10)]
         (here / folder / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
     request = Request.typed(methods=["ce"], noise=["matrix:a/t.csv,matrix:b/t.csv"], seeds="1")
-    facts = gather_facts(request)
+    facts = gather_facts(validate_request(request))
     specs = make_plan(request, facts).specs
     assert [spec.noise for spec in specs] == ["matrix:t.csv", "matrix:t.csv"]
     runtime = make_runtimes(request, facts, JobLimits(jobs=1, threads=1))

@@ -22,6 +22,7 @@ GIB = 1 << 30
 TAKEN = Footprint(process=0, shared=0, data=0, images=0, networks=2 * GIB, step=0, evaluation=0, loading=0)
 FACTS = Facts(
     methods={},
+    requested=(),
     data_set="nothing",
     data_sha256="0" * 64,
     protocol=Protocol("mnist", "cnn-small", epochs=3, batch_size=64, learning_rate=0.05, weight_decay=1e-4),

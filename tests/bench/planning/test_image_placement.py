@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.planning import image_placement
 from bench.planning.image_placement import choose_placement, largest_border
-from bench.system import hardware, memory_limits
+from bench.system import hardware
 
 GIB = 2**30
 ORDER = ("device", "host", "disk")
@@ -20,7 +20,7 @@ ORDER = ("device", "host", "disk")
 def sixteen_gib(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with 16 GiB to spare and a card with 8."""
     card: dict[str, Any] = {"device": "cuda:0", "name": "card", "free_bytes": 8 * GIB, "total_bytes": 80 * GIB}
-    monkeypatch.setattr(memory_limits, "read_memory", lambda: (16 * GIB, 64 * GIB))
+    monkeypatch.setattr(hardware, "read_memory", lambda: (16 * GIB, 64 * GIB))
     monkeypatch.setattr(hardware, "list_gpus", lambda: [card, card | {"free_bytes": 40 * GIB}])
 
 
@@ -66,7 +66,7 @@ def test_the_reason_says_how_much_there_is() -> None:
 
 
 def test_a_system_that_does_not_say_is_taken_to_have_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_limits, "read_memory", lambda: None)
+    monkeypatch.setattr(hardware, "read_memory", lambda: None)
     assert where(1e6) == "device"
     assert image_placement.describe_placement("cpu").startswith("in memory up to")
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.planning.facts import Facts, PlannedNoise
-from bench.planning.plan import make_plan
+from bench.planning.plan import Plan, make_plan
 from bench.planning.request import IDENTITY, RUNTIME, Request
+from bench.planning.validate import resolve_methods
 from bench.spec import RunSpec
 from bench.spec.privileges import given_noise_rate
 from bench.system.errors import UsageError
@@ -78,6 +79,7 @@ def noise(name: str, rate: bool = True, matrix: bool = True) -> PlannedNoise:
 def facts(*noises: PlannedNoise) -> Facts:
     return Facts(
         methods=METHODS,
+        requested=(),
         data_set="digits",
         data_sha256="0" * 64,
         protocol=PROTOCOL,
@@ -93,8 +95,13 @@ def facts(*noises: PlannedNoise) -> Facts:
     )
 
 
+def plan(request: Request, known: Facts) -> Plan:
+    """The plan of a request whose methods are among those of `known`."""
+    return make_plan(request, replace(known, requested=resolve_methods(request, known.methods)))
+
+
 def runs(*noises: PlannedNoise, **typed: Any) -> list[RunSpec]:
-    return list(make_plan(Request.typed(**typed), facts(*noises)).specs)
+    return list(plan(Request.typed(**typed), facts(*noises)).specs)
 
 
 def test_every_field_of_a_request_is_identity_or_runtime() -> None:
@@ -103,7 +110,7 @@ def test_every_field_of_a_request_is_identity_or_runtime() -> None:
 
 
 def test_the_defaults_are_five_replicates_of_all_methods() -> None:
-    planned = make_plan(Request.typed(), facts())
+    planned = plan(Request.typed(), facts())
     assert len(planned.specs) == 5 * len(METHODS)
     assert [spec.seed for spec in planned.specs] == sorted(spec.seed for spec in planned.specs)
     first = planned.specs[0]
@@ -152,7 +159,7 @@ def test_a_noise_without_a_rate_takes_part_once() -> None:
 
 def test_what_the_noise_cannot_give_is_left_out_or_refused() -> None:
     column = noise("column:worse", rate=False, matrix=False)
-    planned = make_plan(Request.typed(methods=["all"], seeds="1"), facts(column))
+    planned = plan(Request.typed(methods=["all"], seeds="1"), facts(column))
     assert {each.method: each.noise for each in planned.left_out} == dict.fromkeys(
         ["co-teaching", "forward"], "column:worse"
     )
@@ -196,14 +203,14 @@ def test_noise_that_says_its_rate_or_matrix_gives_it() -> None:
 
 
 def test_a_method_may_say_that_it_is_unsuitable() -> None:
-    planned = make_plan(Request.typed(seeds="1", epochs="10"), facts())
+    planned = plan(Request.typed(seeds="1", epochs="10"), facts())
     assert [(each.method, each.reason) for each in planned.left_out] == [("picky", "it wants 20 epochs")]
     with pytest.raises(UsageError, match="20 epochs"):
         runs(methods=["picky"], epochs="10")
 
 
 def test_the_paper_protocol_takes_the_recipe_in_full() -> None:
-    planned = make_plan(Request.typed(protocol="paper", seeds="1"), facts())
+    planned = plan(Request.typed(protocol="paper", seeds="1"), facts())
     (spec,) = planned.specs
     assert (spec.method, spec.epochs, spec.model, spec.weight_decay) == ("nce+rce", 50, "cnn4", 1e-3)
     assert spec.hold_out == 0
@@ -228,10 +235,10 @@ def test_the_schedule_of_a_paper_moves_with_its_epochs(published: str, epochs: i
     training = {"epochs": 120, "model": "cnn4", "schedule": published}
     drops = METHODS | {"ce": method("ce", recipes=[recipe({}, training=training)])}
     request = Request.typed(protocol="paper", methods=["ce"], seeds="1", epochs=str(epochs))
-    (spec,) = make_plan(request, replace(facts(), methods=drops)).specs
+    (spec,) = plan(request, replace(facts(), methods=drops)).specs
     assert (spec.epochs, spec.schedule) == (epochs, expected)
     typed = request.model_copy(update={"schedule": "step: 80,40"})
-    (spec,) = make_plan(typed, replace(facts(), methods=drops)).specs
+    (spec,) = plan(typed, replace(facts(), methods=drops)).specs
     assert spec.schedule == "step:40,80@0.1"
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.execution.worker import load_file
 from bench.planning.facts import Facts
-from bench.planning.plan import Plan, make_plan
+from bench.planning.plan import Plan
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.recipe_files import FileChoice, MethodRecipe, RecipeFile, recipe_setting
 from bench.planning.request import Request
@@ -22,7 +22,7 @@ records: Any = load_file(Path(__file__).parents[1] / "fake_records.py")
 planning: ModuleType = load_file(Path(__file__).with_name("test_plan.py"))
 
 BARE: Facts = planning.facts(planning.noise("sym"), planning.noise("asym"))
-SPEC = make_plan(Request.typed(methods="ce", seeds="1"), BARE).specs[0]
+SPEC = planning.plan(Request.typed(methods="ce", seeds="1"), BARE).specs[0]
 
 
 def sourced(*recipes: dict[str, Any], kind: str = "grid", named: bool = True, **fields: Any) -> SourcedRecipes:
@@ -37,7 +37,7 @@ def sourced(*recipes: dict[str, Any], kind: str = "grid", named: bool = True, **
 def planned(grid: SourcedRecipes | None = None, study: SourcedRecipes | None = None, **options: Any) -> Plan:
     named = next((each for each in (grid, study) if each is not None and each.named), None)
     options = {"seeds": "1"} | ({} if named is None else {"recipes": named.path}) | options
-    return make_plan(Request.typed(**options), replace(BARE, grid=grid, study=study))
+    return planning.plan(Request.typed(**options), replace(BARE, grid=grid, study=study))
 
 
 CE, GCE = {"method": "ce"}, {"method": "gce", "parameters": {"q": 0.6}, "learning_rate": 0.02}

@@ -11,10 +11,12 @@ import pytest
 
 from bench.cli.main import main
 from bench.execution.worker import load_file
-from bench.planning import gather_facts, recipe_files
+from bench.planning import recipe_files
+from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.recipe_files import MethodRecipe, RecipeFile, recipe_setting
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.reporting.reproduce import shortest_command
 from bench.spec import SHARED_GRID, SHARED_LR
 
@@ -28,7 +30,7 @@ def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipe_files, "SHARED_FOLDER", tmp_path / "shared_recipes")
     request = Request.typed(methods="ce,anl-ce", seeds="1")
-    ce, anl = make_plan(request, gather_facts.gather_facts(request)).specs
+    ce, anl = make_plan(request, gather_facts(validate_request(request))).specs
     how: dict[str, Any] = {"choice": "grid", "criterion": 0.5, "standard_error": 0.01, "kept": False, "runs": 9}
     recipes = (
         MethodRecipe(method="ce", learning_rate=0.15, weight_decay=1e-3, **how),

@@ -17,10 +17,11 @@ from bench import registry
 from bench.cli.main import main
 from bench.execution.worker import load_file
 from bench.leaderboard.notes import describe_disabled_terms
-from bench.planning import gather_facts
 from bench.planning.facts import PlannedNoise
+from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import Plan, make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.records.compact import export_records
 from bench.reporting.publish import publish_boards
 from bench.reporting.reproduce import shortest_command
@@ -34,7 +35,7 @@ fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 
 def planned(*requests: dict[str, Any]) -> list[Plan]:
     made = [Request.typed(**each) for each in requests]
-    return [make_plan(request, gather_facts.gather_facts(request)) for request in made]
+    return [make_plan(request, gather_facts(validate_request(request))) for request in made]
 
 
 def specs_of(*requests: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from bench.leaderboard import tables
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan
 from bench.planning.request import Request
+from bench.planning.validate import validate_request
 from bench.registry import load_method
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
@@ -29,7 +30,9 @@ fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 def planned(device: str, processes: int, **typed: Any) -> RunSpec:
     """The one run of a request on a machine that there needn't be."""
     request = Request.typed(methods="ce", seeds="1", **typed)
-    facts = replace(gather_facts(Request.typed(methods="ce", seeds="1")), device=device, processes=processes)
+    facts = replace(
+        gather_facts(validate_request(Request.typed(methods="ce", seeds="1"))), device=device, processes=processes
+    )
     (spec,) = make_plan(request, facts).specs
     return spec
 
