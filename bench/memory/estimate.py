@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -14,23 +11,20 @@ from bench import registry
 from bench.memory.footprint import DataSizes, Footprint
 from bench.registry.catalogue import catalogue_key
 from bench.spec import RunSpec
-from bench.system import cache
+from bench.system.cache import cached_json
 
 SIDECAR_VERSION = 1
 
 
 def estimate_footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint:
     """The memory that a run is going to take on `device`, from the cache or measured on shapes alone."""
-    question = _question(spec, sizes, device)
-    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
-    sidecar = cache.cache_folder() / "footprints" / f"{name}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return Footprint(**json.loads(sidecar.read_text(encoding="utf-8"))["footprint"])
-    from bench.memory.rehearsal import measure_footprint
 
-    found = measure_footprint(spec, sizes, device)
-    cache.write_cached(sidecar, {"asked": question, "footprint": asdict(found)}, most=1024)
-    return found
+    def rehearse() -> dict[str, int]:
+        from bench.memory.rehearsal import measure_footprint
+
+        return asdict(measure_footprint(spec, sizes, device))
+
+    return Footprint(**cached_json("footprints", _question(spec, sizes, device), rehearse, newest=1024))
 
 
 TAKING = frozenset(

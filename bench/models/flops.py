@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from bench.models import build
-from bench.system.cache import write_cached
+from bench.system.cache import cached_json
 
 Flops = tuple[int, int]
 """(forward, forward and backward) operations of one image."""
@@ -46,22 +44,18 @@ def _count(model: str, size: tuple[int, int], channels: int, classes: int, devic
 
 @functools.lru_cache(maxsize=64)
 def cached_flops(model: str, size: tuple[int, int], channels: int, classes: int, cache: Path | None) -> Flops:
-    """`flops_per_image`, kept in the folder `cache` (None: in this process only), so that few runs wait for it."""
+    """`flops_per_image`, stored in the folder `cache` (None: in this process only), so that few runs wait for it."""
     if cache is None:
         return flops_per_image(model, size, channels, classes)
-    asked = f"{_code()} {model} {size} {channels} {classes}"
-    sidecar = cache / "flops" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(sidecar.read_text(encoding="utf-8"))
-        return int(kept["forward"]), int(kept["forward_backward"])
-    forward, both = flops_per_image(model, size, channels, classes)
-    write_cached(sidecar, {"asked": asked, "forward": forward, "forward_backward": both}, most=256)
+    question = [_code_hash(), model, size, channels, classes]
+    answer = cached_json("flops", question, lambda: flops_per_image(model, size, channels, classes), folder=cache)
+    forward, both = map(int, answer)
     return forward, both
 
 
 @functools.cache
-def _code() -> str:
-    """What a count depends on beside the question: the backbones' code, and the versions of timm and torch."""
+def _code_hash() -> str:
+    """A hash of all that a count depends on beside its question: the backbones' code, versions of timm and torch."""
     state = hashlib.sha256(f"{version('timm')} {version('torch')}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         state.update(path.read_bytes())

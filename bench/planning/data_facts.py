@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -42,18 +41,19 @@ def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]
     """
     if not model.startswith(PREFIX):
         return
-    asked = f"{CACHE_VERSION} {version('timm')} {model} {classes} {image_shape}"
-    sidecar = cache.cache_folder() / "fits" / f"{hashlib.sha256(asked.encode()).hexdigest()[:32]}.json"
-    if sidecar.is_file():
-        return
-    import torch
 
-    from bench.models import build
+    def build_on_shapes() -> bool:
+        import torch
 
-    height, width, channels = image_shape
-    with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule says nothing of sizes
-        build(model, classes, channels, (height, width))
-    cache.write_cached(sidecar, {"asked": asked}, most=256)
+        from bench.models import build
+
+        height, width, channels = image_shape
+        with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule says nothing of sizes
+            build(model, classes, channels, (height, width))
+        return True
+
+    question = [CACHE_VERSION, version("timm"), model, classes, image_shape]
+    cache.cached_json("fits", question, build_on_shapes)
 
 
 def data_options(request: Request, progress: Progress | None = None) -> Options:
@@ -86,19 +86,13 @@ def recorded_data_set_name(text: str) -> str:
 
 def data_sizes(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> MeasuredSizes:
     """What only the data knows, from the sidecar or from the images."""
-    key = hashlib.sha256(f"{CACHE_VERSION} {description.name} {sha256} {image_size}".encode()).hexdigest()[:32]
-    sidecar = cache.cache_folder() / "facts" / f"{key}.json"
-    try:
-        kept: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
-        height, width, channels = kept["image_shape"]
-        return MeasuredSizes(
-            tuple(kept["counts"]), int(kept["test"]), (height, width, channels), tuple(kept["columns"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or not whole: looked up again
-    found = measure_sizes(data_set.outline(0), len(description.classes))
-    cache.write_cached(sidecar, asdict(found), most=256)
-    return found
+
+    def measure() -> dict[str, Any]:
+        return asdict(measure_sizes(data_set.outline(0), len(description.classes)))
+
+    stored = cache.cached_json("facts", [CACHE_VERSION, description.name, sha256, image_size], measure)
+    height, width, channels = stored["image_shape"]
+    return MeasuredSizes(tuple(stored["counts"]), stored["test"], (height, width, channels), tuple(stored["columns"]))
 
 
 def measure_sizes(outline: Outline, classes: int) -> MeasuredSizes:

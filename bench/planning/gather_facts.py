@@ -6,10 +6,7 @@ content hash, so that only the first plan on new data looks at images.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -123,17 +120,15 @@ def ask_unsuitable(code: str, method: str, parameters: Mapping[str, Any], settin
     torch is imported for the first asking only.
     """
     question = [code, method, dict(parameters), {**setting, "given": sorted(setting["given"])}]
-    name = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
-    sidecar = cache.cache_folder() / "answers" / f"{name}.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        answer = json.loads(sidecar.read_text(encoding="utf-8"))["answer"]
-        return None if answer is None else str(answer)
-    cls = registry.load_method(method)
-    from methods.interface import Setting
 
-    try:
-        answer = cls(**parameters).unsuitable(Setting(**setting))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    cache.write_cached(sidecar, {"answer": answer}, most=1024)
-    return answer
+    def ask() -> str | None:
+        cls = registry.load_method(method)
+        from methods.interface import Setting
+
+        try:
+            return cls(**parameters).unsuitable(Setting(**setting))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    answer = cache.cached_json("answers", question, ask, newest=1024)
+    return None if answer is None else str(answer)

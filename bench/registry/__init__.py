@@ -1,7 +1,6 @@
 """Find methods, data sets, noises and models by name."""
 
 from bench.registry.lookup import (
-    KEPT,
     KINDS,
     LISTINGS,
     Declaration,
@@ -21,7 +20,6 @@ from bench.registry.lookup import (
 )
 
 __all__ = [
-    "KEPT",
     "KINDS",
     "LISTINGS",
     "Declaration",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.registry import catalogue
 from bench.registry.names import canonical_name, parse_call, parse_number, unknown_parameter
-from bench.system.cache import cache_folder, write_cached
+from bench.system.cache import cache_folder, cached_json
 from bench.system.code_version import HOME
 from bench.system.errors import UsageError
 
@@ -33,8 +33,8 @@ Declaration = dict[str, Any]
 Declarations = dict[str, Declaration]
 LISTINGS = {"method": "methods", "data set": "datasets", "noise": "noises", "model": "models"}
 KINDS = {"method": "methods", "data set": "data_sets", "noise": "noises", "model": "models"}
-KEPT = 16
-"""Catalogues kept in the cache folder, newest first."""
+CATALOGUES_STORED = 16
+"""Catalogues that stay in the cache folder, the newest."""
 
 _plugins: tuple[str, ...] = ()
 
@@ -151,16 +151,10 @@ def _all(kind: str) -> Declarations:
 @lru_cache(maxsize=4)
 def _catalogue(files: tuple[str, ...], cache: Path) -> dict[str, Declarations]:
     try:
-        kept = cache / "catalogue" / f"{catalogue.catalogue_key(files)}.json"
+        key = catalogue.catalogue_key(files)
     except OSError as error:
         raise UsageError(f"{error.filename} can't be read: {error.strerror}") from error
-    try:
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        pass  # not there, or cut short: made again
-    found = _build(files)
-    write_cached(kept, found, KEPT)
-    return found
+    return dict(cached_json("catalogue", key, lambda: _build(files), CATALOGUES_STORED, cache))
 
 
 def _build(files: Sequence[str]) -> dict[str, Declarations]:

@@ -1,17 +1,20 @@
-"""The cache folder and the JSON files in it."""
+"""The cache folder, and answers that are stored in it as JSON files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bench.system.files import write_atomically
+
 
 def cache_folder() -> Path:
-    """Where the harness keeps what it can always make again."""
+    """The folder of files that can always be made again: LNL_BENCH_CACHE, or the user's cache folder."""
     named = os.environ.get("LNL_BENCH_CACHE")
     if named:
         return Path(named).expanduser()
@@ -20,16 +23,26 @@ def cache_folder() -> Path:
     return user_cache_path("lnl-bench", appauthor=False)
 
 
-def write_cached(path: Path, value: Mapping[str, Any], most: int) -> None:
-    """Keep JSON in the cache, and the newest `most` files beside it: whole, or not at all in a read-only folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            json.dump(value, file, allow_nan=False)
-        Path(name).replace(path)
-        ages = sorted(path.parent.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in ages[most:]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        pass  # looked up again next time
+def cached_json(
+    kind: str, question: Any, make: Callable[[], Any], newest: int = 256, folder: Path | None = None
+) -> Any:
+    """The JSON answer to `question`: read from `folder`/`kind` (None: the cache folder), or made and stored there.
+
+    `question` holds as JSON all that the answer depends on, versions of code included. The `newest` files of a kind
+    stay. A damaged file counts as missing; a folder that can't be written is no error. What `make` raises is raised.
+    """
+    text = json.dumps(question, sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    path = (cache_folder() if folder is None else folder) / kind / f"{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["question"] == text:
+            return stored["answer"]
+    content = json.dumps({"question": text, "answer": make()}, allow_nan=False)
+    with suppress(OSError):
+        write_atomically(path, content.encode())
+        by_age = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in by_age[newest:]:
+            file.unlink(missing_ok=True)
+    # As it will be read the next time: tuples are lists, keys are text.
+    return json.loads(content)["answer"]
