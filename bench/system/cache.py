@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.system.files import write_atomically
+from bench.system.files import open_atomically
 
 
 def cache_folder() -> Path:
@@ -40,9 +40,10 @@ def cached_json(
             return stored["answer"]
     content = json.dumps({"question": text, "answer": make()}, allow_nan=False)
     with suppress(OSError):
-        write_atomically(path, content.encode())
-        by_age = sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in by_age[newest:]:
-            file.unlink(missing_ok=True)
+        with open_atomically(path, fsync=False) as file:
+            file.write(content.encode())
+        by_age = sorted(path.parent.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for old in by_age[newest:]:
+            old.unlink(missing_ok=True)
     # As it will be read the next time: tuples are lists, keys are text.
     return json.loads(content)["answer"]

@@ -14,26 +14,27 @@ from bench.system import memory_limits, text
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 BOUNDED = """
 import numpy, resource
-from bench import machine, memory
-available = machine.memory()[0]
+from bench.system import memory_limits
+available = memory_limits.read_memory()[0]
 before = resource.getrlimit(resource.RLIMIT_DATA)
-with memory.bounded():
+with memory_limits.memory_bound():
     try:
         numpy.empty(available + (1 << 30), numpy.uint8)
         print("taken")
     except MemoryError as error:
-        print(memory.ran_out(error), memory.process_limit() <= machine.memory()[1])
+        limit = memory_limits.process_memory_limit()
+        print(memory_limits.is_out_of_memory(error), limit <= memory_limits.read_memory()[1])
     numpy.ones(1 << 20)
-    memory.make_way()
+    memory_limits.free_reserve()
 print(resource.getrlimit(resource.RLIMIT_DATA) == before)
 """
 OWN = """
 import resource
-from bench import memory
+from bench.system import memory_limits
 resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, resource.RLIM_INFINITY))
-with memory.bounded():
-    memory.make_way()
-    print(resource.getrlimit(resource.RLIMIT_DATA)[0] == 1 << 30, memory.process_limit() == 1 << 30)
+with memory_limits.memory_bound():
+    memory_limits.free_reserve()
+    print(resource.getrlimit(resource.RLIMIT_DATA)[0] == 1 << 30, memory_limits.process_memory_limit() == 1 << 30)
 """
 
 
