@@ -1,11 +1,13 @@
 """Recipe files: learning rates, weight decays and parameters that `tune` chose, and how. TOML, for `run --recipes`.
 
     format = 1
-    [setting]                   what the values were chosen in: data set, model, training; noise apart
-    [choice.NAME]               how they were chosen; recipes name their choice
-    [[recipe]]                  one method's values, and what they came to
+    [setting]                   the setting that the values were chosen in: data set, model, training; not the noise
+    [choice.NAME]               how they were chosen; every recipe names its choice
+    [[recipe]]                  one method's values, and the accuracy that they reached
 
-`bench/shared_recipes/` holds the project's own: what the grid of the shared protocol chose for each data set.
+`shared_recipes/` beside this file holds the project's own: what the grid of the shared protocol chose for each data
+set. Read `RecipeFile` first for what a file holds, then `parse_recipe_file` for how one is read and checked;
+`setting_differences` decides whether a file's values hold for a run.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
-from bench.planning.recipe_file_errors import TomlPath, line_of_key
 from bench.planning.request import parse_seeds
 from bench.registry.names import canonical_name, check_parameters
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, Finite, Fraction, RunSpec, Seed, Value
@@ -30,7 +31,7 @@ from bench.system.files import recipe_file_stem, write_atomically
 FORMAT = 1
 """Version of the files that this release writes."""
 FOLDER = "tuning"
-"""Where recipe files lie in a folder of boards."""
+"""The folder of recipe files in a folder of boards."""
 SHARED_FOLDER = Path(__file__).resolve().parent / "shared_recipes"
 HEADER = """\
 # Values that `python -m bench tune` chose; `python -m bench run --recipes FILE` trains with them.
@@ -41,19 +42,21 @@ HEADER = """\
 BESIDE_NOISE = frozenset(
     {"identity", "protocol", "noise", "rate", "draw", "noise_sha256", "hold_out", "precision", "world_size"}
 )
-"""Fields of a run's setting that may differ from those that a recipe was chosen in."""
+"""Fields of a run's setting that may differ from the setting that a recipe was chosen in."""
 TIED = frozenset(RunSpec.model_fields) - CHOSEN_BY_METHOD - SEEDS - BESIDE_NOISE
-"""Fields that may not: what `RecipeFile.setting` may hold."""
+"""Fields that may not differ: those that `RecipeFile.setting` holds."""
+
+NO_SUCH_KEY = "nothing by this name belongs here"
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 class FileChoice(BaseModel):
-    """How values were chosen: under which noise, on which seeds, by what, from what, by which command.
+    """How values were chosen: the noise, the seeds, the criterion, the number of trials, the command.
 
-    `objective`: accuracy on the hold-out's noisy labels ("noisy-val") or on its clean ones ("clean-val"), the mean of
-    the `last_epochs`. `held_out_labels`: those that a criterion rests on, all splits together. `trials`: settings tried
-    for each method; `tried`: what they were, in words.
+    `objective`: accuracy on the noisy labels of the hold-out ("noisy-val") or on its clean labels ("clean-val"), mean
+    of the `last_epochs`. `held_out_labels`: labels that one criterion rests on, all splits together. `trials`: settings
+    tried for each method; `tried`: a description of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -74,15 +77,15 @@ class FileChoice(BaseModel):
 
     @field_serializer("seeds")
     def _as_range(self, seeds: tuple[int, ...]) -> str | list[int]:
-        """Consecutive seeds as they are typed, "5:8"."""
-        whole = all(seed == seeds[0] + place for place, seed in enumerate(seeds))
-        return f"{seeds[0]}:{seeds[-1] + 1}" if whole else list(seeds)
+        """Consecutive seeds as a user types them, "5:8"; others as a list."""
+        consecutive = all(seed == seeds[0] + place for place, seed in enumerate(seeds))
+        return f"{seeds[0]}:{seeds[-1] + 1}" if consecutive else list(seeds)
 
 
 class ChoiceRegret(BaseModel):
-    """How far the choice that clean labels make lies above this one: test accuracy, shares of 1, with 95 % interval.
+    """Test accuracy that clean labels would have gained by choosing instead: shares of 1, with a 95 % interval.
 
-    Looked up afterwards, among the settings that were run again on fresh seeds; nothing is chosen by it.
+    Computed after the choice, among the settings that were run again on fresh seeds; nothing is chosen by it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -93,11 +96,10 @@ class ChoiceRegret(BaseModel):
 
 
 class MethodRecipe(BaseModel):
-    """A method's values. `noise` and `rate` key it, as those of a published recipe do; None: for any.
+    """A method's values. `noise` and `rate` are its keys, as those of a published recipe; None: any noise or rate.
 
-    `criterion` and `standard_error` are of these values, `own_criterion` of those that the method had before (None: it
-    couldn't be taken), `best_criterion` the highest of all that was tried. `runs`: training runs that the choice took.
-    `regret`: see there; None where it isn't known.
+    `criterion` and `standard_error` belong to these values, `own_criterion` to the values that the method had before
+    (None: not measured); `best_criterion` is the highest of all trials. `runs`: training runs that the choice took.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -120,7 +122,7 @@ class MethodRecipe(BaseModel):
 
 
 class RecipeFile(BaseModel):
-    """A whole file. `setting` holds those fields of `RunSpec.setting` that aren't None, but for the noise's."""
+    """A recipe file. `setting` holds those fields of `RunSpec.setting` that aren't None, without the noise's."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -131,29 +133,26 @@ class RecipeFile(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        unknown = sorted(self.setting.keys() - TIED)
-        if unknown:
-            raise _Misplaced(("setting", unknown[0]), f"setting.{unknown[0]}: nothing by this name belongs here")
-        seen = set()
-        for number, each in enumerate(self.recipe):
-            if each.choice not in self.choice:
-                raise _Misplaced(("recipe", number, "choice"), f"there is no [choice.{each.choice}]")
-            key = (each.method, each.noise, each.rate)
-            if key in seen:
-                raise _Misplaced(("recipe", number), f"a second recipe of {each.method} for the same noise and rate")
-            seen.add(key)
-        kinds = sorted({choice.kind for choice in self.choice.values()})
-        if len(kinds) > 1:
-            raise _Misplaced(("choice",), "choices of both kinds, grid and study: keep them in files of their own")
+        for name in sorted(self.setting.keys() - TIED):
+            raise ValueError(f"setting.{name}: {NO_SUCH_KEY}")
+        keys = set()
+        for number, recipe in enumerate(self.recipe):
+            if recipe.choice not in self.choice:
+                raise ValueError(f"recipe.{number}.choice: there is no [choice.{recipe.choice}]")
+            key = (recipe.method, recipe.noise, recipe.rate)
+            if key in keys:
+                raise ValueError(f"recipe.{number}: a second recipe of {recipe.method} for the same noise and rate")
+            keys.add(key)
+        if len({choice.kind for choice in self.choice.values()}) > 1:
+            raise ValueError("choice: choices of both kinds, grid and study: keep them in files of their own")
         try:
-            self._probe()
+            self._example_spec()
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ("setting", *first["loc"][:1])
-            raise _Misplaced(place, f"{'.'.join(map(str, place))}: {_rule(first)}") from None
+            raise ValueError(explain_file_error(error.errors()[0], self.setting, "setting")) from None
         return self
 
-    def _probe(self) -> RunSpec:
+    def _example_spec(self) -> RunSpec:
+        """A spec in the file's setting."""
         return RunSpec(method="-", noise="-", learning_rate=1.0, **self.setting)
 
     @property
@@ -162,45 +161,37 @@ class RecipeFile(BaseModel):
         return next(iter(self.choice.values())).kind
 
     @property
-    def ground(self) -> dict[str, Any]:
-        """What the values were chosen in, every field with its value."""
-        return recipe_ground(self._probe())
+    def tied_setting(self) -> dict[str, Any]:
+        """The setting that the values were chosen in: every field that they are tied to, None included."""
+        return tied_setting(self._example_spec())
 
     def of(self, method: str) -> list[MethodRecipe]:
         """A method's recipes."""
-        return [each for each in self.recipe if each.method == method]
+        return [recipe for recipe in self.recipe if recipe.method == method]
 
 
-class _Misplaced(ValueError):  # noqa: N818 - carries a place
-    """A mistake that only the whole shows, and where it is."""
-
-    def __init__(self, place: TomlPath, rule: str) -> None:
-        super().__init__(rule)
-        self.place = place
-        self.rule = rule
-
-
-def recipe_ground(spec: RunSpec) -> dict[str, Any]:
-    """What of a run's setting a recipe is tied to: data and training, not the noise."""
+def tied_setting(spec: RunSpec) -> dict[str, Any]:
+    """The part of a run's setting that a recipe is tied to: data and training, not the noise."""
     return {name: value for name, value in spec.setting().items() if name not in BESIDE_NOISE}
 
 
 def recipe_setting(spec: RunSpec) -> dict[str, Any]:
     """`RecipeFile.setting` for values that were chosen in this run's setting."""
-    return {name: value for name, value in recipe_ground(spec).items() if value is not None}
+    return {name: value for name, value in tied_setting(spec).items() if value is not None}
 
 
-def setting_differences(found: RecipeFile, spec: RunSpec, fields: frozenset[str] | None = None) -> list[str]:
-    """In which of `fields` (None: all) a run differs from what a file's values were chosen in, in words."""
-    chosen, own = found.ground, recipe_ground(spec)
-    every = [name for name in dict.fromkeys([*own, *chosen]) if fields is None or name in fields]
-    names = [name for name in every if chosen.get(name) != own.get(name)]
+def setting_differences(file: RecipeFile, spec: RunSpec, fields: frozenset[str] | None = None) -> list[str]:
+    """Sentences on each of `fields` (None: all) in which a run differs from the setting of a file's values."""
+    theirs, ours = file.tied_setting, tied_setting(spec)
     return [
-        f"{name.replace('_', ' ')} {_said(chosen.get(name))} there and {_said(own.get(name))} here" for name in names
+        f"{name.replace('_', ' ')} {_shorten(theirs.get(name))} there and {_shorten(ours.get(name))} here"
+        for name in dict.fromkeys([*ours, *theirs])
+        if (fields is None or name in fields) and theirs.get(name) != ours.get(name)
     ]
 
 
-def _said(value: Any) -> str:
+def _shorten(value: Any) -> str:
+    """A value as messages show it, hashes cut short."""
     text = "unset" if value is None else str(value)
     return f"{text[:12]}..." if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
@@ -209,7 +200,7 @@ def _said(value: Any) -> str:
 
 
 def read_recipe_file(path: Path) -> RecipeFile:
-    """The recipes of a file. Raises UsageError with the file, the line and the rule of each mistake."""
+    """The recipes of a file. Raises UsageError with the file, the key and the rule of each mistake."""
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -222,98 +213,85 @@ def read_recipe_file(path: Path) -> RecipeFile:
 
 
 def parse_recipe_file(text: str, name: str) -> RecipeFile:
-    """The recipes in a text; `name` stands for it in messages. Raises UsageError."""
+    """The recipes in a text; `name` stands for the text in messages. Raises UsageError."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise UsageError(f"{name}:{line}: this is no TOML: {error}") from None
+        raise UsageError(f"{name}: this is no TOML: {error}") from None
     version = data.get("format")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        line = line_of_key(text, ("format",))
-        raise UsageError(f"{name}:{line}: a recipe file says its format, such as format = {FORMAT}, in its first lines")
+        raise UsageError(f"{name}: a recipe file says its format, such as format = {FORMAT}, in its first lines")
     if version > FORMAT:
-        raise UsageError(
-            f"{name}:{line_of_key(text, ('format',))}: format {version} is newer than this release's {FORMAT}; "
-            "update lnl-bench to read it"
-        )
+        raise UsageError(f"{name}: format {version} is newer than this release's {FORMAT}; update lnl-bench to read it")
     try:
         return RecipeFile.model_validate(data)
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(item, data, text, name) for item in error.errors())
-        raise UsageError("\n".join(list(lines)[:5])) from None
+        # a value of no allowed type gives an error for each type, all with one explanation
+        mistakes = dict.fromkeys(explain_file_error(item, data) for item in error.errors())
+        raise UsageError("\n".join(f"{name}: {mistake}" for mistake in list(mistakes)[:5])) from None
 
 
-def write_recipe_file(found: RecipeFile, path: Path) -> None:
-    """Write a file, there whole or not at all. Raises UsageError where it can't be written."""
-    try:
-        write_atomically(path, format_recipe_file(found).encode())
-    except OSError as error:
-        raise UsageError(f"can't write the recipes to {path}: {error.strerror}. Give another --boards") from None
+def explain_file_error(error: Any, data: Any, table: str = "") -> str:
+    """One pydantic error as "recipe.0.runs: is missing": the path of the key in `data`, and the rule.
 
-
-def format_recipe_file(found: RecipeFile) -> str:
-    """The file's text; `parse` gives the same recipes back."""
-    kept = found.model_dump(exclude_none=True)
-    kept["recipe"] = [_without_empty(each) for each in kept["recipe"]]
-    kept["choice"] = {name: _without_empty(each) for name, each in kept["choice"].items()}
-    return f"{HEADER}\n{tomli_w.dumps(kept)}"
-
-
-def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table without empty ones, and with its plain values first, so that none lands in a table below."""
-    return {name: value for name, value in table.items() if value != {}}
-
-
-def _explain(error: Any, data: Any, text: str, name: str) -> str:
-    """One pydantic error: file, line, what was written there, the rule."""
-    cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, _Misplaced):
-        return f"{name}:{line_of_key(text, cause.place)}: {cause.rule}"
-    place: list[str | int] = []
-    for part in error["loc"]:
-        inside = isinstance(data, dict) and part in data
-        if not inside and not (isinstance(data, list) and isinstance(part, int)) and error["type"] != "missing":
-            break  # what follows names a member of a union, nothing in the file
-        place.append(part)
-        data = data[part] if inside or isinstance(data, list) else None
-    spoken = ".".join(str(part) for part in place if isinstance(part, str))
-    rule = _rule(error) if len(place) == len(error["loc"]) else "must be a number, text, true or false"
-    return f"{name}:{line_of_key(text, place)}: {spoken}: {rule}"
-
-
-def _rule(error: Any) -> str:
+    Tables of an array are counted from 0. `table` is the path of `data` itself in the file.
+    """
     rule = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    if not error["loc"]:
+        return rule  # of `RecipeFile._consistent`, with the path of the key
+    path = [table] if table else []
+    for key in error["loc"]:
+        inside = key in data if isinstance(data, dict) else isinstance(data, list) and isinstance(key, int)
+        if not inside and error["type"] != "missing":  # pydantic names a type of a union here, no key of the file
+            return f"{'.'.join(path)}: must be a number, text, true or false"
+        path.append(str(key))
+        data = data[key] if inside else None
     if error["type"] == "missing":
-        return "is missing"
-    if error["type"] == "extra_forbidden":
-        return "nothing by this name belongs here"
-    return f"{rule}, not {str(error['input'])[:60]!r}"
+        rule = "is missing"
+    elif error["type"] == "extra_forbidden":
+        rule = NO_SUCH_KEY
+    else:
+        rule = f"{rule}, not {str(error['input'])[:60]!r}"
+    return f"{'.'.join(path)}: {rule}"
 
 
-# Use -----------------------------------------------------------------------------------------------------------------
-
-
-def check_recipe_file(found: RecipeFile, methods: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Raise UsageError, with file and line, for a method or a parameter that isn't known, or a value out of bounds."""
-    for number, each in enumerate(found.recipe):
-        place: TomlPath = ("recipe", number, "method")
+def check_recipe_file(file: RecipeFile, methods: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Raise UsageError, with file and key, for an unknown method or parameter, or a value out of bounds."""
+    for number, recipe in enumerate(file.recipe):
+        key = "method"
         try:
-            if canonical_name("method", each.method, methods, "methods") != each.method:
-                raise UsageError(
-                    f"{each.method!r} is an alias: write {canonical_name('method', each.method, methods)!r}"
-                )
-            place = ("recipe", number, "parameters")
-            check_parameters(methods[each.method], {name: str(value) for name, value in each.parameters.items()})
+            name = canonical_name("method", recipe.method, methods, "methods")
+            if name != recipe.method:
+                raise UsageError(f"{recipe.method!r} is an alias: write {name!r}")
+            key = "parameters"
+            check_parameters(methods[name], {name: str(value) for name, value in recipe.parameters.items()})
         except UsageError as error:
-            line = line_of_key(path.read_text(encoding="utf-8"), place)
-            raise UsageError(f"{path}:{line}: {error}") from None
+            raise UsageError(f"{path}: recipe.{number}.{key}: {error}") from None
 
 
 def shared_recipe_file(data_set: str, model: str) -> tuple[Path, RecipeFile] | None:
     """The project's own recipes for a data set, as records name it: those of `model`, or else of another one."""
-    wanted = [path for path in sorted(SHARED_FOLDER.glob("*.toml")) if path.stem.startswith(recipe_file_stem(data_set))]
-    found = [(path, read_recipe_file(path)) for path in wanted]
-    own = [each for each in found if each[1].setting.get("data_set") == data_set]
-    return next((each for each in own if each[1].setting.get("model") == model), own[0] if own else None)
+    paths = [path for path in sorted(SHARED_FOLDER.glob("*.toml")) if path.stem.startswith(recipe_file_stem(data_set))]
+    candidates = [(path, read_recipe_file(path)) for path in paths]
+    files = [(path, file) for path, file in candidates if file.setting.get("data_set") == data_set]
+    return next((item for item in files if item[1].setting.get("model") == model), files[0] if files else None)
+
+
+def write_recipe_file(file: RecipeFile, path: Path) -> None:
+    """Write a file atomically. Raises UsageError where it can't be written."""
+    try:
+        write_atomically(path, format_recipe_file(file).encode())
+    except OSError as error:
+        raise UsageError(f"can't write the recipes to {path}: {error.strerror}. Give another --boards") from None
+
+
+def format_recipe_file(file: RecipeFile) -> str:
+    """The file's text, without empty tables; `parse_recipe_file` gives the same recipes back."""
+    tables = file.model_dump(exclude_none=True)
+    tables["recipe"] = [_without_empty(recipe) for recipe in tables["recipe"]]
+    tables["choice"] = {name: _without_empty(choice) for name, choice in tables["choice"].items()}
+    return f"{HEADER}\n{tomli_w.dumps(tables)}"
+
+
+def _without_empty(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if value != {}}

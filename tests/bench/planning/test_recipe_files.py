@@ -1,4 +1,4 @@
-"""Recipe files: written and read again, and every mistake named with its file and line."""
+"""Recipe files: written and read again, and every mistake named with its file and key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.planning.recipe_file_errors import line_of_key
 from bench.planning.recipe_files import (
     FileChoice,
     MethodRecipe,
@@ -154,37 +153,41 @@ def test_a_file_is_written_whole_and_seeds_as_they_are_typed(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "rule"),
+    ("old", "new", "message"),
     [
-        ("format = 1", "format = 2", 1, "newer than this release's 1; update lnl-bench"),
-        ("format = 1", "", 1, "says its format"),
-        ("format = 1", "format = true", 1, "says its format"),
-        ("epochs = 30", "epochs = 0", 7, "setting.epochs: must be greater than or equal to 1"),
-        ("epochs = 30\n", "", 3, "setting.epochs: is missing"),
-        ("epochs = 30", "seed = 30", 7, "setting.seed: nothing by this name"),
-        ("epochs = 30", "noise = 'sym'", 7, "setting.noise: nothing by this name"),
-        ('kind = "grid"', 'kind = "guess"', 11, "choice.grid.kind: must be 'grid' or 'study'"),
-        ("rate = 0.4", "rate = 1.4", 13, "choice.grid.rate: must be less than or equal to 1"),
-        ("rate = 0.4", "rate = nan", 13, "choice.grid.rate"),
-        ('"1000000:1000015"', '"5:3"', 14, "choice.grid.seeds: must say at least one seed"),
-        ("held_out_labels = 2100", "held_out = 2100", 16, "choice.grid.held_out: nothing by this name"),
-        ("date = 2026-01-02", "date = 2026-01-42", 20, "no TOML"),
-        ('choice = "grid"', 'choice = "gird"', 24, "there is no [choice.gird]"),
-        ("learning_rate = 0.05", "learning_rate = 0", 25, "recipe.learning_rate: must be greater than 0"),
-        ("kept = true\n", "", 22, "recipe.kept: is missing"),
-        ("weight_decay = 0.001", "weight_decay = 'much'", 36, "recipe.weight_decay: must be a valid number"),
-        ('"gce"', '"ce"', 32, "a second recipe of ce for the same noise and rate"),
-        ("q = 0.7", "q = [1]", 41, "recipe.parameters.q: must be a number, text, true or false"),
-        ("runs = 135\n\n", "runs = 135\nrun = 1\n\n", 31, "recipe.run: nothing by this name"),
+        ("format = 1", "format = 2", "format 2 is newer than this release's 1; update lnl-bench"),
+        ("format = 1", "", "a recipe file says its format"),
+        ("format = 1", "format = true", "a recipe file says its format"),
+        ("epochs = 30", "epochs = 0", "setting.epochs: must be greater than or equal to 1, not '0'"),
+        ("epochs = 30\n", "", "setting.epochs: is missing"),
+        ("epochs = 30", "epochs = [30]", "setting.epochs: must be a number, text, true or false"),
+        ("epochs = 30", "seed = 30", "setting.seed: nothing by this name"),
+        ("epochs = 30", "noise = 'sym'", "setting.noise: nothing by this name"),
+        ('kind = "grid"', 'kind = "guess"', "choice.grid.kind: must be 'grid' or 'study'"),
+        ("rate = 0.4", "rate = 1.4", "choice.grid.rate: must be less than or equal to 1"),
+        ("rate = 0.4", "rate = nan", "choice.grid.rate"),
+        ('"1000000:1000015"', '"5:3"', "choice.grid.seeds: must say at least one seed"),
+        ("held_out_labels = 2100", "held_out = 2100", "choice.grid.held_out: nothing by this name"),
+        ("held_out_labels = 2100", "held_out = 2100", "choice.grid.held_out_labels: is missing"),
+        ("date = 2026-01-02", "date = 2026-01-42", "this is no TOML: "),
+        ("[choice.grid]", "[other]", "choice: is missing"),
+        ('choice = "grid"', 'choice = "gird"', "recipe.0.choice: there is no [choice.gird]"),
+        ("learning_rate = 0.05", "learning_rate = 0", "recipe.0.learning_rate: must be greater than 0"),
+        ("kept = true\n", "", "recipe.0.kept: is missing"),
+        ("weight_decay = 0.001", "weight_decay = 'much'", "recipe.1.weight_decay: must be a valid number"),
+        ('"gce"', '"ce"', "recipe.1: a second recipe of ce for the same noise and rate"),
+        ("q = 0.7", "q = [1]", "recipe.1.parameters.q: must be a number, text, true or false"),
+        ("runs = 135\n\n", "runs = 135\nrun = 1\n\n", "recipe.0.run: nothing by this name"),
     ],
 )
-def test_a_mistake_is_named_with_file_and_line(old: str, new: str, line: int, rule: str) -> None:
+def test_a_mistake_is_named_with_file_and_key(old: str, new: str, message: str) -> None:
     text = TEXT.replace(old, new, 1)
     assert text != TEXT
     with pytest.raises(UsageError) as error:
         parse_recipe_file(text, "mine.toml")
-    told = str(error.value).splitlines()
-    assert any(each.startswith(f"mine.toml:{line}: ") and rule in each for each in told), told
+    lines = str(error.value).splitlines()
+    assert any(line.startswith(f"mine.toml: {message}") for line in lines), lines
+    assert len(lines) == len(set(lines)) <= 5
 
 
 def test_no_kinds_are_mixed() -> None:
@@ -194,22 +197,22 @@ def test_no_kinds_are_mixed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
-        ('method = "gce"', 'method = "gec"', ":33: unknown method 'gec'. Did you mean gce"),
-        ('method = "ce"', 'method = "cross-entropy"', ":23: 'cross-entropy' is an alias: write 'ce'"),
-        ("q = 0.7", "p = 0.7", ":41: the method gce has no parameter 'p'"),
-        ("q = 0.7", "q = 1.5", ":41: gce[q=1.5] is out of bounds: q must be in (0, 1]"),
+        ('method = "gce"', 'method = "gec"', ": recipe.1.method: unknown method 'gec'. Did you mean gce"),
+        ('method = "ce"', 'method = "cross-entropy"', ": recipe.0.method: 'cross-entropy' is an alias: write 'ce'"),
+        ("q = 0.7", "p = 0.7", ": recipe.1.parameters: the method gce has no parameter 'p'"),
+        ("q = 0.7", "q = 1.5", ": recipe.1.parameters: gce[q=1.5] is out of bounds: q must be in (0, 1]"),
     ],
 )
-def test_what_methods_do_not_have_is_named_with_file_and_line(old: str, new: str, told: str, tmp_path: Path) -> None:
+def test_what_methods_do_not_have_is_named_with_file_and_key(old: str, new: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(TEXT)
     check_recipe_file(read_recipe_file(path), METHODS, path)
     path.write_text(TEXT.replace(old, new, 1))
     with pytest.raises(UsageError) as error:
         check_recipe_file(read_recipe_file(path), METHODS, path)
-    assert str(error.value).startswith(f"{path}{told}")
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 def test_what_is_no_recipe_file_says_so(tmp_path: Path) -> None:
@@ -218,21 +221,6 @@ def test_what_is_no_recipe_file_says_so(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="isn't UTF-8 text"):
         read_recipe_file(tmp_path / "bytes.toml")
-
-
-@given(st.lists(st.tuples(words, values, st.integers(0, 2)), min_size=1, max_size=8, unique_by=lambda item: item[0]))
-def test_lines_are_found_however_values_are_written(items: list[tuple[str, Any, int]]) -> None:
-    import tomli_w
-
-    lines: list[str] = []
-    begins = {}
-    for key, value, blank in items:
-        lines += ["# a comment"] * blank
-        begins[key] = len(lines) + 1
-        lines += tomli_w.dumps({key: [value, value]}).split("\n")
-    text = "\n".join(lines)
-    assert {key: line_of_key(text, (key,)) for key in begins} == begins
-    assert line_of_key(text, ("what isn't there at all, and longer than twenty",)) == 1
 
 
 def test_the_projects_own_files_are_sound() -> None:
