@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.system.text import list_first
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -99,7 +101,7 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     shape, classes, flips = description["image_shape"], description["classes"], description["pairs"]
     facts = {
         "source": entry["source"],
-        "classes": f"{len(classes)}: {_some(classes)}",
+        "classes": f"{len(classes)}: {list_first(classes, 10)}",
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
         "train, test": f"{_count(description['train_size'])}, {_count(description['test_size'])}",
         "label columns": _listed(description["columns"]),
@@ -120,7 +122,7 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
         "rate": "" if shown["rate"] is None else f"{shown['rate']:g}",
         "caption": shown["caption"],
         "realised": "unknown without the data" if realised is None else f"{realised:.4f} of the training labels",
-        "pairs": _some([f"{first} -> {second}" for first, second in shown["pairs"]], most=20),
+        "pairs": list_first([f"{first} -> {second}" for first, second in shown["pairs"]], 20),
         "follows": shown["source"],
         "draw": shown["draw"],
         "labels": shown["labels_sha256"] or "unknown without the data",
@@ -243,11 +245,7 @@ def _sizes(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _flips(flips: Iterable[Sequence[int]], classes: Sequence[str]) -> str:
-    return _some([f"{classes[first]} -> {classes[second]}" for first, second in flips])
-
-
-def _some(items: Sequence[str], most: int = 10) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+    return list_first([f"{classes[first]} -> {classes[second]}" for first, second in flips], 10)
 
 
 def _listed(items: Sequence[str]) -> str:

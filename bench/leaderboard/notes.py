@@ -10,9 +10,10 @@ from typing import Any
 from bench.leaderboard.model import Record, Replicate, Row
 from bench.leaderboard.rows import RunGroup, method_call
 from bench.leaderboard.selection import SelectionRule, finite_number
-from bench.leaderboard.settings import join_words
+from bench.records.origin import record_revisions
 from bench.spec import canonical_json
 from bench.stats.summary import LEAST_REPLICATES
+from bench.system.text import join_words
 
 ENOUGH_HELD_OUT = 2000
 """Held-out labels that a choice should rest on."""
@@ -103,7 +104,7 @@ def _machines(records: Sequence[Record]) -> str:
 
 def _code(records: Sequence[Record]) -> str:
     own = _provenances(records)
-    revisions = sorted({str(each["git_revision"])[:10] for each in own if each.get("git_revision")})
+    revisions = record_revisions(records)
     dirty = sum(each.get("git_dirty") is True for each in own)
     parts = [f"{len(revisions)} revisions of the code trained these runs"] if len(revisions) > 1 else []
     parts += [f"{dirty} of {len(own)} runs come from a working tree with uncommitted changes"] if dirty else []

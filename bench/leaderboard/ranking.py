@@ -10,9 +10,9 @@ from typing import Any
 from bench.leaderboard.model import RankStatus, Replicate, Row, Table
 from bench.leaderboard.rows import RunGroup, build_row, early_stopped_row, row_labels, short_name
 from bench.leaderboard.selection import SelectionRule
-from bench.leaderboard.settings import join_words
 from bench.spec import SHARED_GRID, SHARED_LR, canonical_json
 from bench.stats import summary
+from bench.system.text import join_words, list_first
 
 RankedRows = tuple[Row, RunGroup]
 
@@ -93,17 +93,12 @@ def _missing(own: Row, group: RunGroup, reference: Sequence[Replicate]) -> str:
     if not own.accuracies and group.records and not failed and not absent:
         return "its records hold no accuracy by this rule (nothing was held out, or it isn't finite)"
     parts = [*failed[:3], *([f"{len(failed) - 3} more failed"] if len(failed) > 3 else [])]
-    parts += [f"{_seeds(unchosen)} without a finite accuracy"] if unchosen else []
-    parts += [f"{_seeds(absent)} not run yet"] if absent else []
+    parts += [f"{list_first(map(str, unchosen), 10)} without a finite accuracy"] if unchosen else []
+    parts += [f"{list_first(map(str, absent), 10)} not run yet"] if absent else []
     if not parts:
         return ""
     there = sum(each in own.accuracies for each in reference)
     return f"{there} of {max(len(reference), there)} replicates: {'; '.join(parts)}"
-
-
-def _seeds(replicates: Sequence[Replicate], most: int = 10) -> str:
-    more = f" and {len(replicates) - most} more" if len(replicates) > most else ""
-    return ", ".join(str(each) for each in replicates[:most]) + more
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:

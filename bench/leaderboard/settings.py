@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.leaderboard.model import Record, Row
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
+from bench.system.text import join_words
 
 Setting = Mapping[str, Any]
 
@@ -178,8 +179,3 @@ def _noise(setting: Setting, records: Sequence[Record]) -> str:
         realised = f"realised rate {rates[0]:.4g} to {rates[-1]:.4g}"
     draw = "" if setting.get("draw", "exact") == "exact" else f" ({setting['draw']} draw)"
     return f"Noise: {setting['noise']}{draw}, {said}; {nominal}, {realised}."
-
-
-def join_words(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""Says so where a store's records come from other states of the code than the one that will add to them."""
+"""The code that wrote records: its revisions as people read them, and a note where they aren't this one's."""
 
 from __future__ import annotations
 
@@ -8,46 +8,52 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.system.code_version import git_revision
+from bench.system.text import list_first
+
+Record = Mapping[str, Any]
 
 REVISIONS_NAMED = 3
 
 
-def note_other_revisions(records: Iterable[Mapping[str, Any]], out: str) -> str | None:
-    """A note on the records that another revision of the code wrote; None where there are none.
-
-    They count all the same: what changes an answer changes a run's identity (a method's version, the identity version),
-    so equal ids stand for equal training. The note is for whom this rule may have been broken by, which is whoever
-    changed the code.
-    """
-    head, dirty = git_revision()
-    counts = Counter(record["provenance"].get("git_revision") for record in records)
-    counts.pop(None, None)
-    others = [(name, count) for name, count in counts.most_common() if name != head]
-    if head is None or not others:
-        return None
-    named = ", ".join(f"{str(name)[:10]} ({count})" for name, count in others[:REVISIONS_NAMED])
-    more = f" and {len(others) - REVISIONS_NAMED} more" if len(others) > REVISIONS_NAMED else ""
-    here = f"{head[:10]}{' with changes' if dirty else ''}"
-    total = sum(count for _, count in others)
-    return (
-        f"note: {total} of these runs are in {out} already by other revisions of the code: {named}{more}; this is "
-        f"{here}. They are kept, since equal run ids mean equal training; --when always trains them anew, another "
-        "--out keeps revisions apart"
-    )
+def short_revision(revision: object, changed: object = False) -> str:
+    """The first ten digits of a revision, followed by " with changes" where the checkout had uncommitted ones."""
+    return f"{str(revision)[:10]}{' with changes' if changed else ''}"
 
 
-Record = Mapping[str, Any]
+def record_revisions(records: Iterable[Record]) -> list[str]:
+    """The revisions of the code that wrote `records`, short and sorted; records that state none don't count."""
+    revisions = {(record.get("provenance") or {}).get("git_revision") for record in records}
+    return sorted({short_revision(revision) for revision in revisions if revision})
 
 
 def training_revisions(records: Sequence[Record]) -> str:
-    """The revisions of the code, such as "0123456789, with uncommitted changes"; "unknown" where no record says one."""
-    own = [record.get("provenance") or {} for record in records]
-    known = sorted({str(each["git_revision"])[:10] for each in own if each.get("git_revision")})
-    changed = " with uncommitted changes" if any(each.get("git_dirty") for each in own) else ""
-    return f"{', '.join(known)}{changed}" if known else "unknown"
+    """The revisions in words, such as "0123456789 with uncommitted changes"; "unknown" where no record states one."""
+    changed = any((record.get("provenance") or {}).get("git_dirty") for record in records)
+    named = ", ".join(record_revisions(records))
+    return f"{named}{' with uncommitted changes' if changed else ''}" if named else "unknown"
 
 
 def last_training_day(records: Sequence[Record]) -> datetime.date:
-    """The day on which the last run ended: the same however often the command is repeated. Today where none says it."""
+    """The day on which the last run ended: the same however often the command is repeated. Today if none states it."""
     days = [str((record.get("provenance") or {}).get("finished") or "")[:10] for record in records]
     return datetime.date.fromisoformat(max(days)) if any(days) else datetime.datetime.now(datetime.UTC).date()
+
+
+def note_other_revisions(records: Iterable[Record], out: str) -> str | None:
+    """A note on the records that another revision of the code wrote; None where there are none.
+
+    These records count all the same: a change of the code that changes an answer must raise a version in the runs'
+    identity, so equal ids stand for equal training. The note is for the people who change code and may have forgotten.
+    """
+    head, changed = git_revision()
+    counts = Counter(record["provenance"].get("git_revision") for record in records)
+    others = [(revision, count) for revision, count in counts.most_common() if revision not in (None, head)]
+    if head is None or not others:
+        return None
+    named = list_first([f"{short_revision(revision)} ({count})" for revision, count in others], REVISIONS_NAMED)
+    total = sum(count for _, count in others)
+    return (
+        f"note: {total} of these runs are in {out} already by other revisions of the code: {named}; this is "
+        f"{short_revision(head, changed)}. They are kept, since equal run ids mean equal training; --when always "
+        "trains them anew, another --out keeps revisions apart"
+    )

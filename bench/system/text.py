@@ -1,9 +1,9 @@
-"""Numbers and lists as words."""
+"""Numbers and lists in words, and the short hash of a text."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 
@@ -16,15 +16,20 @@ def format_large(number: float) -> str:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes as a person reads them."""
+    """Bytes in mebibytes or gibibytes: "512 MiB", "1.5 GiB"."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
+def join_words(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def list_first(names: Iterable[str], most: int = 5) -> str:
-    """Names in a sentence, the first few of many."""
-    known = list(names)
-    more = f" and {len(known) - most} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + more
+    """The first `most` names in a sentence, and how many more there are: "a, b and 3 more"."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
 
 
 def format_duration(seconds: float) -> str:
@@ -33,14 +38,14 @@ def format_duration(seconds: float) -> str:
 
 
 def number_spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """0, 1, 2, 7 -> (0, 2), (7, 7)."""
-    found: list[tuple[int, int]] = []
+    """The first and last of each run of consecutive numbers: 0, 1, 2, 7 -> (0, 2), (7, 7)."""
+    spans: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
-        if found and number == found[-1][1] + 1:
-            found[-1] = (found[-1][0], number)
+        if spans and number == spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], number)
         else:
-            found.append((number, number))
-    return found
+            spans.append((number, number))
+    return spans
 
 
 def digest(text: str) -> str:

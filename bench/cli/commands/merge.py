@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records.merge import MergeConflict, MergeTally, RecordDifference, merge_sources, open_merge_sources
+from bench.records.origin import short_revision
 from bench.records.store import Store
 from bench.system.console import check_folder, print_note, write_json, write_page, write_text
 from bench.system.errors import UsageError
@@ -95,7 +96,7 @@ def _made(record: Mapping[str, Any]) -> str:
     revision = provenance.get("git_revision")
     torch = (provenance.get("versions") or {}).get("torch")
     parts = [
-        f"revision {revision[:10]}{' with changes' if provenance.get('git_dirty') else ''}" if revision else "",
+        f"revision {short_revision(revision, provenance.get('git_dirty'))}" if revision else "",
         f"torch {torch}" if torch else "",
         str(provenance.get("device") or ""),
         f"{provenance['threads']} threads" if provenance.get("threads") else "",

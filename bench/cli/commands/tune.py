@@ -12,6 +12,7 @@ from bench.memory import job_limits
 from bench.planning import validate
 from bench.planning.request import Request
 from bench.records.claims import LEASE_SECONDS
+from bench.records.origin import short_revision
 from bench.reporting.command_line import command_line
 from bench.system import processes
 from bench.system.console import check_folder, print_note, write_json, write_text
@@ -133,8 +134,9 @@ def _say_revisions(searches: Sequence[OptunaStudy]) -> None:
     others = [each for each in searches if head and each.begun_by and each.begun_by != head]
     for each in others:
         print_note(
-            f"note: the study {each.case.name} was begun by revision {str(each.begun_by)[:10]} of the code, this is "
-            f"{str(head)[:10]}. Its trials count: equal run ids mean equal training. --study-name keeps them apart"
+            f"note: the study {each.case.name} was begun by revision {short_revision(each.begun_by)} of the code, "
+            f"this is {short_revision(head)}. Its trials count: equal run ids mean equal training. --study-name keeps "
+            "them apart"
         )
 
 
