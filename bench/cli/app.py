@@ -59,6 +59,15 @@ Download = Annotated[bool, where("Allow downloads of missing data.")]
 Jobs = Annotated[Text, where("Runs at a time. Default: as many as cores; 1 on CUDA.")]
 Device = Annotated[Text, where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")]
 Steps = Annotated[Text, where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")]
+Executor = Annotated[
+    Text, where("local: processes of this machine. ray: a Ray cluster, or this machine by Ray. Default: local.")
+]
+RayAddress = Annotated[
+    Text, where("auto: the cluster that this machine is in. HOST:PORT: that one. Default: $RAY_ADDRESS, or none.")
+]
+GpusPerRun = Annotated[
+    Text, where("Share of a card for each run on Ray, such as 0.25. Default: 1, or what --jobs leaves.")
+]
 Images = Annotated[
     Text, where("Where images are kept: device, host (memory), disk, or auto, which goes by their size.")
 ]
@@ -136,15 +145,9 @@ def run(
     shard: Annotated[
         Text, where("2/4: train the second of four equal parts of the plan. slurm: this array task's part.")
     ] = None,
-    executor: Annotated[
-        Text, where("local: processes of this machine. ray: a Ray cluster, or this machine by Ray. Default: local.")
-    ] = None,
-    ray_address: Annotated[
-        Text, where("auto: the cluster that this machine is in. HOST:PORT: that one. Default: $RAY_ADDRESS, or none.")
-    ] = None,
-    gpus_per_run: Annotated[
-        Text, where("Share of a card for each run on Ray, such as 0.25. Default: 1, or what --jobs leaves.")
-    ] = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
+    gpus_per_run: GpusPerRun = None,
     format: Annotated[Text, where("Form of the result: md, csv or json. Default: md.")] = None,
     dry_run: Annotated[
         bool, where("Print the plan, its expected cost and what is stored of it; train nothing.")
@@ -218,6 +221,9 @@ def tune(
         Text, where("Folder of the leaderboards; recipes go to tuning/ in it. Default: leaderboards.")
     ] = None,
     plugin: Plugins = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
+    gpus_per_run: GpusPerRun = None,
     format: Annotated[Literal["md", "json"], where("Form of the result. Default: md.")] = "md",
     dry_run: Annotated[bool, where("Print what would be searched and train nothing.")] = False,
 ) -> int:

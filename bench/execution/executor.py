@@ -1,11 +1,25 @@
-"""Executors, the jobs that they take, and the events that they report."""
+"""Interfaces of execution: `Job`, `Executor` (carries out jobs), and `Backend` (what `run` and `tune` open).
+
+A backend is made from a request, finds out what hardware the runs meet, and makes the executors of the studies. Each
+executor's module has one, and `bench.execution.backends.BACKENDS` lists them.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from bench.execution.events import Event
 from bench.spec import RunSpec, Runtime
+
+if TYPE_CHECKING:
+    from bench.memory.job_limits import JobLimits
+    from bench.planning.facts import Facts
+    from bench.planning.request import Request
+    from bench.records.store import Store
+    from bench.system.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -34,100 +48,14 @@ class Job:
         return f"{method} · {spec.data_set} · {noise} · seed {spec.seed}"
 
 
-@dataclass(frozen=True)
-class RunStarted:
-    """A worker has claimed the run and begins."""
-
-    run_id: str
-
-
-@dataclass(frozen=True)
-class EpochProgress:
-    """`done` of `total` epochs are trained."""
-
-    run_id: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class RunFinished:
-    """The store has the run's record. `seconds` is None where another process had written it meanwhile."""
-
-    run_id: str
-    seconds: float | None
-
-
-@dataclass(frozen=True)
-class RunPaused:
-    """The run was put aside where its runtime says, after `epochs` epochs; the store has its curves so far."""
-
-    run_id: str
-    epochs: int
-
-
-@dataclass(frozen=True)
-class RunFailed:
-    """The run can't be finished.
-
-    `hopeless`: nor can any other (the disk is full), so the study ends; `advice` says what to do about it, where it
-    isn't the output folder's fault. `worker_ends`: its process may be broken, and doesn't take another job.
-    """
-
-    run_id: str
-    reason: str
-    hopeless: bool = False
-    worker_ends: bool = False
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class RunBusy:
-    """Another process has claimed the run."""
-
-    run_id: str
-
-
-@dataclass(frozen=True)
-class RunStopped:
-    """The run was interrupted, and its worker ends; its checkpoint, if it wrote one, stands."""
-
-    run_id: str
-
-
-@dataclass(frozen=True)
-class WorkerLost:
-    """The worker died with the run in hand.
-
-    `reason` is one line, `output` the last lines it wrote, `advice` what may help where that can be guessed.
-    """
-
-    run_id: str
-    reason: str
-    output: str
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class WorkerOutput:
-    """A worker wrote a line to its standard error."""
-
-    text: str
-
-
-Event = (
-    RunStarted | EpochProgress | RunFinished | RunPaused | RunFailed | RunBusy | RunStopped | WorkerLost | WorkerOutput
-)
-
-
 class Executor(Protocol):
-    """Carries out jobs somewhere. The study submits, polls until nothing is pending, and closes."""
+    """Carries out jobs. The study submits jobs, polls until every job has ended, and closes the executor."""
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts when there is room."""
 
     def poll(self, seconds: float) -> list[Event]:
-        """What has happened since the last call; waits at most `seconds` for the first event."""
+        """The events since the last call; waits at most `seconds` for the first one."""
 
     def stop(self) -> list[str]:
         """Ask running jobs to checkpoint and end; returns the run ids of jobs that hadn't begun and are dropped."""
@@ -140,11 +68,52 @@ class Executor(Protocol):
 
 
 class SharedExecutor:
-    """Another executor that one study after the other may use: closing this leaves that open."""
+    """Another executor that several studies use one after the other: closing this one leaves the other open."""
 
     def __init__(self, executor: Executor) -> None:
         self.submit, self.poll = executor.submit, executor.poll
         self.stop, self.kill = executor.stop, executor.kill
 
     def close(self) -> None:
-        """Nothing: who made the executor closes it."""
+        """Do nothing: the backend that made the executor closes it."""
+
+
+class Backend(ABC):
+    """An executor as commands use it, from the request to the end of its last study.
+
+    The methods stand in the order in which they are called. `processes` train each run together; `is_follower` is true
+    in those of them that only train along.
+    """
+
+    processes = 1
+    is_follower = False
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def follow(self) -> int:
+        """Train along with the main process until it ends; returns the exit code. For followers only."""
+        raise NotImplementedError
+
+    def find_hardware(self) -> Hardware | None:
+        """The hardware that runs are planned for; None: this machine's."""
+        return None
+
+    @abstractmethod
+    def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
+        """Runs at a time, and the threads and memory of each; parameters as in `bench.memory.job_limits.limit_jobs`."""
+
+    @abstractmethod
+    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
+        """Get ready to train at most `runs` runs; returns the runtime of each spec. Not for a dry run."""
+
+    @abstractmethod
+    def count_jobs(self) -> int:
+        """How many runs there is room for at a time. May start a cluster: call it only if there is something to run."""
+
+    @abstractmethod
+    def make_executor(self, runs: int) -> Executor:
+        """The executor of a study of `runs` runs."""
+
+    def close(self) -> None:  # noqa: B027 - may stay empty: local processes end with their studies
+        """Give back what is held. Safe to call twice."""

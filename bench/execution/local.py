@@ -11,30 +11,33 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bench.execution import executor
-from bench.execution.executor import Event, Job, RunFailed, WorkerLost, WorkerOutput
+from bench.execution.events import (
+    Event,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    RunStopped,
+    WorkerLost,
+    WorkerOutput,
+    decode_event,
+)
+from bench.execution.executor import Backend, Executor, Job
+from bench.execution.runtimes import make_runtimes
+from bench.memory.job_limits import JobLimits, limit_jobs
+from bench.planning.facts import Facts
 from bench.records.claims import LEASE_SECONDS
+from bench.records.store import Store
+from bench.spec import RunSpec, Runtime
 from bench.system import memory_limits
+from bench.system.console import print_note
 
 RUNNER = "bench.training.run:run_spec"
 
-_EVENTS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        executor.RunStarted,
-        executor.EpochProgress,
-        executor.RunFinished,
-        executor.RunPaused,
-        executor.RunFailed,
-        executor.RunBusy,
-        executor.RunStopped,
-    )
-}
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from bench.execution.worker import main; main(sys.argv[2:])"
@@ -133,8 +136,7 @@ class _WorkerProcess:
             for line in pipe:
                 if not line.endswith("\n"):
                     break  # cut off by its death
-                message = json.loads(line)
-                self._inbox.put((self, _EVENTS[message.pop("event")](**message)))
+                self._inbox.put((self, decode_event(line)))
         self._inbox.put((self, None))
 
 
@@ -221,15 +223,10 @@ class LocalExecutor:
             free.give(self._waiting.popleft())
 
     def _noted(self, child: _WorkerProcess, event: Event) -> Event:
-        if isinstance(event, executor.RunStarted):
+        if isinstance(event, RunStarted):
             child.begun = True
-        elif isinstance(
-            event,
-            executor.RunFinished | executor.RunPaused | executor.RunFailed | executor.RunBusy | executor.RunStopped,
-        ):
-            child.retired = isinstance(event, executor.RunStopped) or (
-                isinstance(event, RunFailed) and event.worker_ends
-            )
+        elif isinstance(event, RunEnded):
+            child.retired = isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends)
             child.job, child.begun = None, False
         return event
 
@@ -249,3 +246,25 @@ class LocalExecutor:
         before, self._kills = self._kills, memory_limits.count_oom_kills()
         why = "memory ran out" if self._kills > before else "unless somebody killed it, memory ran out"
         return f"{why}: type {'fewer --jobs' if self.jobs > 1 else 'a smaller --batch-size or --model'}"
+
+
+class LocalBackend(Backend):
+    """Worker processes of this machine."""
+
+    def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
+        """As many runs as cores and memory allow, or as typed."""
+        return limit_jobs(specs, facts, runs, self.request.jobs, print_note, at_most)
+
+    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
+        """Note where records go and how many runs fit: workers start with their first jobs."""
+        self._store, self._limits = store, limits
+        return make_runtimes(self.request, facts, limits)
+
+    def count_jobs(self) -> int:
+        """The number of worker processes."""
+        return self._limits.jobs
+
+    def make_executor(self, runs: int) -> Executor:
+        """Workers for one study, which ends them."""
+        jobs = min(self._limits.jobs, runs)
+        return LocalExecutor(self._store.root, jobs, self._limits.threads, lease=self._store.lease)

@@ -74,13 +74,14 @@ def run_study(
     jobs: int = 1,
     when: When = "missing",
     display: Display | None = None,
-    executor: Executor | Callable[[], Executor] | None = None,
+    executor: Executor | Callable[[int], Executor] | None = None,
 ) -> StudyOutcome:
     """Carry out what is missing of `specs` in at most `jobs` processes, and say what became of each.
 
-    `runtime` is one for all, or a function of the spec; `executor` is one, or what makes one if anything is to run. The
-    first SIGINT or SIGTERM lets running jobs checkpoint and ends within SECONDS_TO_STOP; a second one ends at once.
-    Call it in the main thread for that. Raises UsageError where the store can't be written, before anything runs.
+    `runtime` is one for all, or a function of the spec. `executor` is one, or a function that makes one for so many
+    runs and is called only if there are any; by default, local processes. The first SIGINT or SIGTERM lets running jobs
+    checkpoint and ends the study within SECONDS_TO_STOP; a second one ends it at once: call this in the main thread for
+    that. Raises UsageError where the store can't be written, before anything runs.
     """
     specs = list(specs)
     display = SilentDisplay() if display is None else display
@@ -94,8 +95,8 @@ def run_study(
     if not todo:
         have = set(skipped)
         return StudyOutcome(skipped=tuple(skipped), left=tuple(run_id for run_id in order if run_id not in have))
-    if callable(executor):  # before anything is written: it may find the request wrong
-        executor = executor()
+    if callable(executor):  # before anything is written, since it may raise UsageError
+        executor = executor(len(todo))
     store.prepare()
     runtime_of = (lambda spec: runtime) if isinstance(runtime, Runtime) else runtime
     queue = [Job(spec, runtime_of(spec), redo=when == "always") for spec in todo]

@@ -11,11 +11,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from bench.execution.executor import (
+from bench.execution.events import (
     EpochProgress,
     Event,
-    Executor,
-    Job,
     RunBusy,
     RunFailed,
     RunFinished,
@@ -25,6 +23,7 @@ from bench.execution.executor import (
     WorkerLost,
     WorkerOutput,
 )
+from bench.execution.executor import Executor, Job
 from bench.execution.progress import Display
 from bench.records.store import Store
 

@@ -13,18 +13,25 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.execution.executor import Event, Job, RunFailed
+from bench.execution.events import Event, RunFailed
+from bench.execution.executor import Backend, Executor, Job, SharedExecutor
+from bench.execution.runtimes import make_runtimes
 from bench.execution.worker import MOST_REASON, Worker
+from bench.memory.job_limits import JobLimits
+from bench.planning.facts import Facts
+from bench.planning.request import Request
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
-from bench.system.processes import TorchrunWorld
+from bench.system import hardware
+from bench.system.errors import UsageError
+from bench.system.processes import TorchrunWorld, torchrun_world
 from bench.training.outcome import DIVERGED, Diverged, Interrupted, OutOfMemory, PauseReached, ReportProgress
 
 MINUTES_TO_WAIT = 30
@@ -200,3 +207,50 @@ class TorchrunExecutor:
                 job = self._worker.jobs.get_nowait()
                 if job is not None:
                     self._dropped.append(job.run_id)
+
+
+class TorchrunBackend(Backend):
+    """The processes that torchrun started, which train one run at a time together."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._world = torchrun_world()
+        self._executor: TorchrunExecutor | None = None
+        self.processes = self._world.size
+        self.is_follower = self._world.number > 0
+
+    def follow(self) -> int:
+        """Train along with the main process until it ends; returns the exit code."""
+        if not self.request.dry_run:
+            device = join_process_group(self._world, hardware.resolve_device(self.request.device))
+            follow_leader(Path(self.request.out), device, self._world)
+        return 0
+
+    def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
+        """The cores of this machine, shared among the processes on it. Raises UsageError where `--jobs` is over 1."""
+        if self.request.jobs not in (None, 1):
+            raise UsageError(
+                f"--jobs {self.request.jobs}: under torchrun the processes train one run at a time. Leave it out"
+            )
+        processes = self._world.local_size
+        return JobLimits(*hardware.share_cores(facts.cores, processes, facts.device, processes))
+
+    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
+        """Join the followers, which wait for it."""
+        device = join_process_group(self._world, facts.device)
+        self._executor = TorchrunExecutor(store.root, store.lease)
+        return make_runtimes(self.request, replace(facts, device=device), limits)
+
+    def count_jobs(self) -> int:
+        """1: all processes train the same run."""
+        return 1
+
+    def make_executor(self, runs: int) -> Executor:
+        """The one executor, for one study after another."""
+        assert self._executor is not None
+        return SharedExecutor(self._executor)
+
+    def close(self) -> None:
+        """End the followers."""
+        if self._executor is not None:
+            self._executor.close()

@@ -19,22 +19,22 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from bench.execution.executor import (
+from bench.execution.events import (
     EpochProgress,
     Event,
-    Job,
     RunBusy,
     RunFailed,
     RunFinished,
     RunPaused,
     RunStarted,
     RunStopped,
+    encode_event,
 )
+from bench.execution.executor import Job
 from bench.records.claims import Claim
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
@@ -193,10 +193,9 @@ def event_writer(events: IO[str]) -> Callable[[Event], None]:
     """One event, one line of JSON on `events`."""
 
     def send(event: Event) -> None:
-        line = json.dumps({"event": type(event).__name__} | asdict(event))
         # The parent may be gone; then so are we, in a moment.
         with suppress(BrokenPipeError):
-            events.write(line + "\n")
+            events.write(encode_event(event) + "\n")
             events.flush()
 
     return send

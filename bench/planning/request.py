@@ -158,7 +158,8 @@ class Request(BaseModel):
     dry_run: bool = False
     shard: Text | None = None
 
-    executor: Literal["local", "ray"] = "local"
+    executor: str = "local"
+    """A name in `bench.execution.backends.BACKENDS`, which checks it."""
     ray_address: Text | None = None
     gpus_per_run: Annotated[float, AfterValidator(_share_of_card)] | None = None
 

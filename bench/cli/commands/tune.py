@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.execution.backends import make_runtimes, note_image_placement
 from bench.execution.progress import gather_facts_with_display
+from bench.execution.runtimes import make_runtimes, note_image_placement
 from bench.memory import job_limits
 from bench.planning import validate
 from bench.planning.request import Request

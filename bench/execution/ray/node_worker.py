@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.execution.executor import Event, Job, RunFailed, RunFinished, RunPaused
+from bench.execution.events import Event, RunFailed, RunFinished, RunPaused
+from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor
 from bench.execution.ray.node_check import _go_to
 from bench.records.store import Store

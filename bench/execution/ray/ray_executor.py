@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from bench.execution.executor import (
+from bench.execution.events import (
     Event,
-    Job,
     RunBusy,
     RunFailed,
     RunFinished,
@@ -27,6 +26,7 @@ from bench.execution.executor import (
     WorkerLost,
     WorkerOutput,
 )
+from bench.execution.executor import Job
 from bench.execution.local import RUNNER
 from bench.execution.ray.cluster import RayCluster, last_error_line
 from bench.execution.ray.node_worker import NodeWorker, WorkerOrder, WorkerReady, WorkerReport

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.execution.backends import make_runtimes
 from bench.execution.progress import gather_facts_with_display
+from bench.execution.runtimes import make_runtimes
 from bench.memory import job_limits
 from bench.planning.facts import Facts
 from bench.planning.plan import Plan, make_plan

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.execution.executor import Job, RunFailed, RunFinished, RunPaused
+from bench.execution.events import RunFailed, RunFinished, RunPaused
+from bench.execution.executor import Job
 from bench.execution.progress import Display, SilentDisplay
 from bench.spec import RunSpec, Runtime
 from bench.tuning.study.stages import StudyStages

@@ -15,7 +15,8 @@ from PIL import Image
 
 from bench import registry
 from bench.cli.main import main
-from bench.execution.executor import EpochProgress, Event, Job, RunFinished, RunStarted
+from bench.execution.events import EpochProgress, Event, RunFinished, RunStarted
+from bench.execution.executor import Job
 from bench.records.store import Store
 from bench.registry import lookup
 from bench.training.run import run_spec

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.execution.executor import (
+from bench.execution.events import (
     EpochProgress,
     Event,
-    Job,
     RunBusy,
     RunFailed,
     RunFinished,
@@ -25,6 +24,7 @@ from bench.execution.executor import (
     WorkerLost,
     WorkerOutput,
 )
+from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor, worker_environment
 from bench.execution.worker import load_file, load_runner
 from bench.records.store import Store
@@ -206,9 +206,9 @@ def test_a_terminated_worker_stops_its_run_and_ends(make: Make, tmp_path: Path) 
 PARENT = """
 import sys, time
 from pathlib import Path
-from bench.executors.local import LocalExecutor
-from bench.executors.worker import load_file
-from bench.job import Job
+from bench.execution.local import LocalExecutor
+from bench.execution.worker import load_file
+from bench.execution.executor import Job
 fake = load_file(Path(sys.argv[1]))
 executor = LocalExecutor(Path(sys.argv[2]), 2, 1, sys.argv[1] + ":pretend")
 for seed in range(2):

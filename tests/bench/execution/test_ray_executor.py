@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
-from bench.execution.executor import Event, Job, RunBusy, RunFailed, RunFinished, RunStarted, RunStopped, WorkerLost
+from bench.execution.events import Event, RunBusy, RunFailed, RunFinished, RunStarted, RunStopped, WorkerLost
+from bench.execution.executor import Job
 from bench.execution.progress import SilentDisplay
 from bench.execution.ray import ray_executor
 from bench.execution.ray.cluster import RayCluster, connect_cluster

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.execution.executor import Event, Job, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
+from bench.execution.events import Event, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
+from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor
 from bench.execution.progress import SilentDisplay
 from bench.execution.study import StudyOutcome, When, run_job_source, run_study, split_by_stored
@@ -36,10 +37,10 @@ fake = load_file(HELPER)
 STUDY = """
 import json, sys
 from pathlib import Path
-from bench.executors.local import LocalExecutor
-from bench.executors.worker import load_file
-from bench.store import Store
-from bench.study import run_study
+from bench.execution.local import LocalExecutor
+from bench.execution.worker import load_file
+from bench.records.store import Store
+from bench.execution.study import run_study
 helper, root, jobs, runs, parameters = sys.argv[1:]
 fake = load_file(Path(helper))
 specs = [fake.spec_for(seed, **json.loads(parameters)) for seed in range(int(runs))]

@@ -1,0 +1,74 @@
+"""The Ray backend: connects to a cluster, has its nodes checked, and makes the executor on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bench import registry
+from bench.execution.executor import Backend, Executor, SharedExecutor
+from bench.execution.ray.cluster import RayCluster, connect_cluster
+from bench.execution.ray.connect import check_installed, starts_own_cluster
+from bench.execution.ray.ray_executor import RayExecutor
+from bench.execution.runtimes import make_runtimes
+from bench.memory.job_limits import JobLimits
+from bench.planning.facts import Facts
+from bench.planning.request import Request
+from bench.records.store import Store
+from bench.spec import RunSpec, Runtime
+from bench.system.hardware import Hardware, share_cores
+
+
+class RayBackend(Backend):
+    """A Ray cluster that the request names, or one of this machine alone."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._cluster: RayCluster | None = None
+        self._executor: RayExecutor | None = None
+
+    def find_hardware(self) -> Hardware | None:
+        """The hardware that all nodes have at least; None for a cluster of this machine alone, which isn't started yet.
+
+        Raises UsageError where Ray isn't installed, or the cluster can't be reached or can't take the runs.
+        """
+        check_installed()
+        if starts_own_cluster(self.request.ray_address):
+            return None
+        self._cluster = connect_cluster(self.request, registry.plugins())
+        return self._cluster.hardware
+
+    def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
+        """As many runs as the nodes have room for; memory is not estimated, since Ray places the runs."""
+        if self._cluster is None:
+            return JobLimits(*share_cores(facts.cores, runs, facts.device, self.request.jobs))
+        return JobLimits(*self._cluster.share(runs))
+
+    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
+        """Note what the executor will need: a cluster of this machine alone starts only once there is a job for it."""
+        self._facts, self._store, self._runs = facts, store, runs
+        return make_runtimes(self.request, facts, limits)
+
+    def count_jobs(self) -> int:
+        """Runs that the admitted nodes have room for."""
+        return self._open_executor().cluster.share(self._runs)[0]
+
+    def make_executor(self, runs: int) -> Executor:
+        """The one executor, for one study after another."""
+        return SharedExecutor(self._open_executor())
+
+    def close(self) -> None:
+        """End the workers, leave the cluster, and end it if it is this machine's alone."""
+        if self._executor is not None:
+            self._executor.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+    def _open_executor(self) -> RayExecutor:
+        if self._executor is None:
+            facts = self._facts
+            self._cluster = self._cluster or connect_cluster(self.request, registry.plugins())
+            # Each node opens, and may download, the data now: not one run after another, each in its worker.
+            noises = ((noise.typed, noise.sha256) for noise in facts.noises)
+            self._cluster.admit_for(self.request, facts.data_sha256, noises, stream=facts.images == "disk")
+            self._executor = RayExecutor(self._cluster, self._store, self._cluster.share(self._runs)[1])
+        return self._executor
