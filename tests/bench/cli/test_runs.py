@@ -241,10 +241,12 @@ def test_records_of_another_revision_are_named_and_kept(
     here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = "run --methods ce --epochs 1 --train-size 60 --precision fp32"
-    monkeypatch.setattr("bench.system.code_version.git_revision", lambda: ("a" * 40, False))
+    for module in ("bench.records.origin", "bench.training.provenance"):
+        monkeypatch.setattr(f"{module}.git_revision", lambda: ("a" * 40, False))
     assert main([*line.split(), "--seeds", "1"]) == 0
     (before,) = records(here)
-    monkeypatch.setattr("bench.system.code_version.git_revision", lambda: ("b" * 40, True))
+    for module in ("bench.records.origin", "bench.training.provenance"):
+        monkeypatch.setattr(f"{module}.git_revision", lambda: ("b" * 40, True))
     capsys.readouterr()
     assert main([*line.split(), "--seeds", "1"]) == 0
     assert "revision" not in capsys.readouterr().err, "nothing was added, so nothing is mixed"
