@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.spec import ADDED_LATER, CHOSEN_BY_METHOD, SEEDS, canonical_json
+from bench.spec import canonical_json
 from bench.system.text import digest
-
-if TYPE_CHECKING:
-    import pandas
-
 
 SCHEMA = 1
 """Version of the records that this release writes."""
@@ -92,31 +88,3 @@ def decode_record(data: bytes, keys: tuple[str, ...] = RECORD_KEYS, run_id: str 
     if missing:
         raise CorruptRecord(f"no {', '.join(missing)}")
     return dict(record)
-
-
-def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    spec, measures, provenance = record["spec"], record["measures"], record["provenance"]
-    setting = {key: value for key, value in spec.items() if key not in CHOSEN_BY_METHOD | SEEDS}
-    row: dict[str, Any] = {"run_id": record["run_id"], "setting_id": digest(canonical_json(setting))}
-    row |= ADDED_LATER | spec
-    row["parameters"] = canonical_json(spec.get("parameters", {}))
-    row["privileges"] = ",".join(spec.get("privileges", ()))
-    for key, value in measures.items():
-        if key == "selector":
-            row |= {f"selector_{part}": item for part, item in (value or {}).items()}
-        else:
-            row[key] = value
-    seconds = provenance.get("seconds")
-    row |= {f"seconds_{part}": item for part, item in (seconds or {}).items()}
-    return row
-
-
-def frame(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """One row a record: id, setting, the spec's fields, measures, seconds (as `seconds_train` ...); no curves.
-
-    `parameters` is canonical JSON and `privileges` comma-separated text, so that both can be grouped by; the
-    selector's measures are columns such as `selector_auroc`.
-    """
-    import pandas
-
-    return pandas.DataFrame([_row(record) for record in records])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.system.errors import UsageError
+from bench.system.files import nearest_existing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,9 +55,7 @@ def check_folder(option: str, folder: Path) -> None:
     Tried by making a folder where the first missing one would be: permissions alone tell little of a read-only file
     system, and nothing to the superuser.
     """
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = nearest_existing(folder)
     what = f"{option} {folder}"
     if not place.is_dir():
         raise UsageError(f"{what}: {place} is a file, and a folder is needed. Give another {option}")

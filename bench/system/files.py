@@ -84,6 +84,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def nearest_existing(path: Path) -> Path:
+    """`path` itself, or the nearest of its parents that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
 def recipe_file_stem(data_set: str) -> str:
     """The name of a data set's recipe file, without its ending."""
     return re.sub(r"[^A-Za-z0-9._=+-]+", "-", data_set).strip("-.")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bench.execution.worker import load_file
 from bench.records import schema
 from bench.records.compact import MOST_BYTES, compact_record, read_jsonl, write_jsonl
-from bench.records.schema import SCHEMA, frame
+from bench.records.schema import SCHEMA
 from bench.records.store import Store
 from bench.system.errors import UsageError
 from bench.system.files import write_atomically
@@ -374,17 +374,6 @@ def test_a_bad_line_is_named_with_its_number(tmp_path: Path) -> None:
         read_jsonl(path)
     with pytest.raises(UsageError, match="can't read the records"):
         read_jsonl(tmp_path / "none.jsonl")
-
-
-def test_the_frame_has_a_row_a_run_and_columns_to_group_by() -> None:
-    records = [fake.record_of(fake.spec_for(seed, q=0.5), {"seconds": {"train": 2.0}}) for seed in range(3)]
-    records[1]["measures"]["selector"] = None
-    table = frame(records)
-    assert len(table) == 3 and list(table["seed"]) == [0, 1, 2]
-    assert table.groupby(["setting_id", "method", "parameters"]).size().tolist() == [3]
-    assert table["setting_id"][0] == fake.spec_for(q=0.5).setting_id
-    assert table["selector_auroc"].isna().tolist() == [False, True, False]
-    assert table["seconds_train"].tolist() == [2.0, 2.0, 2.0]
 
 
 @given(st.dictionaries(st.text(max_size=5), st.floats() | st.none() | st.booleans() | st.text(max_size=3), max_size=5))
