@@ -13,9 +13,9 @@ from bench.spec import Where
 from bench.system.memory_limits import INFERENCE_BATCH
 
 MEBIBYTE = 1 << 20
-CARD_CONTEXT = 600 * MEBIBYTE
+GPU_CONTEXT = 600 * MEBIBYTE
 """What a process takes on a card before its first tensor: context, kernels, workspaces. ASSUMPTION, unmeasured."""
-FRAGMENTED_HEAP, FRAGMENTED_CARD = 2.0, 1.25
+FRAGMENTED_HEAP, FRAGMENTED_GPU = 2.0, 1.25
 """What an allocator takes over the tensors that live in it at their peak, since blocks don't fit one another.
 
 On the processor it keeps its pages, and what a step left is seldom of use to an evaluation's larger tensors; measured
@@ -76,18 +76,18 @@ class Footprint:
         return int(FRAGMENTED_HEAP * (self.step + self.evaluation)) + self.loading
 
     @property
-    def on_processor(self) -> int:
+    def on_cpu(self) -> int:
         """What each run takes of its own where it computes on the processor."""
         return self.process + self.data + self.images + self.networks + self.work
 
     @property
-    def on_card(self) -> int:
+    def on_gpu(self) -> int:
         """What each run takes of a card's memory."""
         work = self.recorded + max(self.step, self.evaluation, self.loading)
-        return CARD_CONTEXT + self.images + self.networks + int(FRAGMENTED_CARD * work)
+        return GPU_CONTEXT + self.images + self.networks + int(FRAGMENTED_GPU * work)
 
     @property
-    def beside_card(self) -> int:
+    def beside_gpu(self) -> int:
         """What each run takes of the machine's memory where it computes on a card."""
         return self.process + self.data + self.loading
 

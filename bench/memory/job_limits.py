@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench import registry
 from bench.memory.estimate import estimate_footprint, memory_kind
-from bench.memory.footprint import CARD_CONTEXT, DataSizes, Footprint, generous_bytes
+from bench.memory.footprint import GPU_CONTEXT, DataSizes, Footprint, generous_bytes
 from bench.planning.facts import Facts
 from bench.spec import RunSpec
 from bench.system import hardware, memory_limits
@@ -42,8 +42,8 @@ class MemoryPlace:
     def one(self, taken: Footprint) -> int:
         """What one run takes here."""
         if self.card:
-            return taken.on_card
-        return taken.on_processor
+            return taken.on_gpu
+        return taken.on_cpu
 
     def fit(self, taken: Footprint) -> int:
         """How many runs like this one fit here."""
@@ -56,7 +56,7 @@ class HostOfGpu(MemoryPlace):
 
     def one(self, taken: Footprint) -> int:
         """What one run takes here."""
-        return taken.beside_card
+        return taken.beside_gpu
 
 
 def memory_places(device: str) -> list[MemoryPlace]:
@@ -173,4 +173,4 @@ def _card_bytes(there: Sequence[MemoryPlace], jobs: int) -> int | None:
     cards = [place for place in there if place.card]
     if not cards or jobs < 2:
         return None
-    return max(1, cards[0].available // jobs - CARD_CONTEXT)
+    return max(1, cards[0].available // jobs - GPU_CONTEXT)

@@ -1,4 +1,8 @@
-"""`report --export`: records in the short form that is committed, one file a data set, a line a run."""
+"""Records in the short form that is committed to git: one file for each data set, one line for each run.
+
+Read `compact_record` first, then `export_records`, which is `report --export`. LEAST_NEEDED is the order in which long
+records lose parts. `read_jsonl` and `write_jsonl` know the file format.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +14,14 @@ from typing import Any
 from bench.records.schema import CorruptRecord, UnreadableSchema, decode_record, encode_record, to_json_value
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, canonical_json
 from bench.system.errors import UsageError
-from bench.system.files import write_atomically
+from bench.system.files import file_names, write_atomically
 
-CURVE_DIGITS, MEASURE_DIGITS = 4, 6
+Record = Mapping[str, Any]
+
+CURVE_DIGITS, MEASURE_DIGITS, PROVENANCE_DIGITS = 4, 6, 4
 """Significant digits of committed records."""
 MOST_BYTES = 3000
 """The longest line of a committed file of records."""
-
-
-def round_significant(value: Any, digits: int) -> Any:
-    """Every float in `value` to so many significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
-    if isinstance(value, dict):
-        return {key: round_significant(item, digits) for key, item in value.items()}
-    if isinstance(value, list):
-        return [round_significant(item, digits) for item in value]
-    return value
-
-
 PROVENANCE_KEPT = (
     "seconds",
     "images_per_second",
@@ -42,7 +35,6 @@ PROVENANCE_KEPT = (
 )
 MEASURED = frozenset({"measured_epoch", "memorised", "corrected", "learnt"})
 """Curves over `measured_epoch`, beside the selector's (`selector_auroc` and so on); the others are over `epoch`."""
-
 LEAST_NEEDED: tuple[tuple[str, str | int], ...] = (
     ("curves", "selector_precision"),
     ("curves", "selector_recall"),
@@ -68,67 +60,71 @@ LEAST_NEEDED: tuple[tuple[str, str | int], ...] = (
     ("measures", "effective"),
     ("measures", "network_test_accuracies"),
 )
-"""What `compact` leaves out of a record that is too long, least needed first; no table needs any of it but the last.
-
-A number thins the curves over `epoch` or `measured_epoch` to so many values.
-"""
+"""Parts that a too long record loses, the least needed first: ("curves", NAME) and the like, or (EPOCHS, COUNT), which
+thins the curves over EPOCHS to COUNT values. No table needs any of them but the last."""
 
 
-def compact_record(record: Mapping[str, Any]) -> dict[str, Any]:
+def compact_record(record: Record) -> dict[str, Any]:
     """The record as it is committed: at most MOST_BYTES bytes of JSON.
 
-    Curves to CURVE_DIGITS significant digits, measures to MEASURE_DIGITS, no predictions; of the provenance what
-    boards show. What a longer record loses on top is named in its `left_out`. Raises ValueError if that isn't enough.
+    Curves, measures and provenance are rounded; predictions go, and of the provenance all that boards don't show.
+    Parts that a long record loses beside these are named in its `left_out`. Raises ValueError if that isn't enough.
     """
     record = to_json_value(record)
-    small: dict[str, Any] = {key: record[key] for key in ("schema", "run_id", "spec")}
-    small["curves"] = round_significant(record["curves"], CURVE_DIGITS)
-    small["measures"] = {
-        key: round_significant(value, MEASURE_DIGITS)
-        for key, value in record["measures"].items()
-        if key != "test_predictions"
-    }
-    kept = {key: record["provenance"][key] for key in PROVENANCE_KEPT if key in record["provenance"]}
-    small["provenance"] = round_significant(kept, 4)
+    measures = {name: value for name, value in record["measures"].items() if name != "test_predictions"}
+    provenance = {name: record["provenance"][name] for name in PROVENANCE_KEPT if name in record["provenance"]}
+    compact: dict[str, Any] = {name: record[name] for name in ("schema", "run_id", "spec")}
+    compact["curves"] = round_significant(record["curves"], CURVE_DIGITS)
+    compact["measures"] = round_significant(measures, MEASURE_DIGITS)
+    compact["provenance"] = round_significant(provenance, PROVENANCE_DIGITS)
     left_out: list[str] = list(record.get("left_out", ()))
     if left_out:
-        small["left_out"] = left_out
-    for step in LEAST_NEEDED:
-        if len(encode_record(small)) <= MOST_BYTES:
-            return small
-        part, what = step
+        compact["left_out"] = left_out
+    for part, what in LEAST_NEEDED:
+        if len(encode_record(compact)) <= MOST_BYTES:
+            return compact
         if isinstance(what, int):
-            left_out += _thin(small["curves"], part, what)
-        elif what in small[part]:
-            del small[part][what]
+            left_out += _thin_curves(compact["curves"], part, what)
+        elif what in compact[part]:
+            del compact[part][what]
             left_out.append(f"{part}.{what}")
-        # names of curves would take the room that leaving them out made
-        small["left_out"] = left_out if small["curves"] else ["curves", *_beyond_curves(left_out)]
-    if len(encode_record(small)) > MOST_BYTES:
+        # A record without curves says so in one word: the names of all curves would take the bytes that it gained.
+        beyond_curves = [text for text in left_out if not text.startswith("curves")]
+        compact["left_out"] = left_out if compact["curves"] else ["curves", *beyond_curves]
+    if len(encode_record(compact)) > MOST_BYTES:
         raise ValueError(f"run {record['run_id']} can't be brought under {MOST_BYTES} bytes")
-    return small
+    return compact
 
 
-def _beyond_curves(left_out: Iterable[str]) -> list[str]:
-    """What of a record was left out besides its curves."""
-    return [text for text in left_out if not text.startswith("curves")]
+def _thin_curves(curves: dict[str, Any], over: str, most: int) -> list[str]:
+    """Thin every curve over `over` ("epoch" or "measured_epoch") to about `most` evenly spread values, with the last.
 
-
-def _thin(curves: dict[str, Any], over: str, most: int) -> list[str]:
-    """Keep about `most` evenly spread values, the last among them, of every curve over `epoch` or `measured_epoch`."""
+    Returns the entry for `left_out`; no entry where the curves are short already.
+    """
     epochs = curves.get(over, ())
-    every = math.ceil(len(epochs) / most) if epochs else 1
-    if every == 1:
+    stride = math.ceil(len(epochs) / most) if epochs else 1
+    if stride == 1:
         return []
-    first = (len(epochs) - 1) % every
-    for key, values in curves.items():
-        measured = key in MEASURED or key.startswith("selector_")
+    first = (len(epochs) - 1) % stride
+    for name, values in curves.items():
+        measured = name in MEASURED or name.startswith("selector_")
         if isinstance(values, list) and len(values) == len(epochs) and measured == (over == "measured_epoch"):
-            curves[key] = values[first::every]
-    return [f"curves over {over} but every {every}. value"]
+            curves[name] = values[first::stride]
+    return [f"curves over {over} but every {stride}. value"]
 
 
-def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def round_significant(value: Any, digits: int) -> Any:
+    """`value` with every float in it rounded to `digits` significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {name: round_significant(item, digits) for name, item in value.items()}
+    if isinstance(value, list):
+        return [round_significant(item, digits) for item in value]
+    return value
+
+
+def write_jsonl(path: Path, records: Iterable[Record]) -> None:
     """Write one record a line, atomically."""
     write_atomically(path, b"".join(encode_record(record) for record in records))
 
@@ -142,7 +138,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise UsageError(f"can't read the records {path}: {error.strerror}") from None
-    found: dict[str, dict[str, Any]] = {}
+    records: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -150,48 +146,41 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             record = decode_record(line)
         except (CorruptRecord, UnreadableSchema) as error:
             raise UsageError(f"{path}, line {number}: {error}\nRemove or mend the line.") from None
-        found.setdefault(record["run_id"], record)
-    return list(found.values())
-
-
-Record = Mapping[str, Any]
+        records.setdefault(record["run_id"], record)
+    return list(records.values())
 
 
 def export_records(records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write `records` to `folder`/<data set>.jsonl, each as `compact_record` has it; returns the files.
+    """Write `records` to `folder`/<data set>.jsonl, each as `compact_record` returns it; returns the files.
 
-    What a file holds already stays, but for runs that are exported anew. Lines are sorted by what they say, so the
-    same records give the same bytes in whatever order they come. Raises UsageError where a file can't be written or
-    holds something that is no record; the file is left as it was then.
+    Runs that a file holds already stay, unless they are exported anew. Lines are sorted by content, so the same records
+    give the same bytes in any order. Raises UsageError where a file can't be written, or holds something that is no
+    record; the file stays as it was.
     """
-    new: dict[str, dict[str, Record]] = {}
+    exported: dict[str, dict[str, Record]] = {}
     for record in records:
-        new.setdefault(records_file_name(str(record["spec"]["data_set"])), {})[record["run_id"]] = compact_record(
-            record
-        )
+        name = records_file_name(str(record["spec"]["data_set"]))
+        exported.setdefault(name, {})[record["run_id"]] = compact_record(record)
     written = []
-    for name, runs in sorted(new.items()):
+    for name, runs in sorted(exported.items()):
         path = folder / name
-        kept = {record["run_id"]: record for record in read_jsonl(path)} if path.exists() else {}
+        present = {record["run_id"]: record for record in read_jsonl(path)} if path.exists() else {}
         try:
-            write_jsonl(path, sorted((kept | runs).values(), key=_order))
+            write_jsonl(path, sorted((present | runs).values(), key=_sort_key))
         except OSError as error:
-            raise UsageError(
-                f"can't write the records {path}: {error.strerror}. Make room or give another --export"
-            ) from None
+            reason = f"can't write the records {path}: {error.strerror}"
+            raise UsageError(f"{reason}. Make room or give another --export") from None
         written.append(path)
     return written
 
 
 def records_file_name(data_set: str) -> str:
-    """The file of a data set's records. Data sets whose names come out alike share one, which does no harm."""
-    from bench.system.files import file_names
-
+    """The name of a data set's file of records. Data sets with equal safe names share a file, which does no harm."""
     return file_names([data_set])[data_set].removesuffix(".md") + ".jsonl"
 
 
-def _order(record: Record) -> tuple[Any, ...]:
-    """Noise, rate, the rest of the setting, then the row, then the replicate."""
+def _sort_key(record: Record) -> tuple[Any, ...]:
+    """Noise, rate and the rest of the setting, then the row of the board, then the replicate."""
     spec = record["spec"]
     setting = {name: value for name, value in spec.items() if name not in CHOSEN_BY_METHOD | SEEDS}
     row = {name: spec.get(name) for name in sorted(CHOSEN_BY_METHOD)}

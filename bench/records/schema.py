@@ -1,4 +1,4 @@
-"""What a record is: its schema and older ones, its check, its short form for git, and the table of many."""
+"""The schema of records: their JSON, the check of what is read, and migrations from older schemas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA = 1
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
-"""How a record of schema n becomes one of schema n + 1, by n. A record's `run_id` stays what it was."""
+"""Functions that bring a record of schema n to schema n + 1, by n. A record's `run_id` stays the same."""
 
 RECORD_KEYS = ("run_id", "spec", "curves", "measures", "provenance")
 FAILURE_KEYS = ("run_id", "spec", "reason")
@@ -49,7 +49,7 @@ def to_json_value(value: Any) -> Any:
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """One line of UTF-8 JSON."""
+    """A record as one line of UTF-8 JSON."""
     text = json.dumps(to_json_value(record), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode() + b"\n"
 
@@ -57,8 +57,8 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
 def decode_record(data: bytes, keys: tuple[str, ...] = RECORD_KEYS, run_id: str | None = None) -> dict[str, Any]:
     """The record in `data`, checked and brought to today's schema.
 
-    `run_id` is the id that it should have; None takes its own. Raises CorruptRecord or UnreadableSchema with one
-    line that says why.
+    `keys` must be present; `run_id` is the id that is expected (None: any). Raises CorruptRecord or UnreadableSchema
+    with the reason in one line.
     """
     try:
         record: Any = json.loads(data)
@@ -73,11 +73,11 @@ def decode_record(data: bytes, keys: tuple[str, ...] = RECORD_KEYS, run_id: str 
         raise UnreadableSchema(f"schema {schema} is newer than this release's {SCHEMA}; update lnl-bench to read it")
     # Compared with the spec as it is written, not as RunSpec would fill it in: a release that adds a field to
     # RunSpec must not find every older record corrupt.
-    own = digest(canonical_json(record["spec"])) if isinstance(record.get("spec"), dict) else None
-    if own is None or record.get("run_id") != own:
-        raise CorruptRecord(f"run_id {record.get('run_id')!r} isn't its spec's, {own}")
-    if run_id is not None and run_id != own:
-        raise CorruptRecord(f"it belongs to run {own}")
+    spec_id = digest(canonical_json(record["spec"])) if isinstance(record.get("spec"), dict) else None
+    if spec_id is None or record.get("run_id") != spec_id:
+        raise CorruptRecord(f"run_id {record.get('run_id')!r} isn't its spec's, {spec_id}")
+    if run_id is not None and run_id != spec_id:
+        raise CorruptRecord(f"it belongs to run {spec_id}")
     while schema < SCHEMA:
         if schema not in MIGRATIONS:
             raise UnreadableSchema(f"schema {schema} is older than any that this release can read")

@@ -102,7 +102,7 @@ def test_images_count_with_their_border_and_normalised_where_these_are_kept() ->
 def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> None:
     """Every method, on digits' images; and every network of ours below."""
     known = generous_bytes("cnn-small", 64, 1, DIGITS, "cpu")
-    assert known is not None and measure_footprint(spec(method), DIGITS, "cpu").on_processor < known
+    assert known is not None and measure_footprint(spec(method), DIGITS, "cpu").on_cpu < known
 
 
 @pytest.mark.slow
@@ -112,10 +112,10 @@ def test_networks_take_no_more_than_what_is_known_without_asking(model: str, dea
     parameters = {"localisation": 0.3} if dear == "flsc" else {}
     known = generous_bytes(model, batch, 1, SIZES, "cpu")
     found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cpu")
-    assert known is not None and found.on_processor < known
+    assert known is not None and found.on_cpu < known
     known = generous_bytes(model, batch, 1, SIZES, "cuda")
     found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cuda")
-    assert known is not None and found.on_card < known
+    assert known is not None and found.on_gpu < known
 
 
 def test_timms_networks_are_measured_but_not_known_before() -> None:

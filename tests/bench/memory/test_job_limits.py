@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.memory import job_limits
-from bench.memory.footprint import CARD_CONTEXT, DataSizes, Footprint
+from bench.memory.footprint import GPU_CONTEXT, DataSizes, Footprint
 from bench.memory.job_limits import HostOfGpu, JobLimits, MemoryPlace
 from bench.planning.facts import Facts
 from bench.spec import RunSpec
@@ -141,7 +141,7 @@ def test_runs_that_share_a_card_get_a_share_each(there: Any) -> None:
     there([MemoryPlace("cuda:0's memory", 12 * GIB, card=True), HostOfGpu("memory", 99 * GIB)], small)
     assert shared(None, device="cuda") == (JobLimits(1, 8), []), "one at a time unless more are asked for"
     made, said = shared(4, device="cuda")
-    assert made == JobLimits(4, 2, 12 * GIB // 4 - CARD_CONTEXT) and not said
+    assert made == JobLimits(4, 2, 12 * GIB // 4 - GPU_CONTEXT) and not said
     with pytest.raises(UsageError, match=r"of cuda:0's memory .*Type --jobs 4"):
         shared(8, device="cuda")
     on_host = {"ce": replace(TAKEN, process=GIB // 2)}

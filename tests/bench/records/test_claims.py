@@ -22,7 +22,7 @@ RUN = "0123456789abcdef"
 HOLD = """
 import sys, time
 from pathlib import Path
-from bench.store import Store
+from bench.records.store import Store
 with Store(Path(sys.argv[1])).claim(sys.argv[2]):
     print("held", flush=True)
     time.sleep(60)
