@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.leaderboard import selection
 from bench.leaderboard.equal_compute import equal_compute_tables
-from bench.leaderboard.model import Board, Record, Replicate, Report, Row, Table
+from bench.leaderboard.model import Board, Record, Report, Row, Table
 from bench.leaderboard.notes import describe_caveats, describe_identical_rows
 from bench.leaderboard.ranking import add_rank_moves, agreed_label_hashes, rank_rows
 from bench.leaderboard.rows import group_runs, row_labels
@@ -21,7 +21,6 @@ from bench.leaderboard.settings import (
     setting_order,
 )
 from bench.planning.compute_budget import Budget
-from bench.reporting.reproduce_fallback import reproduce_command
 from bench.spec import RESERVED_SEEDS, canonical_json
 from bench.stats import summary
 from bench.system.text import digest
@@ -29,11 +28,10 @@ from bench.system.text import digest
 
 @dataclass(frozen=True)
 class TableNotes:
-    """What records don't hold and only the caller of `build` knows, by setting id."""
+    """What records don't hold and only the caller of `build_report` has, by setting id."""
 
     left_out: tuple[Mapping[str, Any], ...]
     commands: Mapping[str, str]
-    checked: Mapping[str, str]
     notes: Mapping[str, Sequence[str]]
 
 
@@ -44,20 +42,18 @@ def build_report(
     left_out: Iterable[Mapping[str, Any]] = (),
     select: str = "last",
     commands: Mapping[str, str] | None = None,
-    checked: Mapping[str, str] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
     budget: Budget | None = None,
 ) -> Report:
     """The boards of `records`, whatever their order; a run that is there twice counts once.
 
     `failures` make their rows incomplete. `left_out` holds {"method", "reason", "setting_id"}: what a request left out
-    under that setting (without an id: under every one). `select` is a rule of `choose.RULES`. `commands` gives what
-    was typed, by setting id; it is shown where it seems to ask for every row of the table. `checked` gives commands
-    that are known to, which are shown as they are; `notes` sentences for under the table. With a `budget`, boards have
-    tables at equal compute too. Raises UsageError for an unknown rule.
+    under that setting (without an id: under every one). `select` is a rule of `selection.RULES`. By setting id,
+    `commands` gives the command that trains a table again (see `bench.reporting.reproduce`) and `notes` sentences for
+    under the table. With a `budget`, boards have tables at equal compute too. Raises UsageError for an unknown rule.
     """
     rule = selection.selection_rule(select)
-    aside = TableNotes(tuple(left_out), commands or {}, checked or {}, notes or {})
+    aside = TableNotes(tuple(left_out), commands or {}, notes or {})
     finished = _by_setting(records)
     failed = _by_setting(failures)
     boards: dict[str, list[str]] = {}
@@ -119,8 +115,7 @@ def _table(
         leader=summary.leader(ranked) if ranked else None,
         same=describe_identical_rows(groups, row_labels(groups)),
         caveats=[*aside.notes.get(setting_id, ()), *describe_caveats(setting, rows, ordered, reference, rule)],
-        command=aside.checked.get(setting_id)
-        or reproduce_command(setting, _current(rows), _replicates(groups), aside.commands.get(setting_id)),
+        command=aside.commands.get(setting_id, ""),
         left_out=_unsuitable(aside.left_out, setting_id),
     )
 
@@ -128,19 +123,6 @@ def _table(
 def _best_set(rows: Iterable[Row]) -> tuple[str, ...] | None:
     found = tuple(row.label for row in rows if row.may_be_best)
     return found or None
-
-
-def _current(rows: Iterable[Row]) -> list[Row]:
-    """Rows that today's code can train: an older version of a method it can't."""
-    newest: dict[str, int] = {}
-    kept = list(rows)
-    for row in kept:
-        newest[row.method] = max(row.version, newest.get(row.method, row.version))
-    return [row for row in kept if row.version == newest[row.method]]
-
-
-def _replicates(groups: Iterable[Any]) -> set[Replicate]:
-    return {replicate for each in groups for replicate in (*each.records, *each.failures)}
 
 
 def _unsuitable(left_out: Iterable[Mapping[str, Any]], setting_id: str) -> tuple[Mapping[str, str], ...]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+from bench.planning.plan import Plan
+from bench.spec import canonical_json
+from bench.system.text import digest
 
 NOT_TYPED = frozenset(
     {
@@ -35,6 +41,30 @@ def command_line(options: Mapping[str, Any], processes: int = 1, command: str = 
         if name in NOT_TYPED or value is False:
             continue
         option = f"--{name.replace('_', '-')}"
-        for each in value if isinstance(value, list | tuple) else [value]:
-            words += [option] if each is True else [option, shlex.quote(str(each))]
+        for item in value if isinstance(value, list | tuple) else [value]:
+            words += [option] if item is True else [option, shlex.quote(str(item))]
     return " ".join(words)
+
+
+@dataclass(frozen=True)
+class TypedCommand:
+    """The options of a `run` as typed, and the plan that it made of them."""
+
+    options: Mapping[str, Any]
+    planned: Plan
+
+    @cached_property
+    def run_ids(self) -> frozenset[str]:
+        """The planned runs."""
+        return frozenset(spec.run_id for spec in self.planned.specs)
+
+    @cached_property
+    def setting_ids(self) -> frozenset[str]:
+        """The settings of the planned runs."""
+        settings = {canonical_json(spec.setting()) for spec in self.planned.specs}
+        return frozenset(map(digest, settings))
+
+    @property
+    def line(self) -> str:
+        """The command as text."""
+        return command_line(self.options, max((spec.world_size for spec in self.planned.specs), default=1))

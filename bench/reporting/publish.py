@@ -1,86 +1,131 @@
-"""What stands under a table and no record holds: its command, what can't run there, which terms are off."""
+"""Records -> boards on disk, each table with its command, what can't run there, and which terms are off."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench import registry
+from bench.leaderboard import tables, tuning_gains
+from bench.leaderboard.model import Report
+from bench.leaderboard.notes import describe_disabled_terms
+from bench.leaderboard.render import board_files
+from bench.leaderboard.settings import record_setting
+from bench.leaderboard.tuning_gains import TuningGain
 from bench.planning import recipe_files
 from bench.planning.compute_budget import Budget
-from bench.planning.plan import Plan
+from bench.planning.plan import LeftOut, Plan
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.recipe_files import RecipeFile
-from bench.spec import RESERVED_SEEDS
+from bench.reporting.command_line import TypedCommand
+from bench.reporting.reproduce import command_for
+from bench.spec import RESERVED_SEEDS, canonical_json
 from bench.spec.privileges import is_tuned
-from bench.system.console import print_note, write_json, write_text
+from bench.system.console import print_note
 from bench.system.errors import UsageError
-
-if TYPE_CHECKING:
-    from bench.leaderboard import model
-
+from bench.system.text import digest
 
 Record = Mapping[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Publication:
+    """The tables, what tuning gained, and the files that hold them."""
+
+    report: Report
+    gains: Sequence[TuningGain]
+    files: Sequence[Path]
+
+
+@dataclass(frozen=True)
 class BoardNotes:
     """What stands under tables and no record holds: by setting id, but for `left_out`, whose items hold theirs."""
 
     left_out: list[dict[str, str]]
-    checked: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
+    commands: dict[str, str]
+    notes: dict[str, list[str]]
+
+
+def publish_boards(
+    records: Iterable[Record],
+    *,
+    failures: Iterable[Record],
+    boards: Path,
+    select: str,
+    typed: Mapping[str, Any] | None = None,
+    planned: Plan | None = None,
+    budget: Budget | None = None,
+) -> Publication | None:
+    """Write the boards of `records`; None, with a note, where there is nothing to write.
+
+    `typed` are the options and `planned` the plan of the `run` that ends here: what it left out stands under its
+    tables. Raises UsageError where a file can't be written.
+    """
+    everything = list(records)
+    records = list(filter(tables.is_reportable, everything))
+    failures = list(filter(tables.is_reportable, failures))
+    if len(records) < len(everything):
+        print_note(
+            f"{len(everything) - len(records):,} runs on seeds for choosing (from {RESERVED_SEEDS:,} up) stand on no "
+            "board"
+        )
+    if not records and not failures:
+        print_note("no run has a record yet, so there is no leaderboard")
+        return None
+    studies = read_study_files(boards)
+    typed_command = None if typed is None or planned is None else TypedCommand(typed, planned)
+    beside = describe_tables([*records, *failures], typed_command, studies)
+    report = tables.build_report(
+        records,
+        failures=failures,
+        select=select,
+        left_out=beside.left_out,
+        commands=beside.commands,
+        notes=beside.notes,
+        budget=budget,
+    )
+    if budget is not None and not any(board.equal_compute for board in report.boards):
+        print_note(
+            "no table at equal compute: no method has runs of several lengths or numbers of members. Train them by "
+            "python -m bench run --budget equal-compute"
+        )
+    files = board_files.write_boards(report, boards)
+    gains = tuning_gains.tuning_gains(report, studies)
+    if gains:
+        files.append(tuning_gains.write_gains_page(gains, boards))
+    return Publication(report, gains, files)
 
 
 def describe_tables(
-    records: Sequence[Record],
-    failures: Sequence[Record],
-    planned: Plan | None,
-    command: str | None,
-    studies: Mapping[Path, RecipeFile],
+    runs: Iterable[Record], typed: TypedCommand | None = None, studies: Mapping[Path, RecipeFile] | None = None
 ) -> BoardNotes:
-    """The command under each table, what it leaves out, and which terms are off; `studies` as `study_files` gives them.
+    """The command under each table, what it leaves out, and which terms are off; `studies` as `read_study_files`.
 
-    What was typed stays where it asks for every run of a table; elsewhere it is the shortest command that does.
+    `runs` are records and failures of any number of settings.
     """
-    from bench import registry
-    from bench.leaderboard.notes import describe_disabled_terms
-    from bench.leaderboard.settings import record_setting
-    from bench.reporting.reproduce import shortest_command
-    from bench.spec import canonical_json
-    from bench.system.text import digest
-
-    aside = BoardNotes([] if planned is None else group_left_out(planned))
-    asked = set() if planned is None else {spec.run_id for spec in planned.specs}
-    carried = _carried(command)
     settings: dict[str, list[Record]] = {}
-    for record in [*records, *failures]:
-        settings.setdefault(digest(canonical_json(record_setting(record))), []).append(record)
+    for run in runs:
+        settings.setdefault(digest(canonical_json(record_setting(run))), []).append(run)
+    beside = BoardNotes([] if typed is None else group_left_out(typed.planned), {}, {})
     try:
-        methods = registry.methods()
+        methods: Mapping[str, Mapping[str, Any]] = registry.methods()
     except UsageError as error:  # boards need no catalogue
         print_note(f"note: {error}")
-        return aside
-    for setting_id, runs in settings.items():
-        specs = [run["spec"] for run in runs]
-        aside.notes[setting_id] = describe_disabled_terms(specs, methods)
-        if command is not None and asked.issuperset(run["run_id"] for run in runs):
-            aside.checked[setting_id] = command
-            continue
-        found = shortest_command(specs, carried, _study_of(specs, studies))
-        if found is not None:
-            aside.checked[setting_id] = found.command
-            aside.left_out += [
-                {"setting_id": setting_id, "method": each.method, "reason": each.reason} for each in found.left_out
-            ]
-    return aside
+        methods = {}
+    for setting_id, setting_runs in settings.items():
+        specs = [run["spec"] for run in setting_runs]
+        command = command_for(setting_id, setting_runs, typed, _study_of(specs, studies or {}))
+        beside.commands[setting_id] = command.command
+        beside.notes[setting_id] = describe_disabled_terms(specs, methods)
+        beside.left_out.extend(_under_setting(setting_id, left) for left in command.left_out)
+    return beside
 
 
 def read_study_files(boards: Path) -> dict[Path, RecipeFile]:
     """The files of studies in a folder of boards; one that can't be read costs a note."""
-    found = {}
+    studies = {}
     for path in sorted((boards / recipe_files.FOLDER).glob("*.toml")):
         try:
             file = recipe_files.read_recipe_file(path)
@@ -88,8 +133,8 @@ def read_study_files(boards: Path) -> dict[Path, RecipeFile]:
             print_note(f"note: {error}")
             continue
         if file.kind == "study":
-            found[path] = file
-    return found
+            studies[path] = file
+    return studies
 
 
 def _study_of(specs: Sequence[Mapping[str, Any]], studies: Mapping[Path, RecipeFile]) -> SourcedRecipes | None:
@@ -107,109 +152,12 @@ def group_left_out(planned: Plan) -> list[dict[str, str]]:
     for spec in planned.specs:
         settings.setdefault((spec.noise, spec.rate), {})[spec.setting_id] = None
     return [
-        {"setting_id": setting_id, "method": each.method, "reason": each.reason}
-        for each in planned.left_out
-        if each.noise is not None
-        for setting_id in settings.get((each.noise, each.rate), ())
+        _under_setting(setting_id, left)
+        for left in planned.left_out
+        if left.noise is not None
+        for setting_id in settings.get((left.noise, left.rate), ())
     ]
 
 
-def _carried(command: str | None) -> dict[str, Any]:
-    """What a typed command says about this machine's files, for the commands that are made."""
-    from bench.reporting.reproduce_fallback import options_in
-
-    typed = options_in(command)
-    return {
-        **({"data_root": typed["--data-root"][-1]} if "--data-root" in typed else {}),
-        **({"download": True} if "--download" in typed else {}),
-        **({"plugin": typed["--plugin"]} if "--plugin" in typed else {}),
-    }
-
-
-def _print_tables(report: model.Report, asked: Collection[str] | None) -> None:
-    """Print the tables as compactly as the terminal's width wants them; the files hold them in full."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from bench.leaderboard.render import terminal
-
-    console = Console(highlight=False, soft_wrap=True)
-    for line in terminal.report_as_lines(report, asked, console.width):
-        console.print(Text(line.text, style="bold" if line.strong else ""))
-
-
-def read_record_files(paths: Sequence[str]) -> list[Record]:
-    """The records of files, each run once (from the first file that has it)."""
-    from bench.records.compact import read_jsonl
-
-    found: dict[str, Record] = {}
-    for path in paths:
-        for record in read_jsonl(Path(path)):
-            found.setdefault(record["run_id"], record)
-    return list(found.values())
-
-
-def publish_boards(
-    records: Sequence[Record],
-    *,
-    failures: Sequence[Record],
-    boards: Path,
-    select: str,
-    form: str,
-    asked: Collection[str] | None = None,
-    planned: Plan | None = None,
-    command: str | None = None,
-    budget: Budget | None = None,
-) -> None:
-    """Write the boards of `records`, and print the tables of the settings in `asked` (ids; None: all).
-
-    `planned` and `command` are those of the `run` that ends here: what it left out stands under its tables.
-    """
-    from bench.leaderboard import tables, tuning_gains
-    from bench.leaderboard.render import board_files, markdown, structured
-
-    every = len(records)
-    records = [record for record in records if tables.is_reportable(record)]
-    failures = [failure for failure in failures if tables.is_reportable(failure)]
-    if len(records) < every:
-        print_note(
-            f"{every - len(records):,} runs on seeds for choosing (from {RESERVED_SEEDS:,} up) stand on no board"
-        )
-    if not records and not failures:
-        print_note("no run has a record yet, so there is no leaderboard")
-        return
-    studies = read_study_files(boards)
-    aside = describe_tables(records, failures, planned, command, studies)
-    report = tables.build_report(
-        records,
-        failures=failures,
-        select=select,
-        left_out=aside.left_out,
-        commands={} if command is None else dict.fromkeys(asked or (), command),
-        checked=aside.checked,
-        notes=aside.notes,
-        budget=budget,
-    )
-    if budget is not None and not any(board.equal_compute for board in report.boards):
-        print_note(
-            "no table at equal compute: no method has runs of several lengths or numbers of members. Train them by "
-            "python -m bench run --budget equal-compute"
-        )
-    written: list[Path] = board_files.write_boards(report, boards)
-    tuned = tuning_gains.tuning_gains(report, studies)
-    if tuned:
-        written.append(tuning_gains.write_gains_page(tuned, boards))
-    if form == "json":
-        write_json(
-            structured.report_as_json(report, asked) | ({"tuned": tuning_gains.gains_as_json(tuned)} if tuned else {})
-        )
-    elif form == "csv":
-        write_text(structured.report_as_csv(report, asked))
-    elif sys.stdout.isatty():
-        _print_tables(report, asked)
-    else:
-        write_text(markdown.report_as_markdown(report, asked))
-    if tuned and form == "md":
-        write_text(f"\n{tuning_gains.HEADING}\n\n{tuning_gains.gains_table(tuned)}")
-    for path in written:
-        print_note(f"wrote {path}")
+def _under_setting(setting_id: str, left: LeftOut) -> dict[str, str]:
+    return {"setting_id": setting_id, "method": left.method, "reason": left.reason}

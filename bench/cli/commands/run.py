@@ -26,7 +26,6 @@ from bench.planning.shards import Shard, parse_shard, plan_name
 from bench.planning.validate import validate_request
 from bench.records.origin import note_other_revisions
 from bench.records.store import Store
-from bench.reporting.command_line import command_line
 from bench.spec import RunSpec
 from bench.system.console import check_folder, print_note
 from bench.system.errors import UsageError
@@ -73,9 +72,7 @@ def run_command(options: Mapping[str, Any]) -> int:
         else:
             planned, outcome = compute_waves.run_compute_waves(request, facts, planned, store, run_wave)
             specs = planned.specs
-    return publish_outcome(
-        request, planned, len(specs), store, outcome, settings, command_line(options, backend.processes)
-    )
+    return publish_outcome(request, options, planned, len(specs), store, outcome, settings)
 
 
 def open_store(request: Request) -> Store:
@@ -150,33 +147,34 @@ def note_revisions(todo: Sequence[RunSpec], stored: Sequence[str], store: Store,
 
 def publish_outcome(
     request: Request,
+    options: Mapping[str, Any],
     planned: Plan,
     runs: int,
     store: Store,
     outcome: StudyOutcome,
     settings: frozenset[str],
-    command: str,
 ) -> int:
     """Write the boards, print the tables of `settings`, and note what of the `runs` of this command is missing.
 
     The tables show all that the store has of the whole plan, other shards' runs too. Returns the exit code.
     """
+    from bench.cli.boards import print_boards
     from bench.reporting.publish import publish_boards
 
     unwritten = 0
     budget = None if request.budget is None else compute_budget.parse_budget(request.budget)
     try:
-        publish_boards(
+        published = publish_boards(
             list(store.records()),
             failures=list(store.failures()),
-            asked=settings,
             budget=None if budget is None else replace(budget, settings=settings),
             planned=planned,
-            command=command,
+            typed=options,
             boards=Path(request.boards),
             select="last",
-            form=request.format,
         )
+        if published is not None:
+            print_boards(published, request.format, settings)
     except UsageError as error:  # too late to refuse the request: the runs are done
         unwritten = 1
         print_note(str(error))

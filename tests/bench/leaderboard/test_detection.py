@@ -15,6 +15,7 @@ from bench.execution.worker import load_file
 from bench.leaderboard import tables
 from bench.leaderboard.render import markdown, structured, terminal
 from bench.leaderboard.render.markdown import DETECTION
+from bench.reporting.explicit_command import explicit_command
 
 fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 OWN = {"source": "clean_probability", "kept_source": "selected", "corrected_source": "soft_targets"}
@@ -117,7 +118,6 @@ def test_single_networks_stand_beside_the_methods_own_prediction() -> None:
 
 
 def test_a_made_command_says_the_noise_rate_that_was_given() -> None:
-    command = fake.only_table(tables.build_report(board())).command
-    lines = command.splitlines()
+    lines = explicit_command(board()).splitlines()
     assert sum("--noise-rate 0.2" in line for line in lines) == 1
     assert all(("co-teaching" in line) == ("--noise-rate" in line) for line in lines)

@@ -21,6 +21,7 @@ from bench.leaderboard.equal_compute import choose_cheapest
 from bench.leaderboard.model import EqualCompute
 from bench.leaderboard.render import markdown, structured, terminal
 from bench.planning.compute_budget import Budget, ComputeCandidate
+from bench.reporting.publish import describe_tables
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import HoldoutScore
 
@@ -272,7 +273,8 @@ def test_a_terminal_gets_the_table_too() -> None:
 
 def test_the_command_asks_for_one_member_and_the_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = [record for record in study() if record["spec"]["method"] in ("ce", "gce")]
-    found = table(records, Budget(300.0))
+    commands = describe_tables(records).commands
+    found = table(records, Budget(300.0), commands=commands)
     assert found.command.count("\n") == 0
     assert found.command.endswith("--budget equal-compute:300") and "--members" not in found.command
     assert "--epochs 30" in found.command

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import shlex
 from itertools import groupby
 from pathlib import Path
 from types import ModuleType
@@ -58,75 +57,6 @@ def test_caveats_name_what_a_reader_must_know() -> None:
     assert "397 images: one of them is 0.25 points" in text
     assert "Seconds come from cpu with 1 threads and cuda with 1 threads" in text
     assert "1 of 5 runs come from a working tree with uncommitted changes" in text
-
-
-# Commands ------------------------------------------------------------------------------------------------------------
-
-
-def options(command: str) -> dict[str, str]:
-    words = shlex.split(command)
-    assert words[:4] == ["python", "-m", "bench", "run"]
-    return dict(zip(words[4::2], words[5::2], strict=True))
-
-
-def test_a_made_command_names_what_makes_the_setting() -> None:
-    records = [*several("gce", FIVE, parameters={"q": 0.7}, imbalance=0.1), *several("ce", LOWER, imbalance=0.1)]
-    found = options(only_table(build_report(records)).command)
-    assert (
-        found.items()
-        >= {
-            "--methods": "ce,gce[q=0.7]",
-            "--dataset": "digits",
-            "--noise": "sym",
-            "--rate": "0.4",
-            "--seeds": "5",
-            "--epochs": "30",
-            "--model": "cnn-small",
-            "--imbalance": "0.1",
-            "--lr": "0.05",
-        }.items()
-    )
-    assert "--hold-out" not in found and "--noise-seed" not in found
-
-
-def test_rows_and_seeds_that_one_request_can_not_ask_for_get_lines_of_their_own() -> None:
-    records = [*several("ce", FIVE), *several("anl", FIVE, weight_decay=0.001), make("ce", 7, 0.5, noise_seed=0)]
-    commands = [options(line) for line in only_table(build_report(records)).command.splitlines()]
-    assert [(each["--methods"], each["--seeds"], each.get("--noise-seed")) for each in commands] == [
-        ("ce", "5", None),
-        ("ce", "7:8", "0"),
-        ("anl", "5", None),
-        ("anl", "7:8", "0"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("methods", "covers"),
-    [
-        ("all", True),
-        ("ce,gce", True),
-        ("ce,g*", True),
-        ("ce", False),
-        ("ce,gce --seeds 3", False),
-        ("all --noise-seed 0", False),
-    ],
-)
-def test_a_typed_command_is_shown_where_it_asks_for_every_row(methods: str, covers: bool) -> None:
-    records = [*several("ce", FIVE), *several("gce", FIVE)]
-    typed = f"python -m bench run --methods {methods} --dataset digits"
-    setting = RunSpec(**records[0]["spec"]).setting_id
-    table = only_table(build_report(records, commands={setting: typed}))
-    assert (table.command == typed) is covers
-
-
-def test_a_made_command_keeps_the_paths_that_were_typed() -> None:
-    records = several("ce", FIVE, data_set="table:index.csv", noise="matrix:t.csv", rate=None, noise_sha256="a")
-    setting = RunSpec(**records[0]["spec"]).setting_id
-    typed = "python -m bench run --methods gce --dataset table:photos/index.csv --noise matrix:deep/t.csv --plugin p.py"
-    found = options(only_table(build_report(records, commands={setting: typed})).command)
-    assert (found["--methods"], found["--dataset"]) == ("ce", "table:photos/index.csv")
-    assert (found["--noise"], found["--plugin"]) == ("matrix:deep/t.csv", "p.py")
-    assert "--rate" not in found
 
 
 # Forms ---------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bench.cli.main import main
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
 from bench.leaderboard.render import markdown, structured
+from bench.reporting.explicit_command import explicit_command
 from bench.spec import RunSpec
 
 fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
@@ -68,7 +69,7 @@ def test_commands_under_a_board_ask_for_members(capsys: pytest.CaptureFixture[st
     line = ["report", "--records", str(path), "--boards", str(tmp_path / "boards"), "--format", "json"]
     assert main(line) == 0
     (setting,) = json.loads(capsys.readouterr().out)["settings"]
-    made = only_table(tables.build_report(records)).command
+    made = explicit_command(records)
     for command in (setting["command"], made):
         lines = command.splitlines()
         assert len(lines) == 2

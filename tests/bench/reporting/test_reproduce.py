@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bench import registry
+from bench.cli.boards import print_boards
 from bench.cli.main import main
 from bench.execution.worker import load_file
 from bench.leaderboard.notes import describe_disabled_terms
@@ -25,7 +26,6 @@ from bench.planning.validate import validate_request
 from bench.records.compact import export_records
 from bench.reporting.publish import publish_boards
 from bench.reporting.reproduce import shortest_command
-from bench.reporting.reproduce_fallback import options_in
 
 Record = dict[str, Any]
 
@@ -122,9 +122,10 @@ def test_the_command_is_short_and_plans_the_same_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "bench.system.hardware.resolve_precision", lambda name, device, declared, *_: {"auto": declared}.get(name, name)
-    )
+    for module in ("bench.system.hardware", "bench.planning.gather_facts"):  # where half precision isn't refused
+        monkeypatch.setattr(
+            f"{module}.resolve_precision", lambda name, device, declared, *_: {"auto": declared}.get(name, name)
+        )
     specs = specs_of(*requests)
     found = shortest_command(specs)
     assert found is not None
@@ -159,16 +160,14 @@ def test_all_is_not_trusted_where_only_a_method_knows_why_it_is_not_there(capsys
     assert ids_of_command(found.command, capsys) == ids(named)
 
 
-def test_what_all_leaves_out_stands_under_the_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_all_leaves_out_stands_under_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (made,) = planned({"seeds": "1"})
     records = [fake.of(spec, 0.5) for spec in made.specs if spec.method != "forward"]
     monkeypatch.setattr(
-        "bench.reporting.reproduce._noise", lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False)
+        "bench.reporting.recorded_facts.recorded_noise", lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False)
     )
-    publish_boards(records, failures=[], boards=tmp_path, select="last", form="md")
-    shown = capsys.readouterr().out
+    publish_boards(records, failures=[], boards=tmp_path, select="last")
+    shown = (tmp_path / "digits.md").read_text()
     assert "--methods all " in shown
     assert "- forward: it needs transition_matrix, which the noise sym can't give" in shown
 
@@ -197,9 +196,7 @@ def test_what_no_short_command_gives_is_left_to_the_long_one(change: dict[str, A
 def test_paths_are_carried_over_from_what_was_typed() -> None:
     found = shortest_command(specs_of({"methods": "ce", "seeds": "1"}), {"data_root": "my data", "download": True})
     assert found is not None
-    options = options_in(found.command)
-    assert options["--data-root"] == ["my data"]
-    assert "--download" in options
+    assert found.command.endswith("--seeds 1 --data-root 'my data' --download")
 
 
 @pytest.mark.parametrize(("asked", "typed_stays"), [("ce,gce,mae", True), ("ce", False)])
@@ -209,16 +206,16 @@ def test_what_was_typed_stays_where_it_asks_for_the_whole_table(
     (whole,) = planned({"methods": "ce,gce,mae", "seeds": "1"})
     (made,) = planned({"methods": asked, "seeds": "1"})
     typed = f"python -m bench run --methods {asked} --seeds 1"
-    publish_boards(
+    published = publish_boards(
         [fake.of(spec, 0.5) for spec in whole.specs],
         failures=[],
         boards=tmp_path,
         select="last",
-        form="md",
-        asked={spec.setting_id for spec in made.specs},
         planned=made,
-        command=typed,
+        typed={"methods": [asked], "seeds": "1", "out": "runs", "download": False},
     )
+    assert published is not None
+    print_boards(published, "md", {spec.setting_id for spec in made.specs})
     short = "python -m bench run --methods ce,gce,mae --dataset digits --noise sym --rate 0.4 --seeds 1"
     for text in (capsys.readouterr().out, (tmp_path / "digits.md").read_text()):
         assert f"```sh\n{typed if typed_stays else short}\n```" in text
@@ -304,8 +301,8 @@ def test_commands_need_neither_data_nor_torch(tmp_path: Path) -> None:
     files = tmp_path / "specs.json"
     files.write_text(json.dumps(specs_of({"seeds": "2"})))
     program = (
-        "import json, sys; from pathlib import Path; from bench.reporting.reproduce import again\n"
-        f"found = again(json.loads(Path({str(files)!r}).read_text()))\n"
+        "import json, sys; from pathlib import Path; from bench.reporting.reproduce import shortest_command\n"
+        f"found = shortest_command(json.loads(Path({str(files)!r}).read_text()))\n"
         "assert found is not None and '--methods all' in found.command, found\n"
         "heavy = {'torch', 'torchvision', 'timm', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

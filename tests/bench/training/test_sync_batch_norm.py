@@ -19,6 +19,7 @@ from bench.planning.plan import make_plan
 from bench.planning.request import Request
 from bench.planning.validate import validate_request
 from bench.registry import load_method
+from bench.reporting.explicit_command import explicit_command
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
 from bench.training.images.image_store import ImageStore
@@ -67,8 +68,10 @@ def test_boards_name_it_and_type_it_again() -> None:
     assert set(by_heading) == {"synchronised batch normalisation", "batch statistics of each process"}
     for words, table in by_heading.items():
         assert any(f"2 processes, {words}" in line for line in table.description)
-        assert table.command.startswith("torchrun --nproc-per-node 2 -m bench run")
-        assert ("--sync-batch-norm" in table.command) == words.startswith("synchronised")
+        runs = [run for run in records if RunSpec(**run["spec"]).setting_id == table.setting_id]
+        command = explicit_command(runs)
+        assert command.startswith("torchrun --nproc-per-node 2 -m bench run")
+        assert ("--sync-batch-norm" in command) == words.startswith("synchronised")
 
 
 def test_the_networks_layers_become_synchronised_ones_with_the_same_weights() -> None:
