@@ -25,7 +25,8 @@ CASES = (
     "cnn-small:64:ce,cnn-small:2048:ce,cnn8:128:ce,cnn8:128:co-teaching,cnn8:128:sop+,cnn8:128:dividemix,"
     "preact-resnet18:128:ce,preact-resnet18:64:flsc,resnet34:64:elr+"
 )
-COLUMNS = "network|batch|method|process|networks|at work|estimate|peak|estimate / peak|record / peak".split("|")
+PARTS = ("process", "networks", "at work", "estimate", "peak")
+COLUMNS = ("network", "batch", "method", *PARTS, "estimate / peak", "record / peak")
 TRAIN, TEST, SIDE, CLASSES, EPOCHS = 256, 512, 32, 4, 2
 
 
