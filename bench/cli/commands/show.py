@@ -53,7 +53,7 @@ def show_command(
     draw: str,
     save_labels: str | None = None,
     data_root: str | None = None,
-    download: bool,
+    download: bool = False,
     out: str,
     plugin: Sequence[str] = (),
     format: str,
