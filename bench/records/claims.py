@@ -1,4 +1,9 @@
-"""Claims: one process at a time carries out a run, also where several share a folder over a network."""
+"""Claims: files by which one process at a time carries out a run, also in a folder that machines share.
+
+Read `take_claim` first, then `is_stale_claim`, which decides that an owner is dead, and `Claim`, whose thread renews
+the claim. A claim is a file that an exclusive create makes; it holds its owner as JSON, and its modification time is
+the time of the last renewal.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +20,17 @@ from types import TracebackType
 from typing import Any
 
 LEASE_SECONDS = 60.0
-"""A claim that wasn't touched for so long is no longer anybody's, wherever its owner is."""
+"""A claim that wasn't renewed for so long is free for others, wherever its owner is."""
 
 _PROC = Path("/proc")
 
 
 @cache
 def host_identity() -> str:
-    """What process ids are unique in: host name, boot and process-id namespace (containers share host names)."""
+    """The scope in which process ids are unique: host name, boot and process-id namespace.
+
+    The namespace counts since containers share a host's name.
+    """
     parts = [platform.node()]
     with suppress(OSError):
         parts.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
@@ -32,16 +40,16 @@ def host_identity() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this host started, in the kernel's own count; "" where that can't be told; None: dead.
+    """The start time of a process of this host in the kernel's ticks; "" if unknown; None if the process is dead.
 
-    With the start, a claim isn't kept up by a stranger that was given the dead owner's id. A zombie is dead.
+    The start time tells an owner from a later process that got the same id. A zombie counts as dead.
     """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except OSError:
-        pass
+        pass  # it exists, and belongs to another user
     try:
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
@@ -52,10 +60,10 @@ def process_start(pid: int) -> str | None:
 
 
 class Claim:
-    """A claim that this process holds; as a context manager it is kept alive by a thread and given up at the end.
+    """A claim that this process holds; as a context manager it is renewed by a thread and given up at the end.
 
-    `lost` becomes true if another process has taken it, which happens only when this one stood still for longer
-    than the lease: then stop.
+    `lost` becomes true if another process has taken the claim, which happens only if this process was suspended for
+    longer than the lease. Then the owner must stop: the other process carries out the run.
     """
 
     def __init__(self, path: Path, owner: dict[str, Any], lease: float) -> None:
@@ -67,7 +75,7 @@ class Claim:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Claim:
-        self._thread = threading.Thread(target=self._beat, name="claim", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="claim", daemon=True)
         self._thread.start()
         return self
 
@@ -80,7 +88,7 @@ class Claim:
         self.release()
 
     def touch(self) -> None:
-        """Say that the owner is alive."""
+        """Renew the claim, or set `lost` if it belongs to another process."""
         if not self._is_ours():
             self.lost = True
             return
@@ -88,24 +96,25 @@ class Claim:
             os.utime(self.path)
 
     def release(self) -> None:
-        """Give the claim up, unless it is another's by now."""
+        """Give the claim up, unless it belongs to another process by now."""
         with suppress(OSError):
             if self._is_ours():
                 self.path.unlink()
 
     def _is_ours(self) -> bool:
-        # A file that can't be read for the moment (a network file system's hiccup) isn't another's.
+        # None: the file can't be read at the moment (a network file system's hiccup), so it still counts as this one's.
         return self.path.exists() and _read_owner(self.path) in (self.owner, None)
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
+        # Six times a lease: a few renewals may fail, or come late on a busy machine, before others take the claim.
         while not self._ended.wait(self.lease / 6) and not self.lost:
             self.touch()
 
 
 def take_claim(path: Path, lease: float = LEASE_SECONDS) -> Claim | None:
-    """Claim by creating `path`, or None while it is somebody's. Raises OSError where it can't be written.
+    """A claim made by creating `path`, or None while another process holds it. A stale claim is taken over.
 
-    A stale claim (`is_stale`) is taken over.
+    Raises OSError if the file can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     claim = _create(path, lease)
@@ -113,10 +122,10 @@ def take_claim(path: Path, lease: float = LEASE_SECONDS) -> Claim | None:
         return claim
     from filelock import FileLock
 
-    # Two processes that judge the same claim stale: without the lock, the slower one would remove the claim that
-    # the faster one has just made.
+    # Two processes may find the same claim stale: without the lock, the slower one would remove the claim that the
+    # faster one has just made.
     with FileLock(path.parent.parent / ".claims.lock"):
-        # First, since it may have been given up meanwhile: removing what isn't there could hit the claim of a third.
+        # The stale claim may be gone by now: then create a claim, since a removal could hit that of a third process.
         claim = _create(path, lease)
         if claim is not None:
             return claim
@@ -126,7 +135,7 @@ def take_claim(path: Path, lease: float = LEASE_SECONDS) -> Claim | None:
 
 
 def is_stale_claim(path: Path, lease: float = LEASE_SECONDS) -> bool:
-    """Whether a claim is nobody's: its owner ran on this host and is dead, or its lease is over. No claim: True."""
+    """Whether a claim is free: no file, an owner on this host that is dead, or a lease that is over."""
     owner = _read_owner(path)
     if owner is not None and owner.get("host") == host_identity() and isinstance(owner.get("pid"), int):
         started = process_start(owner["pid"])
@@ -138,11 +147,12 @@ def is_stale_claim(path: Path, lease: float = LEASE_SECONDS) -> bool:
         return True
     if 0 <= time.time() - touched <= lease:
         return False
-    # Only now the dearer question: this host's clock may differ from that of the machine that keeps the files.
-    return _now(path.parent) - touched > lease
+    # This host's clock may differ from that of the file server, which is asked only here since it costs a file.
+    return _file_server_time(path.parent) - touched > lease
 
 
 def _create(path: Path, lease: float) -> Claim | None:
+    """A new claim, or None if `path` exists: an exclusive create succeeds in one process only."""
     owner = {
         "host": host_identity(),
         "pid": os.getpid(),
@@ -165,6 +175,7 @@ def _create(path: Path, lease: float) -> Claim | None:
 
 
 def _read_owner(path: Path) -> dict[str, Any] | None:
+    """The owner that a claim file names; None if the file can't be read, or isn't whole yet."""
     try:
         owner = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -172,8 +183,8 @@ def _read_owner(path: Path) -> dict[str, Any] | None:
     return owner if isinstance(owner, dict) else None
 
 
-def _now(folder: Path) -> float:
-    """The time by the clock that stamps files in `folder`."""
+def _file_server_time(folder: Path) -> float:
+    """The time in seconds by the clock that stamps files in `folder`."""
     probe = folder / f".now.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
         probe.touch()

@@ -1,6 +1,7 @@
-"""Joins stores of several machines into one; what contradicts is reported, never overwritten.
+"""Merges stores of several machines into one; contradicting records are reported, never overwritten.
 
-Records and failures are copied; checkpoints stay where they are, since a run goes on with the threads it began with.
+Read `merge_sources` first, then `is_part_of`, which decides whether two records of a run agree. Records and failures
+are copied; checkpoints are not, since a run must go on with the number of threads that it began with.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ Record = Mapping[str, Any]
 
 LOCK = ".merge.lock"
 NOT_CONTENT = frozenset({"provenance", "left_out"})
-"""What of a record isn't a function of its spec: where and when it was made, and what its short form lacks."""
+"""Keys of a record that aren't a function of its spec: its origin, and what its short form lacks."""
 
 
 @dataclass(frozen=True)
 class RecordDifference:
-    """One place where two records differ: its path, and what each holds there, as one-item tuples; (): nothing."""
+    """One place where two records differ: its path, and the value of each as a one-item tuple, () without a value."""
 
     path: str
     kept: tuple[Any, ...]
@@ -33,7 +34,7 @@ class RecordDifference:
 
 @dataclass(frozen=True)
 class MergeConflict:
-    """Two records of one run that can't both be right; the one of the store is kept."""
+    """Two records of one run that contradict each other; the store keeps its own."""
 
     source: str
     kept: Record
@@ -43,10 +44,10 @@ class MergeConflict:
 
 @dataclass
 class MergeTally:
-    """What became of one source's records and failures.
+    """The outcome of merging one source: counts of its records and failures.
 
-    `new` weren't in the store, `same` were (or more of them was), `fuller` took the place of a part of themselves, such
-    as the short form that is committed; `failures` are those copied.
+    `new` weren't in the store; `same` were there, as they are or fuller; `fuller` replaced a part of themselves, such
+    as the short form that is committed. `failures` counts copied failures.
     """
 
     source: str
@@ -58,13 +59,13 @@ class MergeTally:
     unreadable: list[UnreadableFile] = field(default_factory=list)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether everything in the source is in the store now."""
         return not self.conflicts and not self.unreadable
 
 
 class MergeSource:
-    """A store's folder or a file of records. Raises UsageError where it is neither; reads a file at once."""
+    """A store's folder, or a file of records, which is read at once. Raises UsageError for anything else."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,31 +81,32 @@ class MergeSource:
             raise UsageError(f"{name}: there is no such folder. Name folders that `run --out` wrote, or .jsonl files")
 
     def records(self) -> Iterator[Record]:
-        """Its records, one at a time."""
+        """The records, one at a time."""
         return iter(self._records) if self._store is None else self._store.records()
 
     def failures(self) -> Iterator[Record]:
-        """Failures of runs that have no record in it."""
+        """The failures of runs that have no record in the source."""
         return iter(()) if self._store is None else self._store.failures()
 
 
 def merge_sources(sources: Sequence[MergeSource], store: Store, dry_run: bool = False) -> list[MergeTally]:
-    """Copy what `sources` hold and `store` lacks; what became of each, in their order. Writes nothing with `dry_run`.
+    """Copy what `sources` hold and `store` lacks; returns a tally of each. Writes nothing with `dry_run`.
 
-    Every record appears whole or not at all; one merge at a time writes to a store. The result doesn't depend on the
-    order of sources, but for whose provenance is kept, and which of two contradicting records.
+    Every record appears whole or not at all. The result doesn't depend on the order of sources, except for whose
+    provenance is kept and which of two contradicting records.
     """
     from filelock import FileLock
 
     if not dry_run:
         store.prepare()
+    # One merge at a time: two could both find a record missing, and the second would overwrite the first's unseen.
     with nullcontext() if dry_run else FileLock(store.root / LOCK):
-        target = _Target(store, dry_run)
-        return [_take(source, target) for source in sources]
+        target = _MergeTarget(store, dry_run)
+        return [_merge_source(source, target) for source in sources]
 
 
-class _Target:
-    """The store that is written to, or with `dry_run` what it would hold."""
+class _MergeTarget:
+    """The store that is written to; with `dry_run`, the store and what would be added to it."""
 
     def __init__(self, store: Store, dry_run: bool) -> None:
         self.store, self.dry_run = store, dry_run
@@ -123,6 +125,7 @@ class _Target:
             self._records[run_id] = record
             return
         self.store.write_record(record)
+        # A process that still trains the run goes on with its checkpoint, and finds the record at the end.
         if not self.store.is_claimed(run_id):
             self.store.discard_checkpoint(run_id)
 
@@ -133,20 +136,21 @@ class _Target:
             self.store.copy_failure(failure)
 
 
-def _take(source: MergeSource, target: _Target) -> MergeTally:
+def _merge_source(source: MergeSource, target: _MergeTarget) -> MergeTally:
     tally = MergeTally(source.name)
     for record in source.records():
-        here = target.record(record["run_id"])
-        if here is None:
+        stored = target.record(record["run_id"])
+        if stored is None:
             target.put(record)
             tally.new += 1
-        elif is_part_of(record, here):
+        elif is_part_of(record, stored):
             tally.same += 1
-        elif is_part_of(here, record):
+        elif is_part_of(stored, record):
             target.put(record)
             tally.fuller += 1
         else:
-            tally.conflicts.append(MergeConflict(source.name, here, record, tuple(record_differences(here, record))))
+            differences = tuple(record_differences(stored, record))
+            tally.conflicts.append(MergeConflict(source.name, stored, record, differences))
     for failure in source.failures():
         if target.record(failure["run_id"]) is None and not target.has_failure(failure["run_id"]):
             target.put_failure(failure)
@@ -155,59 +159,58 @@ def _take(source: MergeSource, target: _Target) -> MergeTally:
     return tally
 
 
-def is_part_of(record: Record, of: Record) -> bool:
-    """Whether all that `record` says, its provenance aside, `of` says too, perhaps with more digits.
+def is_part_of(record: Record, fuller: Record) -> bool:
+    """Whether `fuller` holds all that `record` holds, its provenance aside, perhaps with more digits.
 
-    True of a record and itself, of the short form that `compact_record` makes, and of a record by a
-    release that measured less.
+    True of a record and itself, of the short form that `compact_record` makes, and of a record by a release that
+    measured less.
     """
-    if record["spec"] != of["spec"]:
+    if record["spec"] != fuller["spec"]:
         return False
-    rest = record.keys() - NOT_CONTENT - {"schema", "spec", "curves", "measures"}
-    if any(name not in of or record[name] != of[name] for name in rest):
+    others = record.keys() - NOT_CONTENT - {"schema", "spec", "curves", "measures"}
+    if any(name not in fuller or record[name] != fuller[name] for name in others):
         return False
-    if not _says(of["measures"], record["measures"], MEASURE_DIGITS):
+    if not _repeats(fuller["measures"], record["measures"], MEASURE_DIGITS):
         return False
-    places: dict[tuple[int, int], list[int] | None] = {}
     for name, values in record["curves"].items():
-        whole = of["curves"].get(name)
-        if whole is None:
+        full = fuller["curves"].get(name)
+        if full is None:
             return False
-        if isinstance(values, list) and isinstance(whole, list) and len(values) < len(whole):
-            sizes = (len(values), len(whole))
-            if sizes not in places:
-                places[sizes] = _places(record["curves"], of["curves"], *sizes)
-            kept = places[sizes]
+        if isinstance(values, list) and isinstance(full, list) and len(values) < len(full):
+            kept = _kept_positions(record["curves"], fuller["curves"], len(values), len(full))
             if kept is None:
                 return False
-            whole = [whole[place] for place in kept]
-        if not _says(whole, values, CURVE_DIGITS):
+            full = [full[position] for position in kept]
+        if not _repeats(full, values, CURVE_DIGITS):
             return False
     return True
 
 
-def _places(short: Record, whole: Record, most: int, length: int) -> list[int] | None:
-    """Which of a whole curve's `length` values a thinned one of `most` keeps, by the epochs that both name."""
+def _kept_positions(thinned: Record, full: Record, few: int, many: int) -> list[int] | None:
+    """The positions of a full curve's `many` values that its thinned form of `few` keeps, by the epochs of both.
+
+    None if no list of epochs has these lengths, or the thinned one names other epochs.
+    """
     for over in ("epoch", "measured_epoch"):
-        named, every = short.get(over), whole.get(over)
-        if named is not None and every is not None and (len(named), len(every)) == (most, length):
-            place = {epoch: number for number, epoch in enumerate(every)}
-            if all(epoch in place for epoch in named):
-                return [place[epoch] for epoch in named]
+        epochs, full_epochs = thinned.get(over), full.get(over)
+        if epochs is not None and full_epochs is not None and (len(epochs), len(full_epochs)) == (few, many):
+            positions = {epoch: position for position, epoch in enumerate(full_epochs)}
+            if all(epoch in positions for epoch in epochs):
+                return [positions[epoch] for epoch in epochs]
     return None
 
 
-def _says(whole: Any, part: Any, digits: int) -> bool:
-    """Whether `part` repeats what `whole` says, to all digits or to so many."""
-    if isinstance(part, Mapping) and isinstance(whole, Mapping):
-        return all(name in whole and _says(whole[name], value, digits) for name, value in part.items())
-    if isinstance(part, list) and isinstance(whole, list):
-        return len(part) == len(whole) and all(map(_says, whole, part, [digits] * len(part)))
-    return bool(part == whole or part == round_significant(whole, digits))
+def _repeats(full: Any, part: Any, digits: int) -> bool:
+    """Whether `part` repeats what `full` holds, to all digits or rounded to `digits`."""
+    if isinstance(part, Mapping) and isinstance(full, Mapping):
+        return all(name in full and _repeats(full[name], value, digits) for name, value in part.items())
+    if isinstance(part, list) and isinstance(full, list):
+        return len(part) == len(full) and all(map(_repeats, full, part, [digits] * len(part)))
+    return bool(part == full or part == round_significant(full, digits))
 
 
 def record_differences(kept: Record, refused: Record) -> Iterator[RecordDifference]:
-    """Every place outside provenance where two records differ, in the order of the first."""
+    """Every place outside provenance where two records differ, in the order of `kept`."""
     names = [name for name in dict.fromkeys([*kept, *refused]) if name not in NOT_CONTENT]
     for name in names:
         yield from _differences(name, _item(kept, name), _item(refused, name))
@@ -222,8 +225,8 @@ def _differences(path: str, kept: tuple[Any, ...], refused: tuple[Any, ...]) -> 
         for name in dict.fromkeys([*kept[0], *refused[0]]):
             yield from _differences(f"{path}.{name}", _item(kept[0], name), _item(refused[0], name))
     elif kept and refused and _are_lists_of_one_length(kept[0], refused[0]):
-        for place, (left, right) in enumerate(zip(kept[0], refused[0], strict=True)):
-            yield from _differences(f"{path}[{place}]", (left,), (right,))
+        for position, (left, right) in enumerate(zip(kept[0], refused[0], strict=True)):
+            yield from _differences(f"{path}[{position}]", (left,), (right,))
     elif kept != refused:
         yield RecordDifference(path, kept, refused)
 
@@ -233,7 +236,7 @@ def _are_lists_of_one_length(left: Any, right: Any) -> bool:
 
 
 def open_merge_sources(names: Iterable[str], out: Path, note: Callable[[str], None]) -> list[MergeSource]:
-    """The sources by these names, each once and without the store itself. Raises UsageError where one is none."""
+    """The sources of these names, each once and without the store itself. Raises UsageError if a name is no source."""
     sources: dict[Path, MergeSource] = {}
     for name in names:
         source = MergeSource(name)

@@ -28,7 +28,7 @@ def merge_command(sources: Sequence[str], out: str, dry_run: bool, form: str) ->
         write_json(_as_json(tallies, dry_run))
     else:
         _print(tallies, out, dry_run)
-    return 0 if all(tally.whole for tally in tallies) else 1
+    return 0 if all(tally.complete for tally in tallies) else 1
 
 
 def _print(tallies: Sequence[MergeTally], out: str, dry_run: bool) -> None:

@@ -76,7 +76,7 @@ def content(out: Path) -> dict[str, Any]:
 def test_every_record_of_every_source_is_there_once(tmp_path: Path) -> None:
     first, second = fill(tmp_path / "a", RUNS[:2]), fill(tmp_path / "b", RUNS[1:])
     tallies = join(tmp_path / "out", first, second)
-    assert [(tally.new, tally.same, tally.whole) for tally in tallies] == [(2, 0, True), (1, 1, True)]
+    assert [(tally.new, tally.same, tally.complete) for tally in tallies] == [(2, 0, True), (1, 1, True)]
     assert list(Store(tmp_path / "out").records()) == sorted(RUNS, key=lambda record: record["run_id"])
     assert content(tmp_path / "a").keys() == {record["run_id"] for record in RUNS[:2]}
 
@@ -101,7 +101,7 @@ def test_merging_is_idempotent_and_knows_no_order(found: list[dict[int, Any]], c
         for number in full:
             assert there[RUNS[number]["run_id"]]["curves"] == RUNS[number]["curves"]
         again = join(Path(folder) / "out", *names)
-        assert all(tally.whole and tally.new == tally.fuller == 0 for tally in again)
+        assert all(tally.complete and tally.new == tally.fuller == 0 for tally in again)
         assert content(Path(folder) / "out") == there
         join(Path(folder) / "other", *chance.sample(names, len(names)))
         assert content(Path(folder) / "other") == there
@@ -145,7 +145,7 @@ def test_a_contradiction_is_reported_and_the_store_keeps_what_it_has(tmp_path: P
     other = changed(RUNS[0], test_accuracy=0.9)
     other["curves"]["test_accuracy"][3] = 0.123
     tallies = join(tmp_path / "out", fill(tmp_path / "a", RUNS[:2]), fill(tmp_path / "b", [other, RUNS[2]]))
-    assert [tally.whole for tally in tallies] == [True, False] and tallies[1].new == 1
+    assert [tally.complete for tally in tallies] == [True, False] and tallies[1].new == 1
     (conflict,) = tallies[1].conflicts
     assert {each.path: (each.kept, each.refused) for each in conflict.differences} == {
         "curves.test_accuracy[3]": ((RUNS[0]["curves"]["test_accuracy"][3],), (0.123,)),
@@ -188,7 +188,7 @@ def test_old_schemas_are_migrated_and_unknown_ones_reported(tmp_path: Path, monk
     monkeypatch.setattr("bench.records.schema.SCHEMA", SCHEMA + 1)
     monkeypatch.setattr("bench.records.schema.MIGRATIONS", {SCHEMA: lambda record: record | {"migrated": True}})
     (tally,) = join(tmp_path / "out", str(tmp_path / "a"))
-    assert tally.new == 2 and not tally.whole and "newer" in str(tally.unreadable[0])
+    assert tally.new == 2 and not tally.complete and "newer" in str(tally.unreadable[0])
     there = {record["run_id"]: record for record in Store(tmp_path / "out").records()}
     assert there[RUNS[0]["run_id"]]["migrated"] and there[RUNS[0]["run_id"]]["schema"] == SCHEMA + 1
 
@@ -199,7 +199,7 @@ def test_corrupt_records_of_a_source_are_reported_and_left_as_they_are(tmp_path:
     broken.write_bytes(broken.read_bytes()[:99])
     before = sorted(path for path in (tmp_path / "a").rglob("*"))
     (tally,) = join(tmp_path / "out", str(tmp_path / "a"))
-    assert tally.new == 2 and not tally.whole and "broken JSON" in str(tally.unreadable[0])
+    assert tally.new == 2 and not tally.complete and "broken JSON" in str(tally.unreadable[0])
     assert sorted(path for path in (tmp_path / "a").rglob("*")) == before
 
 
