@@ -25,7 +25,7 @@ def make_runtimes(request: Request, facts: Facts, limits: JobLimits) -> Callable
         "threads": limits.threads,
         "steps": request.steps,
         "images": facts.images,
-        "card_bytes": limits.card_bytes,
+        "gpu_bytes": limits.gpu_bytes,
         "plugins": registry.plugins(),
     }
     by_noise = {(noise.name, noise.sha256): Runtime(noise_source=noise.typed, **common) for noise in facts.noises}

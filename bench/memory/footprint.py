@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.registry.timm_names import PREFIX
-from bench.spec import Where
+from bench.spec import ImagePlace
 from bench.system.memory_limits import INFERENCE_BATCH
 
 MEBIBYTE = 1 << 20
@@ -40,7 +40,7 @@ class DataSizes:
     stored: int
     train: int
     test: int
-    where: Where = "device"
+    where: ImagePlace = "device"
 
     @property
     def pixels(self) -> int:

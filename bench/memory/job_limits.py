@@ -24,11 +24,11 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class JobLimits:
-    """`jobs` at a time with so many `threads`; `card_bytes`: what each may take of a card (None: all that is free)."""
+    """`jobs` at a time with so many `threads`; `gpu_bytes`: what each may take of a card (None: all that is free)."""
 
     jobs: int
     threads: int
-    card_bytes: int | None = None
+    gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.registry.names import SelectedMethod
-from bench.spec import Where
+from bench.spec import ImagePlace
 
 if TYPE_CHECKING:
     from datasets.interface import Protocol
@@ -69,7 +69,7 @@ class Facts:
     """The shared protocol's grid: the file that `--recipes` names, or the project's own for this data set."""
     study: SourcedRecipes | None = None
     """A file of studies that `--recipes` names."""
-    images: Where = "device"
+    images: ImagePlace = "device"
     """Where each run keeps its images; `images_why` is the reason."""
     images_why: str = ""
     stored: tuple[int, int] = (0, 0)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
-from bench.spec import Where
+from bench.spec import ImagePlace
 from bench.spec.augmentations import augmentation_steps
 from bench.system import hardware
 from bench.system.text import format_bytes
@@ -22,7 +22,7 @@ SHARE = 0.5
 class ImagePlacement:
     """Where the images of every run of a request are kept, and why there."""
 
-    where: Where
+    where: ImagePlace
     why: str
 
 
@@ -49,7 +49,7 @@ def choose_placement(
     `free` the bytes of memory and of the device's, None those of this machine.
     """
     if asked != "auto":
-        return ImagePlacement(next(where for where in get_args(Where) if where == asked), "as --images says")
+        return ImagePlacement(next(where for where in get_args(ImagePlace) if where == asked), "as --images says")
     height, width, channels = shape
     most = placement_limits(device, copies, free)
     padded = images * (height + 2 * pad) * (width + 2 * pad) * channels
@@ -65,7 +65,7 @@ def choose_placement(
     )
 
 
-def placement_limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[Where, float]:
+def placement_limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[ImagePlace, float]:
     """Bytes of images that may be kept on a device by each of `copies` runs, and in the host's memory by all of them.
 
     Infinite where the system doesn't say. In the host's memory runs share one memory-mapped array where images come

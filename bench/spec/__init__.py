@@ -11,11 +11,11 @@ from bench.spec.run_spec import (
     SHARED_LR,
     Finite,
     Fraction,
+    ImagePlace,
     RunSpec,
     Runtime,
     Seed,
     Value,
-    Where,
     canonical_json,
 )
 
@@ -30,10 +30,10 @@ __all__ = [
     "SHARED_LR",
     "Finite",
     "Fraction",
+    "ImagePlace",
     "RunSpec",
     "Runtime",
     "Seed",
     "Value",
-    "Where",
     "canonical_json",
 ]

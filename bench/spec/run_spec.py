@@ -22,7 +22,7 @@ from bench.system.text import digest
 IDENTITY_VERSION = 1
 """Raised whenever the same spec would train differently; old records then stand for themselves."""
 
-Where = Literal["device", "host", "disk"]
+ImagePlace = Literal["device", "host", "disk"]
 """Where a run keeps its images, see `bench.planning.image_placement`."""
 Value = StrictBool | int | float | StrictStr
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -159,10 +159,10 @@ class Runtime(BaseModel):
     cache: str | None = None
     device: str = "cpu"
     threads: int = Field(default=1, ge=1)
-    images: Where = "device"
+    images: ImagePlace = "device"
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     """How steps are carried out; see `bench.training.step_modes`."""
-    card_bytes: int | None = Field(default=None, ge=1)
+    gpu_bytes: int | None = Field(default=None, ge=1)
     """What this process's tensors may take of a card that it shares; None: all that is free."""
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: Finite = 5.0

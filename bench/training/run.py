@@ -35,8 +35,8 @@ def run_spec(
     prepare_process(runtime.threads)
     load_plugins(runtime.plugins)
     device = torch.device(runtime.device)
-    if runtime.card_bytes is not None:
-        limit_gpu_memory(device, runtime.card_bytes)
+    if runtime.gpu_bytes is not None:
+        limit_gpu_memory(device, runtime.gpu_bytes)
     clock = provenance.RunClock(device)
     problem = build_noisy_data(spec, runtime)
     with closing(problem.images):
