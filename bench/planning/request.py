@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,60 +15,37 @@ from bench.system.errors import UsageError
 
 MOST_SEEDS = 100_000
 
-IDENTITY = frozenset(
-    {
-        "methods",
-        "dataset",
-        "image_size",
-        "noise",
-        "rate",
-        "seeds",
-        "noise_seed",
-        "draw",
-        "labels",
-        "noise_rate",
-        "imbalance",
-        "train_size",
-        "hold_out",
-        "members",
-        "budget",
-        "epochs",
-        "batch_size",
-        "lr",
-        "weight_decay",
-        "optimizer",
-        "schedule",
-        "augment",
-        "model",
-        "precision",
-        "sync_batch_norm",
-        "protocol",
-        "recipes",
-    }
-)
-"""Fields that can change what a run computes."""
+Value = TypeVar("Value")
 
-RUNTIME = frozenset(
-    {
-        "data_root",
-        "download",
-        "jobs",
-        "device",
-        "images",
-        "steps",
-        "out",
-        "boards",
-        "when",
-        "plugin",
-        "format",
-        "dry_run",
-        "shard",
-        "executor",
-        "ray_address",
-        "gpus_per_run",
+
+@dataclass(frozen=True)
+class Option:
+    """The part that an option plays; every field of a request holds one.
+
+    `role` is "identity" for what can change what a run computes, "source" for where data and code come from, "runtime"
+    for where and how runs are carried out. `overrides` is the field of `RunSpec` that the option sets in place of the
+    protocol, `set_by_grid` marks what `tune --grid` sets itself.
+    """
+
+    role: Literal["identity", "source", "runtime"]
+    overrides: str | None = None
+    set_by_grid: bool = False
+
+
+Identity = Annotated[Value, Option("identity")]
+Source = Annotated[Value, Option("source")]
+Runtime = Annotated[Value, Option("runtime")]
+ByGrid = Annotated[Value, Option("identity", set_by_grid=True)]
+
+
+def declared_options(request: type[BaseModel]) -> dict[str, Option]:
+    """The fields of a request with the parts that they play."""
+    return {
+        name: item
+        for name, field in request.model_fields.items()
+        for item in field.metadata
+        if isinstance(item, Option)
     }
-)
-"""Fields that only say where and how. `device` decides what `--precision auto` means; the spec holds the result."""
 
 
 def parse_seeds(value: Any) -> Any:
@@ -95,7 +73,7 @@ def _names(value: Any) -> Any:
     return tuple(split_values(value)) if isinstance(value, Sequence) else value
 
 
-def _share_of_card(value: float) -> float:
+def _gpu_share(value: float) -> float:
     if not 0 < value <= 1:
         raise ValueError("must be over 0 and at most 1: a run trains on one card, and with 0.25 four runs share it")
     return value
@@ -108,60 +86,59 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Request(BaseModel):
-    """One `run` as typed. None stands for what data set or protocol say. Frozen; extra fields are refused.
-
-    `IDENTITY` and `RUNTIME` class every field.
-    """
+    """One `run` as typed. None stands for what data set or protocol say. Frozen; extra fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    methods: Names = ("all",)
-    dataset: Text = "digits"
-    data_root: Text | None = None
-    download: bool = False
-    image_size: Count | None = None
-    noise: Names = ("sym",)
-    rate: Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)] = (0.4,)
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)] = (0, 1, 2, 3, 4)
-    noise_seed: Seed | None = None
-    draw: Literal["exact", "multinomial"] = "exact"
-    labels: Text | None = None
-    noise_rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
-    imbalance: Annotated[float, Field(gt=0, le=1)] | None = None
-    train_size: Count | None = None
-    hold_out: Annotated[float, Field(ge=0, lt=1)] | None = None
-    members: Count = 1
-    budget: Text | None = None
+    methods: Identity[Names] = ("all",)
+    dataset: Identity[Text] = "digits"
+    data_root: Source[Text | None] = None
+    download: Source[bool] = False
+    image_size: Identity[Count | None] = None
+    noise: ByGrid[Names] = ("sym",)
+    rate: ByGrid[Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)]] = (0.4,)
+    seeds: Identity[Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)]] = (0, 1, 2, 3, 4)
+    noise_seed: Identity[Seed | None] = None
+    draw: ByGrid[Literal["exact", "multinomial"]] = "exact"
+    labels: Identity[Text | None] = None
+    noise_rate: ByGrid[Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None] = None
+    imbalance: Identity[Annotated[float, Field(gt=0, le=1)] | None] = None
+    train_size: Identity[Count | None] = None
+    hold_out: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, Option("identity", overrides="hold_out")] = None
+    members: Annotated[Count, Option("identity", overrides="members")] = 1
+    budget: Identity[Text | None] = None
     """"equal-compute", or "equal-compute:UNITS"; see `bench.planning.compute_budget.parse_budget`."""
-    epochs: Count | None = None
-    batch_size: Count | None = None
-    lr: Positive | None = None
-    weight_decay: Annotated[Finite, Field(ge=0)] | None = None
-    optimizer: Text | None = None
-    schedule: Text | None = None
-    augment: Text | None = None
-    model: Text | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    sync_batch_norm: bool = False
-    protocol: Literal["shared", "shared-lr", "paper"] = "shared"
-    recipes: Text = "plain"
+    epochs: Annotated[Count | None, Option("identity", overrides="epochs")] = None
+    batch_size: Annotated[Count | None, Option("identity", overrides="batch_size")] = None
+    lr: Annotated[Positive | None, Option("identity", overrides="learning_rate", set_by_grid=True)] = None
+    weight_decay: Annotated[
+        Annotated[Finite, Field(ge=0)] | None, Option("identity", overrides="weight_decay", set_by_grid=True)
+    ] = None
+    optimizer: Annotated[Text | None, Option("identity", overrides="optimizer")] = None
+    schedule: Annotated[Text | None, Option("identity", overrides="schedule")] = None
+    augment: Annotated[Text | None, Option("identity", overrides="augmentation")] = None
+    model: Annotated[Text | None, Option("identity", overrides="model")] = None
+    precision: Identity[Literal["auto", "fp32", "bf16", "fp16"]] = "auto"
+    """`device` decides what "auto" means; the spec holds the result."""
+    sync_batch_norm: Identity[bool] = False
+    protocol: Identity[Literal["shared", "shared-lr", "paper"]] = "shared"
+    recipes: Identity[Text] = "plain"
     """"plain", "published", or a recipe file's path."""
-    jobs: Count | None = None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    images: Literal["auto", "device", "host", "disk"] = "auto"
-    steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
-    out: Text = "runs"
-    boards: Text = "leaderboards"
-    when: Literal["missing", "always", "never", "failed"] = "missing"
-    plugin: Annotated[tuple[Text, ...], BeforeValidator(_paths)] = ()
-    format: Literal["md", "csv", "json"] = "md"
-    dry_run: bool = False
-    shard: Text | None = None
-
-    executor: str = "local"
+    jobs: Runtime[Count | None] = None
+    device: Runtime[Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]] = "auto"
+    images: Runtime[Literal["auto", "device", "host", "disk"]] = "auto"
+    steps: Runtime[Literal["auto", "eager", "graph", "compiled"]] = "auto"
+    out: Runtime[Text] = "runs"
+    boards: Runtime[Text] = "leaderboards"
+    when: Runtime[Literal["missing", "always", "never", "failed"]] = "missing"
+    plugin: Source[Annotated[tuple[Text, ...], BeforeValidator(_paths)]] = ()
+    format: Runtime[Literal["md", "csv", "json"]] = "md"
+    dry_run: Runtime[bool] = False
+    shard: Runtime[Text | None] = None
+    executor: Runtime[str] = "local"
     """A name in `bench.execution.backends.BACKENDS`, which checks it."""
-    ray_address: Text | None = None
-    gpus_per_run: Annotated[float, AfterValidator(_share_of_card)] | None = None
+    ray_address: Runtime[Text | None] = None
+    gpus_per_run: Runtime[Annotated[float, AfterValidator(_gpu_share)] | None] = None
 
     @model_validator(mode="after")
     def _ray_is_asked_for(self) -> Self:
@@ -224,6 +201,13 @@ class Request(BaseModel):
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
             raise UsageError("\n".join(explain_validation_error(item) for item in error.errors()[:3])) from None
+
+
+OPTIONS = declared_options(Request)
+TYPED_FIELDS = {name: option.overrides for name, option in OPTIONS.items() if option.overrides is not None}
+"""Options that replace what the protocol says, and the spec's fields that they set."""
+SOURCES = tuple(name for name, option in OPTIONS.items() if option.role == "source")
+"""Options for where data and code come from: they change no result, but a command needs them."""
 
 
 def explain_validation_error(error: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.planning import recipe_choice
 from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
-from bench.planning.request import Request
+from bench.planning.request import TYPED_FIELDS, Request
 from bench.spec import HOLD_OUT, SHARED_GRID, SHARED_LR, RunSpec, augmentations, privileges, schedules
 
 PROTOCOL_FIELDS = (
@@ -24,20 +24,6 @@ PROTOCOL_FIELDS = (
     "strong_augmentation",
 )
 TRAINING_FIELDS = frozenset(PROTOCOL_FIELDS) | {"optimizer"}
-
-TYPED_FIELDS = {
-    "model": "model",
-    "epochs": "epochs",
-    "batch_size": "batch_size",
-    "lr": "learning_rate",
-    "weight_decay": "weight_decay",
-    "optimizer": "optimizer",
-    "schedule": "schedule",
-    "augment": "augmentation",
-    "hold_out": "hold_out",
-    "members": "members",
-}
-"""Options that replace what the protocol says, and the spec's fields that they set."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error

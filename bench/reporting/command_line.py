@@ -9,36 +9,17 @@ from functools import cached_property
 from typing import Any
 
 from bench.planning.plan import Plan
+from bench.planning.request import OPTIONS
 from bench.spec import canonical_json
 from bench.system.text import digest
 
-NOT_TYPED = frozenset(
-    {
-        "dry_run",
-        "format",
-        "when",
-        "out",
-        "boards",
-        "jobs",
-        "device",
-        "images",
-        "steps",
-        "shard",
-        "storage",
-        "executor",
-        "ray_address",
-        "gpus_per_run",
-    }
-)
-"""Options that the command under a board leaves out: they don't change what it shows once all is done."""
-
 
 def command_line(options: Mapping[str, Any], processes: int = 1, command: str = "run") -> str:
-    """The command that asks for the same table again, with what changes a result only."""
+    """The command that asks for the same table again: what only says where and how runs are carried out is left out."""
     start = ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
     words = [*start, "-m", "bench", command]
     for name, value in options.items():
-        if name in NOT_TYPED or value is False:
+        if value is False or (name in OPTIONS and OPTIONS[name].role == "runtime"):
             continue
         option = f"--{name.replace('_', '-')}"
         for item in value if isinstance(value, list | tuple) else [value]:

@@ -7,33 +7,19 @@ from pathlib import PurePath
 from typing import Any
 
 from bench.leaderboard.formatting import format_value
+from bench.planning.request import TYPED_FIELDS
 from bench.registry.names import split_values
 from bench.reporting.command_line import TypedCommand, command_line
-from bench.spec import CHOSEN_BY_METHOD, HOLD_OUT, SHARED_GRID, SHARED_LR, canonical_json
+from bench.spec import CHOSEN_BY_METHOD, SHARED_GRID, SHARED_LR, RunSpec, canonical_json
 from bench.spec.privileges import given_noise_rate, is_tuned
 from bench.system.text import number_spans
 
 Spec = Mapping[str, Any]
 Options = dict[str, Any]
 
-NAMED_ALWAYS = {
-    "model": "model",
-    "epochs": "epochs",
-    "batch_size": "batch_size",
-    "schedule": "schedule",
-    "augmentation": "augment",
-    "precision": "precision",
-}
-"""Fields of a spec with the options that set them, named whatever their values."""
-NAMED_IF_UNUSUAL = {
-    "optimizer": "sgd",
-    "hold_out": HOLD_OUT,
-    "draw": "exact",
-    "train_size": None,
-    "imbalance": None,
-    "image_size": None,
-}
-"""Options that are left out at the value that they have without being typed."""
+ALWAYS_NAMED = ("model", "epochs", "batch_size", "schedule", "augment", "precision")
+NAMED_IF_UNUSUAL = ("optimizer", "hold_out", "draw", "train_size", "imbalance", "image_size")
+"""Options that are left out at the value that a spec has without them."""
 
 
 def explicit_command(runs: Sequence[Mapping[str, Any]], typed: TypedCommand | None = None) -> str:
@@ -105,7 +91,9 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
         options["recipes"] = "published"
     options["dataset"] = typed.get("dataset", row["data_set"])
     options |= _noise_options(row, typed)
-    options |= {option: format_value(row[name]) for name, option in NAMED_ALWAYS.items() if row.get(name) is not None}
+    for option in ALWAYS_NAMED:
+        value = row.get(TYPED_FIELDS.get(option, option))
+        options |= {} if value is None else {option: format_value(value)}
     if protocol != SHARED_GRID:
         options["protocol"] = "shared-lr" if protocol == SHARED_LR else protocol
     if not tuned and protocol != SHARED_GRID:
@@ -118,7 +106,8 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
     noise_rate = given_noise_rate(_privileges(row))
     if noise_rate is not None:
         options["noise_rate"] = format_value(noise_rate)
-    for name, usual in NAMED_IF_UNUSUAL.items():
+    for name in NAMED_IF_UNUSUAL:
+        usual = RunSpec.model_fields[name].default
         if row.get(name, usual) != usual:
             options[name] = format_value(row[name])
     options["sync_batch_norm"] = bool(row.get("sync_batch_norm"))

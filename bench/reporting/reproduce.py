@@ -18,8 +18,8 @@ from bench import registry
 from bench.planning.facts import Facts, ResolvedMethod
 from bench.planning.plan import LeftOut, make_plan
 from bench.planning.recipe_choice import SourcedRecipes
-from bench.planning.request import Request
-from bench.planning.resolve_run import TYPED_FIELDS, Refused, resolve_run
+from bench.planning.request import SOURCES, TYPED_FIELDS, Request
+from bench.planning.resolve_run import Refused, resolve_run
 from bench.planning.validate import resolve_methods
 from bench.registry.names import SelectedMethod
 from bench.reporting.command_line import TypedCommand, command_line
@@ -34,9 +34,6 @@ Spec = Mapping[str, Any]
 Options = dict[str, Any]
 Replicate = tuple[int, int, int]
 """Noise seed, split seed, seed."""
-
-CARRIED = ("data_root", "download", "plugin")
-"""Options that every command takes over from the typed one, since records hold no paths."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def command_for(
     """
     if typed is not None and typed.run_ids.issuperset(run["run_id"] for run in runs):
         return ReproduceCommand(typed.line)
-    carried = {} if typed is None else {name: typed.options[name] for name in CARRIED if name in typed.options}
+    carried = {} if typed is None else {name: typed.options[name] for name in SOURCES if name in typed.options}
     shortest = shortest_command([run["spec"] for run in runs], carried, study)
     if shortest is not None:
         return shortest

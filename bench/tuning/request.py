@@ -1,4 +1,4 @@
-"""What `tune` is told beyond what it shares with `run`, in types and within bounds."""
+"""The options of `tune` beyond those that it shares with `run`, in types and within bounds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from bench.planning.request import Names, explain_validation_error
+from bench.planning.request import Identity, Names, Runtime, explain_validation_error
 from bench.spec import Seed
 from bench.stats.holdout_choice import CURVES, Objective
 from bench.system.errors import UsageError
 
-IDENTITY = frozenset({"trials", "also", "objective", "study_name", "study_seed", "finalists"})
-"""Fields that can change what is chosen."""
-RUNTIME = frozenset({"storage"})
-"""Fields that only say where and how."""
 TEST_NAMES = ("test", "best-test", "clean-test")
 
 
@@ -34,13 +30,13 @@ class TuneRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: Annotated[int, Field(ge=1, le=100_000)] = 30
-    also: Names = Field(default=(), min_length=0)
-    objective: Annotated[Objective, BeforeValidator(_objective)] = "noisy-val"
-    study_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._=+-]+$", max_length=100)] | None = None
-    study_seed: Seed = 0
-    finalists: Annotated[int, Field(ge=1)] = 5
-    storage: Annotated[str, Field(min_length=1)] | None = None
+    trials: Identity[Annotated[int, Field(ge=1, le=100_000)]] = 30
+    also: Identity[Names] = ()
+    objective: Identity[Annotated[Objective, BeforeValidator(_objective)]] = "noisy-val"
+    study_name: Identity[Annotated[str, Field(pattern=r"^[A-Za-z0-9._=+-]+$", max_length=100)] | None] = None
+    study_seed: Identity[Seed] = 0
+    finalists: Identity[Annotated[int, Field(ge=1)]] = 5
+    storage: Runtime[Annotated[str, Field(min_length=1)] | None] = None
 
     @classmethod
     def typed(cls, **options: Any) -> TuneRequest:
@@ -48,10 +44,10 @@ class TuneRequest(BaseModel):
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            raise UsageError("\n".join(_said(item) for item in error.errors()[:3])) from None
+            raise UsageError("\n".join(_explain_mistake(item) for item in error.errors()[:3])) from None
 
 
-def _said(item: Any) -> str:
+def _explain_mistake(item: Any) -> str:
     if item["loc"] and item["loc"][0] == "study_name" and item["type"] == "string_pattern_mismatch":
         return f"--study-name {item['input']}: must be letters, digits and . _ = + - only"
     return explain_validation_error(item).replace("--also", "--with")

@@ -144,7 +144,7 @@ def _commands(options: Mapping[str, Any], where: outputs.OutputTarget) -> output
     """The command as it was typed, but for what changes no choice, and the one that trains with what it chose."""
     from bench.tuning.study import outputs
 
-    typed = {"with" if name == "also" else name: value for name, value in options.items()}
+    typed = {"with" if name == "also" else name: value for name, value in options.items() if name != "storage"}
     training = {name: value for name, value in options.items() if name not in OWN | REPLACED}
     use = {**training, "recipes": str(where.recipes)}
     return outputs.StudyCommands(command_line(typed, command="tune"), command_line(use))

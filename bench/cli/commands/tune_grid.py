@@ -17,7 +17,7 @@ from bench.planning import validate
 from bench.planning.cost import DeclaredCosts, forecast_seconds, sample_records
 from bench.planning.facts import ResolvedMethod
 from bench.planning.plan import Plan
-from bench.planning.request import Request
+from bench.planning.request import OPTIONS, Request
 from bench.records.store import Store
 from bench.reporting.command_line import command_line
 from bench.spec import RunSpec
@@ -27,23 +27,6 @@ from bench.system.errors import UsageError
 from bench.system.text import format_duration
 from bench.tuning.grid import candidates, grid_file
 from bench.tuning.grid.search import GridPlan, candidate_standings, conclude_grid, describe_grid, plan_grid, train_grid
-
-FIXED = frozenset(
-    {
-        "lr",
-        "weight_decay",
-        "noise",
-        "rate",
-        "noise_seed",
-        "labels",
-        "protocol",
-        "recipes",
-        "draw",
-        "members",
-        "noise_rate",
-    }
-)
-"""Options of `run` that the grid sets itself."""
 
 
 def grid_command(options: Mapping[str, Any]) -> int:
@@ -87,7 +70,7 @@ def grid_command(options: Mapping[str, Any]) -> int:
 def refuse_fixed_options(options: Mapping[str, Any]) -> None:
     """Raise UsageError for an option whose value is the grid's own."""
     for name in options:
-        if name in FIXED or name not in Request.model_fields:
+        if name not in OPTIONS or OPTIONS[name].set_by_grid:
             option = "with" if name == "also" else name.replace("_", "-")
             raise UsageError(
                 f"--grid shared tries learning rates and weight decays of its own, under {candidates.NOISE} "

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from bench.planning.facts import Facts, PlannedNoise
 from bench.planning.plan import Plan, make_plan
-from bench.planning.request import IDENTITY, RUNTIME, Request
+from bench.planning.request import OPTIONS, TYPED_FIELDS, Option, Request
 from bench.planning.validate import resolve_methods
 from bench.spec import RunSpec
 from bench.spec.privileges import given_noise_rate
 from bench.system.errors import UsageError
+from bench.tuning.request import TuneRequest
 from datasets.interface import Protocol
 
 PROTOCOL = Protocol("mnist", "cnn-small", epochs=30, batch_size=64, learning_rate=0.05, weight_decay=1e-4)
@@ -104,9 +106,16 @@ def runs(*noises: PlannedNoise, **typed: Any) -> list[RunSpec]:
     return list(plan(Request.typed(**typed), facts(*noises)).specs)
 
 
-def test_every_field_of_a_request_is_identity_or_runtime() -> None:
-    assert set(Request.model_fields) == IDENTITY | RUNTIME
-    assert not IDENTITY & RUNTIME
+@pytest.mark.parametrize("request_type", [Request, TuneRequest])
+def test_every_field_of_a_request_has_a_part_to_play(request_type: type[BaseModel]) -> None:
+    for name, field in request_type.model_fields.items():
+        assert sum(isinstance(item, Option) for item in field.metadata) == 1, name
+
+
+def test_an_option_that_overrides_the_protocol_sets_a_field_of_the_spec_and_can_change_a_result() -> None:
+    assert {option.role for option in OPTIONS.values() if option.overrides or option.set_by_grid} == {"identity"}
+    assert set(TYPED_FIELDS.values()) <= set(RunSpec.model_fields)
+    assert len(set(TYPED_FIELDS.values())) == len(TYPED_FIELDS)
 
 
 def test_the_defaults_are_five_replicates_of_all_methods() -> None:
