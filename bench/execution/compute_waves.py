@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.planning import compute_budget
 from bench.planning.compute_budget import ComputeCandidate, RowProgress
@@ -13,8 +13,8 @@ from bench.planning.cost import DeclaredCosts
 from bench.planning.facts import Facts
 from bench.planning.plan import LeftOut, Plan
 from bench.planning.request import Request
-from bench.planning.resolve_run import Refused, ask_method
-from bench.spec import RunSpec, privileges
+from bench.planning.resolve_run import Refused, refuse_unsuitable
+from bench.spec import RunSpec
 from bench.system.console import print_note
 from bench.system.errors import UsageError, list_offenders
 from bench.system.text import format_large
@@ -158,13 +158,10 @@ def _too_dear(said: str, epoch: float, allowance: float) -> str:
 
 def _refused(spec: RunSpec, facts: Facts, request: Request) -> str | None:
     """Why a method can't train at this length, or None."""
-    if not facts.methods[spec.method]["may_be_unsuitable"]:
-        return None
     noise = next(each for each in facts.noises if (each.name, each.sha256) == (spec.noise, spec.noise_sha256))
-    given = privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
-    fields: dict[str, Any] = spec.model_dump()
+    declaration, fields = facts.methods[spec.method], spec.model_dump()
     try:
-        ask_method(facts, spec.method, spec.parameters, noise, spec.rate, fields, given)
+        refuse_unsuitable(request, facts, declaration, spec.parameters, noise, spec.rate, fields)
     except Refused as refused:
         return refused.reason
     return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.planning.facts import PlannedNoise
 from bench.planning.request import Request
-from bench.planning.resolve_run import split_seed
+from bench.planning.resolve_run import replicate_seeds
 from bench.registry.timm_names import PREFIX
 from bench.system import cache
 
@@ -149,7 +149,7 @@ def labels_as_noise(request: Request, data_set: DataSet, description: Descriptio
     from datasets.splits import split_name
 
     path = Path(str(request.labels))
-    seed = split_seed(request, request.seeds[0])
+    seed = replicate_seeds(request, request.seeds[0])["split_seed"]
     classes, clean = len(description.classes), data_set.outline(seed).labels
     drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
     split = split_name(description.seeded_split, seed)

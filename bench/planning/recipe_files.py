@@ -161,6 +161,11 @@ class RecipeFile(BaseModel):
         return next(iter(self.choice.values())).kind
 
     @property
+    def fewest_held_out(self) -> int:
+        """Held-out labels of the choice that rests on the fewest."""
+        return min(choice.held_out_labels for choice in self.choice.values())
+
+    @property
     def tied_setting(self) -> dict[str, Any]:
         """The setting that the values were chosen in: every field that they are tied to, None included."""
         return tied_setting(self._example_spec())

@@ -1,4 +1,9 @@
-"""One method under one noise -> the spec of its first replicate: recipe, then protocol, then what was typed. Pure."""
+"""One method under one noise -> the spec of its first replicate. Pure.
+
+Read `resolve_run` first. `training_fields` holds the rules of precedence between the data set, a recipe, typed options
+and the method; `choose_recipe` says which recipe a method runs with. A method that can't run raises `Refused`, which
+the planner turns into a message, or into a row of the runs that are left out.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +12,19 @@ from typing import Any
 
 from bench.planning import recipe_choice
 from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
+from bench.planning.recipe_choice import RecipeChoice
 from bench.planning.request import TYPED_FIELDS, Request
 from bench.spec import HOLD_OUT, SHARED_GRID, SHARED_LR, RunSpec, augmentations, privileges, schedules
 
-PROTOCOL_FIELDS = (
-    "model",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "momentum",
-    "nesterov",
-    "schedule",
-    "gradient_clip",
-    "augmentation",
-    "strong_augmentation",
-)
-TRAINING_FIELDS = frozenset(PROTOCOL_FIELDS) | {"optimizer"}
+Fields = Mapping[str, Any]
+"""Values for fields of a RunSpec, by name."""
+
+NOT_TRAINING = frozenset({"recipes_from", "precision", "source"})
+"""Fields of a data set's protocol that `training_fields` doesn't take."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """A method can't run under a noise, and why."""
+    """A method can't run under a noise; `reason` completes the sentence "it can't run here: ..."."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -35,58 +32,91 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error
 
 
 def resolve_run(
-    request: Request, facts: Facts, asked: ResolvedMethod, noise: PlannedNoise, rate: float | None
+    request: Request, facts: Facts, method: ResolvedMethod, noise: PlannedNoise, rate: float | None
 ) -> RunSpec:
     """The spec of a method's first replicate under one noise; raises Refused where it can't run."""
-    declared = asked.declaration
-    given = privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
-    untold = privileges.missing_privilege(declared["needs"], given, noise.name)
-    if untold is not None:
-        raise Refused(untold)
-    chosen = choose_recipe(request, facts, asked, noise.name, rate)
-    parameters = {item["name"]: item["default"] for item in declared["parameters"]}
-    parameters |= {name: cast_like_default(parameters[name], value) for name, value in chosen.values.items()}
-    parameters |= asked.values
-    fields = training_fields(request, facts, chosen)
-    if declared["weight_decay"] is not None:
-        fields["weight_decay"] = declared["weight_decay"]
+    declaration = method.declaration
+    missing = privileges.missing_privilege(declaration["needs"], given_privileges(request, noise), noise.name)
+    if missing is not None:
+        raise Refused(missing)
+    recipe = choose_recipe(request, facts, declaration, noise.name, rate)
+    parameters = resolve_parameters(method, recipe)
+    fields = training_fields(request, facts, recipe, declaration)
     refuse_small_images(facts, fields["model"])
-    if fields["batch_size"] < 2 * facts.processes:
-        raise Refused(
-            f"{facts.processes} processes can't share a batch of {fields['batch_size']}: each needs two samples; "
-            f"type --batch-size {2 * facts.processes} or more"
-        )
-    if declared["may_be_unsuitable"]:
-        ask_method(facts, declared["name"], parameters, noise, rate, fields, given)
+    refuse_small_batch(facts, fields["batch_size"])
+    refuse_unsuitable(request, facts, declaration, parameters, noise, rate, fields)
+    needs = privileges.named_privileges(declaration["needs"], request.noise_rate)
     seed = request.seeds[0]
     return RunSpec(
         protocol=protocol_name(request, facts),
-        method=declared["name"],
-        method_version=declared["version"],
-        parameters=dict(sorted(parameters.items())),
-        privileges=tuple(
-            sorted({*privileges.named_privileges(declared["needs"], request.noise_rate), *chosen.privileges})
-        ),
+        method=declaration["name"],
+        method_version=declaration["version"],
+        parameters=parameters,
+        privileges=tuple(sorted({*needs, *recipe.privileges})),
         noise=noise.name,
         rate=rate,
         draw=request.draw,
-        noise_seed=noise_seed(request, seed),
         noise_sha256=noise.sha256,
-        split_seed=split_seed(request, seed),
-        seed=seed,
         precision=facts.precision,
         world_size=facts.processes,
         sync_batch_norm=request.sync_batch_norm,
+        **replicate_seeds(request, seed),
         **data_fields(request, facts),
         **fields,
     )
 
 
-def protocol_name(request: Request, facts: Facts) -> str:
-    """The protocol as specs name it: what was typed, and whether the grid's choice is in force."""
-    if request.protocol == "paper":
-        return "paper"
-    return SHARED_LR if facts.grid is None else SHARED_GRID
+# Parameters and training ---------------------------------------------------------------------------------------------
+
+
+def choose_recipe(
+    request: Request, facts: Facts, declaration: Mapping[str, Any], noise: str, rate: float | None
+) -> RecipeChoice:
+    """The recipe that a method runs with: of a file of studies, or a published one with the grid's values if any.
+
+    Raises Refused where no recipe was published for `--protocol paper`, or a recipe file has none for the method.
+    """
+    if facts.study is not None:
+        absent = recipe_choice.missing_recipe(facts.study, declaration)
+        tuned = None if absent else recipe_choice.recipe_from_study(facts.study, declaration, noise, rate)
+        if tuned is None:
+            setting = noise if rate is None else f"{noise} {rate:g}"
+            raise Refused(absent or f"{facts.study.path} holds no values of it for {setting}")
+        return tuned
+    published = choose_published_recipe(request, facts, declaration, noise, rate)
+    if facts.grid is None:
+        return published
+    absent = recipe_choice.missing_recipe(facts.grid, declaration)
+    if absent:
+        raise Refused(f"{absent}; {recipe_choice.HOW_TO_CHOOSE}")
+    return recipe_choice.recipe_with_grid(facts.grid, declaration, published)
+
+
+def choose_published_recipe(
+    request: Request, facts: Facts, declaration: Mapping[str, Any], noise: str, rate: float | None
+) -> RecipeChoice:
+    """The published recipe by `--recipes`; raises Refused where `--protocol paper` finds no training settings."""
+    data_set, paper = facts.protocol.recipes_from, request.protocol == "paper"
+    model = request.model or (None if paper else facts.protocol.model)
+    recipes = recipe_choice.matching_recipes(declaration["recipes"], data_set, model)
+    if paper:
+        recipes = [recipe for recipe in recipes if recipe["training"]]
+        if not recipes:
+            raise Refused(f"no training settings are published for it on {data_set}")
+    if request.recipes == "published":
+        choice = recipe_choice.published_recipe(recipes, noise, rate)
+    else:
+        choice = recipe_choice.plain_recipe(recipes)
+    if paper and choice.recipe is None:
+        raise Refused(f"its settings on {data_set} are published for other noise only")
+    return choice
+
+
+def resolve_parameters(method: ResolvedMethod, recipe: RecipeChoice) -> dict[str, Any]:
+    """A method's parameters, sorted: default values, replaced by the recipe's, replaced by typed ones."""
+    defaults = {parameter["name"]: parameter["default"] for parameter in method.declaration["parameters"]}
+    chosen = {name: cast_like_default(defaults[name], value) for name, value in recipe.values.items()}
+    return dict(sorted({**defaults, **chosen, **method.values}.items()))
 
 
 def cast_like_default(default: Any, value: Any) -> Any:
@@ -94,69 +124,74 @@ def cast_like_default(default: Any, value: Any) -> Any:
     return float(value) if isinstance(default, float) else value
 
 
-def choose_recipe(
-    request: Request, facts: Facts, asked: ResolvedMethod, noise: str, rate: float | None
-) -> recipe_choice.RecipeChoice:
-    """The recipe that a method runs with. Raises Refused where none was published, or a file has none for it."""
-    if facts.study is not None:
-        absent = recipe_choice.missing_recipe(facts.study, asked.declaration)
-        found = None if absent else recipe_choice.recipe_from_study(facts.study, asked.declaration, noise, rate)
-        if found is None:
-            here = noise if rate is None else f"{noise} {rate:g}"
-            raise Refused(absent or f"{facts.study.path} holds no values of it for {here}")
-        return found
-    chosen = choose_published_recipe(request, facts, asked, noise, rate)
-    if facts.grid is None:
-        return chosen
-    absent = recipe_choice.missing_recipe(facts.grid, asked.declaration)
-    if absent:
-        raise Refused(f"{absent}; {recipe_choice.HOW_TO_CHOOSE}")
-    return recipe_choice.recipe_with_grid(facts.grid, asked.declaration, chosen)
+def training_fields(
+    request: Request, facts: Facts, recipe: RecipeChoice, declaration: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The spec's fields that say how a run trains. `declaration` is the method's; None: of no method in particular.
 
+    Every source is a layer, and the last layer that has a field wins:
 
-def choose_published_recipe(
-    request: Request, facts: Facts, asked: ResolvedMethod, noise: str, rate: float | None
-) -> recipe_choice.RecipeChoice:
-    """The published recipe by `--recipes`; under `--protocol paper` raises Refused where none was published."""
-    own = facts.protocol
-    model = request.model or (own.model if request.protocol != "paper" else None)
-    known = recipe_choice.matching_recipes(asked.declaration["recipes"], own.recipes_from, model)
-    if request.protocol == "paper":
-        known = [each for each in known if each["training"]]
-        if not known:
-            raise Refused(f"no training settings are published for it on {own.recipes_from}")
-    if request.recipes == "published":
-        return recipe_choice.published_recipe(known, noise, rate)
-    return recipe_choice.plain_recipe(known)
-
-
-def training_fields(request: Request, facts: Facts, chosen: recipe_choice.RecipeChoice) -> dict[str, Any]:
-    """The spec's training fields: the data set's, those of a paper's recipe or of a recipe file, then what was typed.
-
-    A schedule that wasn't typed keeps its shape where other epochs were: its milestones move with the total.
+    1. "data set": the protocol of the data set, with SGD, the usual hold-out and one member.
+    2. "recipe": under `--protocol paper` all published training settings, and no hold-out; from a recipe file the
+       learning rate and weight decay. A recipe of any other kind has no such fields.
+    3. "typed": options of the command line. A schedule that isn't typed keeps its shape: its milestones move with
+       typed epochs.
+    4. "method": the weight decay of a method with a penalty of its own, which no option replaces.
     """
-    fields: dict[str, Any] = {name: getattr(facts.protocol, name) for name in PROTOCOL_FIELDS}
-    fields |= {"optimizer": "sgd", "hold_out": HOLD_OUT, "members": 1}
-    if request.protocol == "paper":
-        if chosen.recipe is None:
-            raise Refused(f"its settings on {facts.protocol.recipes_from} are published for other noise only")
-        published = chosen.recipe["training"]
-        own_model = {"model": chosen.recipe["model"]} if chosen.recipe["model"] else {}
-        fields |= own_model | {name: value for name, value in published.items() if name in TRAINING_FIELDS}
-        fields["hold_out"] = 0.0
-    fields |= chosen.core
-    published_epochs, published_schedule = fields["epochs"], fields["schedule"]
-    for option, name in TYPED_FIELDS.items():
-        value = getattr(request, option)
-        if value is not None:
-            fields[name] = value
-    if request.schedule is None:
-        fields["schedule"] = schedules.scale_schedule(published_schedule, published_epochs, fields["epochs"])
-    else:
-        fields["schedule"] = schedules.canonical_schedule(request.schedule)
+    layers: dict[str, Fields] = {"data set": dataset_protocol(facts)}
+    layers["recipe"] = recipe_fields(request, recipe, layers["data set"])
+    layers["typed"] = typed_fields(request, merge_layers(layers))
+    layers["method"] = method_rules(declaration)
+    fields = merge_layers(layers)
     for name in ("augmentation", "strong_augmentation"):
         fields[name] = augmentations.canonical_augmentation(fields[name])
     return fields
+
+
+def merge_layers(layers: Mapping[str, Fields]) -> dict[str, Any]:
+    """The fields of all layers (by source); a later layer replaces an earlier one's values."""
+    return {name: value for layer in layers.values() for name, value in layer.items()}
+
+
+def dataset_protocol(facts: Facts) -> Fields:
+    """The first layer: every training field, most as the data set's protocol says."""
+    fields = {name: value for name, value in vars(facts.protocol).items() if name not in NOT_TRAINING}
+    return {**fields, "optimizer": "sgd", "hold_out": HOLD_OUT, "members": 1}
+
+
+def recipe_fields(request: Request, recipe: RecipeChoice, protocol: Fields) -> Fields:
+    """The second layer: the training settings that a recipe brings, for fields that `protocol` has."""
+    if request.protocol != "paper" or recipe.recipe is None:
+        return recipe.core
+    published = {name: value for name, value in recipe.recipe["training"].items() if name in protocol}
+    model = {"model": recipe.recipe["model"]} if recipe.recipe["model"] else {}
+    return {**model, **published, "hold_out": 0.0, "members": 1}
+
+
+def typed_fields(request: Request, untyped: Fields) -> Fields:
+    """The third layer: typed options, and the schedule; `untyped` holds the fields without them."""
+    options = {name: getattr(request, option) for option, name in TYPED_FIELDS.items()}
+    fields = {name: value for name, value in options.items() if value is not None}
+    if "schedule" in fields:
+        schedule = schedules.canonical_schedule(fields["schedule"])
+    else:
+        published = untyped["epochs"]
+        schedule = schedules.scale_schedule(untyped["schedule"], published, request.epochs or published)
+    return {**fields, "schedule": schedule}
+
+
+def method_rules(declaration: Mapping[str, Any] | None) -> Fields:
+    """The fourth layer: the fields that a method fixes."""
+    fixed = None if declaration is None else declaration["weight_decay"]
+    return {} if fixed is None else {"weight_decay": fixed}
+
+
+# Reasons not to run --------------------------------------------------------------------------------------------------
+
+
+def given_privileges(request: Request, noise: PlannedNoise) -> frozenset[str]:
+    """The privileges that a noise, or the user, gives to methods that need them."""
+    return privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
 
 
 def refuse_small_images(facts: Facts, model: str) -> None:
@@ -169,16 +204,27 @@ def refuse_small_images(facts: Facts, model: str) -> None:
         )
 
 
-def ask_method(
+def refuse_small_batch(facts: Facts, batch_size: int) -> None:
+    """Raise Refused where a process's share of the batch is too small for batch statistics."""
+    if batch_size < 2 * facts.processes:
+        raise Refused(
+            f"{facts.processes} processes can't share a batch of {batch_size}: each needs two samples; "
+            f"type --batch-size {2 * facts.processes} or more"
+        )
+
+
+def refuse_unsuitable(
+    request: Request,
     facts: Facts,
-    name: str,
+    declaration: Mapping[str, Any],
     parameters: Mapping[str, Any],
     noise: PlannedNoise,
     rate: float | None,
-    fields: Mapping[str, Any],
-    given: frozenset[str],
+    fields: Fields,
 ) -> None:
-    """Ask a method that may be unsuitable; raises Refused with its reason."""
+    """Raise Refused where a method declares that it may be unsuitable, and its own code says that it is."""
+    if not declaration["may_be_unsuitable"]:
+        return
     setting = {
         "data_set": facts.data_set,
         "noise": noise.name,
@@ -189,11 +235,21 @@ def ask_method(
         "epochs": fields["epochs"],
         "batch_size": fields["batch_size"],
         "augmentation": fields["augmentation"],
-        "given": given,
+        "given": given_privileges(request, noise),
     }
-    reason = facts.unsuitable(name, parameters, setting)
+    reason = facts.unsuitable(declaration["name"], parameters, setting)
     if reason is not None:
         raise Refused(reason)
+
+
+# Protocol, data and seeds --------------------------------------------------------------------------------------------
+
+
+def protocol_name(request: Request, facts: Facts) -> str:
+    """The protocol as specs name it, by what was typed and whether the grid's values are used."""
+    if request.protocol == "paper":
+        return "paper"
+    return SHARED_LR if facts.grid is None else SHARED_GRID
 
 
 def data_fields(request: Request, facts: Facts) -> dict[str, Any]:
@@ -207,13 +263,9 @@ def data_fields(request: Request, facts: Facts) -> dict[str, Any]:
     }
 
 
-def noise_seed(request: Request, seed: int) -> int:
-    """The noise seed of a replicate: `--noise-seed`, or the run's own seed."""
-    if request.noise_seed is not None:
-        return request.noise_seed
-    return seed if request.labels is None else 0
-
-
-def split_seed(request: Request, seed: int) -> int:
-    """The split's seed: the run's own, but the noise seed under `--labels`, whose labels belong to one split."""
-    return seed if request.labels is None else noise_seed(request, seed)
+def replicate_seeds(request: Request, seed: int) -> dict[str, int]:
+    """The spec's seeds for the replicate `seed`. Labels of `--labels` belong to one split, so they fix its seed."""
+    noise_seed = request.noise_seed
+    if noise_seed is None:
+        noise_seed = seed if request.labels is None else 0
+    return {"seed": seed, "split_seed": seed if request.labels is None else noise_seed, "noise_seed": noise_seed}

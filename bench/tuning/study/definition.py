@@ -12,7 +12,7 @@ from bench.planning import plan
 from bench.planning.facts import Facts
 from bench.planning.plan import LeftOut
 from bench.planning.request import Request
-from bench.planning.resolve_run import Refused, noise_seed, resolve_run, split_seed
+from bench.planning.resolve_run import Refused, replicate_seeds, resolve_run
 from bench.spec import HOLD_OUT, RESERVED_SEEDS, SEEDS, RunSpec
 from bench.stats.holdout_choice import Objective, count_last_epochs, count_needed_splits
 from bench.system.errors import UsageError
@@ -142,7 +142,4 @@ def count_held_out_labels(request: Request, samples: int) -> int:
 
 
 def _replicates(request: Request, first: int, count: int) -> tuple[Mapping[str, int], ...]:
-    return tuple(
-        {"seed": seed, "split_seed": split_seed(request, seed), "noise_seed": noise_seed(request, seed)}
-        for seed in range(first, first + count)
-    )
+    return tuple(replicate_seeds(request, seed) for seed in range(first, first + count))
