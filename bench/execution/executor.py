@@ -1,4 +1,4 @@
-"""Interfaces of execution: `Job`, `Executor` (carries out jobs), and `Backend` (what `run` and `tune` open).
+"""Interfaces of execution: `Job`, `JobSource`, `Executor` (carries out jobs), `Backend` (what `run` and `tune` open).
 
 A backend is made from a request, finds out what hardware the runs meet, and makes the executors of the studies. Each
 executor's module has one, and `bench.execution.backends.BACKENDS` lists them.
@@ -7,11 +7,11 @@ executor's module has one, and `bench.execution.backends.BACKENDS` lists them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bench.execution.events import Event
+from bench.execution.events import Event, RunFailed, RunFinished, RunPaused
 from bench.spec import RunSpec, Runtime
 
 if TYPE_CHECKING:
@@ -76,6 +76,33 @@ class SharedExecutor:
 
     def close(self) -> None:
         """Do nothing: the backend that made the executor closes it."""
+
+
+class JobSource(Protocol):
+    """Supplies jobs while a study runs, as results come in."""
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be more jobs, though none is under way."""
+
+    def further(self) -> Iterable[Job]:
+        """Jobs to carry out now, none of which is under way. Called often; quick where nothing has changed."""
+
+    def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
+        """Take note that a job has ended, in this process or (RunFinished, RunFailed) in another."""
+
+
+class NoFurtherJobs:
+    """A source without jobs, for a study whose jobs are all known at the start."""
+
+    open = False
+
+    def further(self) -> Iterable[Job]:
+        """No jobs."""
+        return ()
+
+    def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
+        """Do nothing."""
 
 
 class Backend(ABC):

@@ -1,4 +1,7 @@
-"""The loop of a study: submit, follow, retry, and stop in time."""
+"""The loop of a study: a table of runs and their states, changed by events until every run has ended.
+
+Read `StudyLoop.run_until_done` first, then `_handle`, which is the table of transitions.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum, auto
 from types import FrameType
-from typing import Protocol
 
 from bench.execution.events import (
     EpochProgress,
@@ -23,7 +27,7 @@ from bench.execution.events import (
     WorkerLost,
     WorkerOutput,
 )
-from bench.execution.executor import Executor, Job
+from bench.execution.executor import Executor, Job, JobSource, NoFurtherJobs
 from bench.execution.progress import Display
 from bench.records.store import Store
 
@@ -32,76 +36,86 @@ SECONDS_TO_STOP = 3.5
 SECONDS_OF_ECHO = 0.2
 """A signal so soon after another is the same one: Ctrl-C reaches a whole terminal, and torchrun hands it on as well."""
 SECONDS_BETWEEN_LOOKS = 0.5
-"""How often runs that other processes are at are looked after."""
+"""Time between two looks at the runs that other processes have claimed."""
 ATTEMPTS = 2
 """A run whose worker dies is given to a fresh one, once."""
 DEATHS_BEFORE_GIVING_UP = 4
 """So many workers dying one after another before any run starts: the machine, not the run, is at fault."""
 
 
-class JobSource(Protocol):
-    """Says what to run next, as results come in."""
+class Status(Enum):
+    """The state of a run in a study."""
 
-    @property
-    def open(self) -> bool:
-        """Whether there may be more jobs, though none is under way."""
-
-    def further(self) -> Iterable[Job]:
-        """Jobs to carry out now, none of which is under way. Called often; quick where nothing has changed."""
-
-    def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
-        """A job has come to its end, in this process or (Finished, Failed) in another."""
-
-
-class NoFurtherJobs:
-    """No jobs beyond those that were known at the start."""
-
-    open = False
-
-    def further(self) -> Iterable[Job]:
-        """None."""
-        return ()
-
-    def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
-        """Nobody waits for it."""
+    QUEUED = auto()
+    """The executor has the run, and no worker has begun it."""
+    RUNNING = auto()
+    WAITING_FOR_OTHER_PROCESS = auto()
+    """Another process has claimed the run; its result, or the run, is taken over once the claim is given up."""
+    PAUSED = auto()
+    """The run stopped at the epoch that its job says; the job source may continue it."""
+    FINISHED = auto()
+    FAILED = auto()
+    LEFT = auto()
+    """The study ends without this run."""
 
 
-class _StudyLoop:
-    """One study under way: what is with the executor, what waits for other processes, what has ended."""
+UNDER_WAY = (Status.QUEUED, Status.RUNNING, Status.WAITING_FOR_OTHER_PROCESS)
+
+
+@dataclass
+class RunState:
+    """One run of a study. `attempts` counts the workers that it lost; `reason` says why it failed last."""
+
+    job: Job
+    status: Status = Status.QUEUED
+    attempts: int = 0
+    reason: str | None = None
+    failure_stamp: int = 0
+    """`StudyLoop._failure_stamp` when another process was found to have the run."""
+
+
+class StudyLoop:
+    """One study under way. `runs` holds the state of every run by its id, `signals` the signals received."""
 
     def __init__(
-        self, queue: list[Job], store: Store, display: Display, executor: Executor, source: JobSource | None = None
+        self, queue: Iterable[Job], store: Store, display: Display, executor: Executor, source: JobSource | None = None
     ) -> None:
-        self.jobs = {job.run_id: job for job in queue}
-        self.source: JobSource = NoFurtherJobs() if source is None else source
         self.store, self.display, self.executor = store, display, executor
+        self.source: JobSource = NoFurtherJobs() if source is None else source
+        self.runs: dict[str, RunState] = {}
         self.signals: list[int] = []
         self.given_up = False
-        self.finished: set[str] = set()
-        self.failed: dict[str, str] = {}
-        self._submitted: set[str] = set()
-        self._waiting: dict[str, int] = {}
-        self._begun: set[str] = set()
-        self._lost: Counter[str] = Counter()
-        self._barren = 0
-        self._said: set[str] = set()
+        self.consecutive_worker_deaths = 0
+        """Workers that died before their run began, since the last run that did begin."""
+        self._queue = list(queue)
+        self._counts: Counter[Status] = Counter()
+        self._shown_output: set[str] = set()
 
-    def see_through(self) -> None:
-        """Carry everything out, minding signals; gives the executor and the display back."""
+    @property
+    def finished(self) -> set[str]:
+        """The ids of the runs that have a record now."""
+        return {run_id for run_id, run in self.runs.items() if run.status is Status.FINISHED}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Run id -> reason, of the runs that failed and haven't finished since."""
+        return {run_id: run.reason for run_id, run in self.runs.items() if run.reason is not None}
+
+    def run_until_done(self) -> None:
+        """Carry out all jobs, or as many as signals allow; closes the executor and the display."""
         try:
-            with _signals(self):
-                self.carry_out()
+            with _noted_signals(self):
+                self._loop()
         finally:
             self.executor.close()
             self.display.end()
 
-    def carry_out(self) -> None:
-        """Submit everything and follow it to its end."""
-        for run_id in self.jobs:
-            self._submit(run_id)
+    def _loop(self) -> None:
+        for job in self._queue:
+            self._submit(job)
         deadline: float | None = None
-        looked = time.monotonic()
-        while self._submitted or self._waiting or (deadline is None and self.source.open):
+        last_look = time.monotonic()
+        while any(self._counts[status] for status in UNDER_WAY) or (deadline is None and self.source.open):
             now = time.monotonic()
             if deadline is None and (self.signals or self.given_up):
                 deadline = now + SECONDS_TO_STOP
@@ -111,96 +125,112 @@ class _StudyLoop:
                 return
             if deadline is None:
                 for job in self.source.further():
-                    self.jobs[job.run_id] = job
-                    self._submit(job.run_id)
-            if now - looked >= SECONDS_BETWEEN_LOOKS:
-                looked = now
+                    self._submit(job)
+            if now - last_look >= SECONDS_BETWEEN_LOOKS:
+                last_look = now
                 self._look_after_others()
             for event in self.executor.poll(0.1):
                 self._handle(event)
 
-    def _submit(self, run_id: str) -> None:
-        self._submitted.add(run_id)
-        self._begun.discard(run_id)
-        self.executor.submit(self.jobs[run_id])
+    def _submit(self, job: Job) -> None:
+        run = self.runs.get(job.run_id)
+        if run is None:
+            run = self.runs[job.run_id] = RunState(job)
+            self._counts[run.status] += 1
+        run.job = job
+        self._set_status(run, Status.QUEUED)
+        self.executor.submit(job)
+
+    def _set_status(self, run: RunState, status: Status) -> None:
+        self._counts[run.status] -= 1
+        self._counts[status] += 1
+        run.status = status
 
     def _stop(self) -> None:
-        self._submitted -= set(self.executor.stop())
-        self._waiting.clear()
-        if self.signals and self._submitted:
+        for run_id in self.executor.stop():
+            self._set_status(self.runs[run_id], Status.LEFT)
+        for run in self.runs.values():
+            if run.status is Status.WAITING_FOR_OTHER_PROCESS:
+                self._set_status(run, Status.LEFT)
+        running = self._counts[Status.QUEUED] + self._counts[Status.RUNNING]
+        if self.signals and running:
             self.display.note(
-                f"Stopping: {len(self._submitted)} running may checkpoint first; the same command goes on later. "
+                f"Stopping: {running} running may checkpoint first; the same command goes on later. "
                 "Ctrl-C again ends at once."
             )
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, WorkerOutput):
-            if event.text not in self._said and len(self._said) < 1000:
-                self._said.add(event.text)
+            if event.text not in self._shown_output and len(self._shown_output) < 1000:
+                self._shown_output.add(event.text)
                 self.display.note(event.text)
             return
-        run_id, name = event.run_id, self.jobs[event.run_id].name
-        if isinstance(event, RunStarted):
-            self._barren = 0
-            self._begun.add(run_id)
-            self.display.started(run_id, name)
-        elif isinstance(event, EpochProgress):
-            self.display.epoch(run_id, event.done, event.total)
-        else:
-            self._submitted.discard(run_id)
-            self._end(event, run_id, name)
+        run_id, run = event.run_id, self.runs[event.run_id]
+        match event:
+            case RunStarted():
+                self.consecutive_worker_deaths = 0
+                # An executor that was stopped may have dropped the run after its worker wrote this event.
+                if run.status is Status.QUEUED:
+                    self._set_status(run, Status.RUNNING)
+                self.display.started(run_id, run.job.name)
+            case EpochProgress():
+                self.display.epoch(run_id, event.done, event.total)
+            case RunFinished():
+                self._finish(run, event)
+            case RunPaused():
+                self._set_status(run, Status.PAUSED)
+                self.display.gone(run_id)
+                self.source.ended(run_id, event)
+            case RunFailed():
+                self._fail(run, event)
+                if event.hopeless:
+                    full = f"The output folder {self.store.root} takes no more. Make room, and run again."
+                    self._give_up(f"{event.reason}\n{event.advice or full}")
+            case RunBusy():
+                self._set_status(run, Status.WAITING_FOR_OTHER_PROCESS)
+                run.failure_stamp = self._failure_stamp(run_id)
+                self.display.gone(run_id)
+            case RunStopped() | WorkerLost():
+                self.display.gone(run_id)
+                self._retry(run, event)
 
-    def _end(
-        self, event: RunFinished | RunPaused | RunFailed | RunBusy | RunStopped | WorkerLost, run_id: str, name: str
-    ) -> None:
-        if isinstance(event, RunFinished):
-            self._finish(event, name)
-        elif isinstance(event, RunPaused):
-            self.display.gone(run_id)
-            self.source.ended(run_id, event)
-        elif isinstance(event, RunFailed):
-            self._fail(event, name)
-            if event.hopeless:
-                advice = event.advice or f"The output folder {self.store.root} takes no more. Make room, and run again."
-                self._give_up(f"{event.reason}\n{advice}")
-        elif isinstance(event, RunBusy):
-            self.display.gone(run_id)
-            self._waiting[run_id] = self._failure_stamp(run_id)
-        else:
-            self.display.gone(run_id)
-            self._again(event, run_id, name)
-
-    def _again(self, event: RunStopped | WorkerLost, run_id: str, name: str) -> None:
-        """A run came back without a result: once more in a fresh worker, unless the study ends anyway."""
+    def _retry(self, run: RunState, event: RunStopped | WorkerLost) -> None:
+        """Submit a run that came back without a result once more, unless the study ends anyway."""
+        begun = run.status is Status.RUNNING
+        self._set_status(run, Status.LEFT)
         if self.signals or self.given_up:
             return
         reason = event.reason if isinstance(event, WorkerLost) else "its worker was told to stop"
-        self._lost[run_id] += 1
-        # A machine that goes takes many workers with it, all of them at work.
-        self._barren += run_id not in self._begun
-        if self._lost[run_id] < ATTEMPTS:
-            self._submit(run_id)
+        run.attempts += 1
+        # Only deaths before a run began count: a machine that goes down takes many workers with it, all of them busy.
+        self.consecutive_worker_deaths += not begun
+        if run.attempts < ATTEMPTS:
+            self._submit(run.job)
         else:
             output = event.output if isinstance(event, WorkerLost) else ""
             advice = f"; {event.advice}" if isinstance(event, WorkerLost) and event.advice else ""
             reason = f"{reason}, {ATTEMPTS} times{advice}"
             try:
-                self.store.write_failure(self.jobs[run_id].spec, reason, traceback=output)
+                self.store.write_failure(run.job.spec, reason, traceback=output)
             except OSError as error:
                 self._give_up(f"The output folder {self.store.root} can't be written: {error.strerror}.")
-            self._fail(RunFailed(run_id, reason), name)
-        if self._barren >= DEATHS_BEFORE_GIVING_UP:
-            self._give_up(f"{self._barren} workers died before any run began ({reason}); see `show run {run_id}`.")
+            self._fail(run, RunFailed(event.run_id, reason))
+        if self.consecutive_worker_deaths >= DEATHS_BEFORE_GIVING_UP:
+            self._give_up(
+                f"{self.consecutive_worker_deaths} workers died before any run began ({reason}); "
+                f"see `show run {event.run_id}`."
+            )
 
-    def _finish(self, event: RunFinished, name: str) -> None:
-        self.finished.add(event.run_id)
-        self.failed.pop(event.run_id, None)
-        self.display.finished(event.run_id, name, event.seconds)
+    def _finish(self, run: RunState, event: RunFinished) -> None:
+        self._set_status(run, Status.FINISHED)
+        run.reason = None
+        self.display.finished(event.run_id, run.job.name, event.seconds)
         self.source.ended(event.run_id, event)
 
-    def _fail(self, event: RunFailed, name: str) -> None:
-        self.failed[event.run_id] = event.reason
-        self.display.failed(event.run_id, name, event.reason)
+    def _fail(self, run: RunState, event: RunFailed) -> None:
+        self._set_status(run, Status.FAILED)
+        run.reason = event.reason
+        self.display.failed(event.run_id, run.job.name, event.reason)
         self.source.ended(event.run_id, event)
 
     def _give_up(self, why: str) -> None:
@@ -209,21 +239,22 @@ class _StudyLoop:
             self.display.note(why)
 
     def _look_after_others(self) -> None:
-        """Runs that other processes had claimed: take over their results, or the runs that they gave up."""
-        for run_id, stamp in list(self._waiting.items()):
-            job = self.jobs[run_id]
-            if self.store.is_claimed(run_id):
+        """Take over what other processes have done with the runs they claimed: results, failures, or runs given up."""
+        if not self._counts[Status.WAITING_FOR_OTHER_PROCESS]:
+            return
+        for run_id, run in self.runs.items():
+            # A claim is given up only after the record is stored, so without a claim the store says how the run ended.
+            if run.status is not Status.WAITING_FOR_OTHER_PROCESS or self.store.is_claimed(run_id):
                 continue
-            del self._waiting[run_id]
-            if not job.redo and self.store.read(run_id) is not None:
-                self._finish(RunFinished(run_id, None), job.name)
-            elif self._failure_stamp(run_id) != stamp and (failure := self.store.read_failure(run_id)):
-                self._fail(RunFailed(run_id, failure["reason"]), job.name)
+            if not run.job.redo and self.store.read(run_id) is not None:
+                self._finish(run, RunFinished(run_id, None))
+            elif self._failure_stamp(run_id) != run.failure_stamp and (failure := self.store.read_failure(run_id)):
+                self._fail(run, RunFailed(run_id, failure["reason"]))
             else:
-                self._submit(run_id)
+                self._submit(run.job)
 
     def _failure_stamp(self, run_id: str) -> int:
-        """Changes whenever somebody writes the run's failure."""
+        """A number that changes whenever a process writes the run's failure."""
         try:
             return self.store.failure_path(run_id).stat().st_mtime_ns
         except OSError:
@@ -231,9 +262,8 @@ class _StudyLoop:
 
 
 @contextmanager
-def _signals(study: _StudyLoop) -> Iterator[None]:
-    """Note SIGINT and SIGTERM for the study instead of dying of them."""
-
+def _noted_signals(study: StudyLoop) -> Iterator[None]:
+    """Append SIGINT and SIGTERM to the study's signals, instead of ending the process."""
     last = -math.inf
 
     def note(number: int, stack: FrameType | None) -> None:
