@@ -1,4 +1,4 @@
-"""Connects to a Ray cluster, or starts one on this machine; either is over within bounds."""
+"""Connecting to a Ray cluster, or starting one on this machine; either ends within a time limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_TO_ANSWER = 5.0
 SECONDS_TO_CONNECT = 60.0
 """How long a cluster may take to let a driver in."""
 OBJECT_STORE_BYTES = 100_000_000
-"""Of a cluster that we start: what travels are specs and events."""
+"""The object store of a cluster that is started here: only specs and events pass through it."""
 
 _TRY = "import sys, ray, logging; ray.init(address=sys.argv[1], logging_level=logging.ERROR, log_to_driver=False)"
 _ELSEWHERE = "Leave --ray-address out to use this machine alone"
@@ -32,10 +32,10 @@ def check_installed() -> None:
 
 
 def import_ray() -> ModuleType:
-    """Ray, kept from reporting its use. Raises UsageError where it isn't installed."""
+    """The module of Ray, without its usage reports. Raises UsageError where Ray isn't installed."""
     check_installed()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Without this, Ray warns that it will stop hiding cards from runs that asked for none.
+    # Without this variable Ray warns that it will stop hiding GPUs from runs that requested none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
@@ -44,15 +44,15 @@ def import_ray() -> ModuleType:
 
 
 def starts_own_cluster(typed: str | None) -> bool:
-    """Whether a cluster of this machine alone would be started: nobody names one."""
+    """Whether a cluster of this machine alone is started, since neither option nor environment names one."""
     return (typed or os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
-def connect_to_ray(typed: str | None, cards: int = 0) -> None:
+def connect_to_ray(typed: str | None, gpus: int = 0) -> None:
     """Connect this process to a cluster, or to one of this machine alone that is started for it and ends with it.
 
     `typed` is "auto" (the cluster that runs on this machine) or HOST:PORT; None takes the variable RAY_ADDRESS, and
-    without it starts a cluster with so many cards. Raises UsageError where none can be reached.
+    without it starts a cluster with so many GPUs. Raises UsageError where none can be reached.
     """
     ray = import_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -60,48 +60,49 @@ def connect_to_ray(typed: str | None, cards: int = 0) -> None:
         ray.init(
             address="local",
             num_cpus=hardware.count_cores(),
-            num_gpus=cards,
+            num_gpus=gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
         return
     address = typed or os.environ["RAY_ADDRESS"]
-    said = f"--ray-address {address}" if typed else f"RAY_ADDRESS={address}"
-    _knock(said, address)
-    _try(said, address)
+    source = f"--ray-address {address}" if typed else f"RAY_ADDRESS={address}"
+    _check_port(source, address)
+    _try_connecting(source, address)
     ray.init(address=address, **quiet)
 
 
-def _knock(said: str, address: str) -> None:
-    """Raise UsageError where the address is none, or nobody listens there."""
+def _check_port(source: str, address: str) -> None:
+    """Raise UsageError where the address is malformed, or no process listens there."""
     if address == "auto":
         return
     if "://" in address:
         raise UsageError(
-            f"{said}: Ray's client protocol isn't supported. Type the command on a machine of the cluster, with "
+            f"{source}: Ray's client protocol isn't supported. Type the command on a machine of the cluster, with "
             "--ray-address auto"
         )
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{said}: must be auto or HOST:PORT, such as 10.0.0.1:6379. {_ELSEWHERE}")
+        raise UsageError(f"{source}: must be auto or HOST:PORT, such as 10.0.0.1:6379. {_ELSEWHERE}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
     except OSError as error:
         why = error.strerror or str(error) or type(error).__name__
         raise UsageError(
-            f"{said}: no cluster answers there ({why}). `ray start --head` starts one and prints its address. "
+            f"{source}: no cluster answers there ({why}). `ray start --head` starts one and prints its address. "
             f"{_ELSEWHERE}"
         ) from None
 
 
-def _try(said: str, address: str) -> None:
+def _try_connecting(source: str, address: str) -> None:
     """Raise UsageError where a driver can't connect.
 
-    Tried by another process: against an address that answers but is no cluster's, Ray waits for ever, in C++.
+    Another process tries it, which can be killed: at an address that answers but isn't a cluster's, Ray waits for ever
+    in C++ code.
     """
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", _TRY, address],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -111,17 +112,17 @@ def _try(said: str, address: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise UsageError(
-            f"{said}: what answers there let nobody in for {SECONDS_TO_CONNECT:.0f} s; is it a Ray cluster's address? "
-            "`ray status` says so on its machines"
+            f"{source}: what answers there let nobody in for {SECONDS_TO_CONNECT:.0f} s; is it a Ray cluster's address?"
+            " `ray status` says so on its machines"
         ) from None
-    if done.returncode == 0:
+    if completed.returncode == 0:
         return
-    text = done.stderr
+    text = completed.stderr
     if "Could not find any running Ray instance" in text:
-        raise UsageError(f"{said}: no cluster runs on this machine. `ray start --head` starts one. {_ELSEWHERE}")
+        raise UsageError(f"{source}: no cluster runs on this machine. `ray start --head` starts one. {_ELSEWHERE}")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if "Version mismatch" in text:
         start = next(number for number, line in enumerate(lines) if "Version mismatch" in line)
         lines = [" ".join(lines[start:])]
-    reason = lines[-1] if lines else f"exit code {done.returncode}"
-    raise UsageError(f"{said}: can't connect: {reason[:500]}")
+    reason = lines[-1] if lines else f"exit code {completed.returncode}"
+    raise UsageError(f"{source}: can't connect: {reason[:500]}")

@@ -1,7 +1,6 @@
-"""What happens on a node of a cluster: it is asked whether it may take runs, and carries them out.
+"""The check of a node before it takes runs: same code, same plugins, same data, and the driver's output folder.
 
-A worker is a Ray actor that holds a local executor of one process, so a run is carried out on a node as it is on any
-machine: claimed, reported, and survived if its process dies. This module is imported on the nodes.
+`check_node` runs on the node, in a Ray task.
 """
 
 from __future__ import annotations
@@ -16,26 +15,28 @@ from pathlib import Path
 
 from bench import registry
 from bench.planning.request import Request
+from bench.records.store import Store
 from bench.system import code_version, hardware
 from bench.system.errors import UsageError
 
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The data of a request, and the hashes that the driver found: of the images, and of each noise's own file.
+    """The data of a request with the hashes that the driver found: of the images, and of each noise's own file.
 
-    `stream`: runs read images from their files.
+    `stream`: runs read images from their files. `token`: a file that the driver left in its output folder.
     """
 
     request: Request
     sha256: str
     noises: tuple[tuple[str, str | None], ...]
-    stream: bool = False
+    stream: bool
+    token: str | None
 
 
 @dataclass(frozen=True)
 class NodeRequirements:
-    """What the driver has, and a node must have too. `cuda`: whether runs are for a card; `steps` as `--steps` says."""
+    """The driver's code and folder, which a node must have too. `cuda`: runs need a GPU; `steps` as in `--steps`."""
 
     folder: str
     versions: dict[str, str]
@@ -48,15 +49,32 @@ class NodeRequirements:
 
 @dataclass(frozen=True)
 class NodeAnswer:
-    """What a node says: its name, why it can't take runs (nothing: it can), and what it has.
+    """A node's name, why it can't take runs (empty: it can), and its hardware.
 
-    That is whether it computes fast in bf16, and the free bytes of its memory and of a card's.
+    `free` is bytes of (memory, a GPU's memory).
     """
 
     host: str
     problems: tuple[str, ...]
     fast_bf16: bool
     free: tuple[float, float]
+
+
+def make_requirements(plugins: Sequence[str], cuda: bool, steps: str) -> NodeRequirements:
+    """The requirements of this process's code, without data."""
+    hashed = tuple((path, file_hash(path) or "") for path in plugins)
+    versions, sources = code_version.package_versions(), code_version.source_hash()
+    return NodeRequirements(str(Path.cwd()), versions, sources, hashed, cuda, steps)
+
+
+def check_node(requirements: NodeRequirements) -> NodeAnswer:
+    """The answer of this node. Imports torch only where runs need a GPU."""
+    enter_folder(requirements.folder)
+    problems = list(_code_problems(requirements))
+    if not problems and requirements.data is not None:
+        problems = list(_data_problems(requirements, requirements.data))
+    device = "cuda" if requirements.cuda else "cpu"
+    return NodeAnswer(platform.node(), tuple(problems), hardware.has_fast_bf16(device), hardware.free_bytes(device))
 
 
 def file_hash(path: str) -> str | None:
@@ -66,65 +84,63 @@ def file_hash(path: str) -> str | None:
     return None
 
 
-def make_requirements(plugins: Sequence[str], cuda: bool, steps: str) -> NodeRequirements:
-    """The question as the driver puts it, without data."""
-    hashed = tuple((path, file_hash(path) or "") for path in plugins)
-    return NodeRequirements(
-        str(Path.cwd()), code_version.package_versions(), code_version.source_hash(), hashed, cuda, steps
-    )
+def enter_folder(folder: str) -> None:
+    """Change to the folder in which the command was typed: relative paths of data start there."""
+    with suppress(OSError):
+        os.chdir(folder)
 
 
-def check_node(asked: NodeRequirements) -> NodeAnswer:
-    """Answer on this node. Imports torch for a card only."""
-    _go_to(asked.folder)
-    problems = list(_other_code(asked))
-    if not problems and asked.data is not None:
-        problems = list(_other_data(asked, asked.data))
-    device = "cuda" if asked.cuda else "cpu"
-    return NodeAnswer(platform.node(), tuple(problems), hardware.has_fast_bf16(device), hardware.free_bytes(device))
-
-
-def _other_code(asked: NodeRequirements) -> Iterator[str]:
-    here = code_version.package_versions()
-    for name, there in asked.versions.items():
-        # builds of one release for cards and for processors differ behind the plus sign only
-        own, wanted = here.get(name, "none").partition("+")[0], there.partition("+")[0]
-        if own != wanted:
-            yield f"{name} is {own} there and {wanted} here"
-    if code_version.source_hash() != asked.sources:
+def _code_problems(requirements: NodeRequirements) -> Iterator[str]:
+    versions = code_version.package_versions()
+    for name, driver_version in requirements.versions.items():
+        # Builds of one release for GPU and CPU differ only behind the plus sign.
+        version, wanted = versions.get(name, "none").partition("+")[0], driver_version.partition("+")[0]
+        if version != wanted:
+            yield f"{name} is {version} there and {wanted} here"
+    if code_version.source_hash() != requirements.sources:
         yield f"the code of lnl-bench in {code_version.HOME} differs from this one"
     try:
-        hardware.check_step_mode(asked.steps, "cuda" if asked.cuda else "cpu")
+        hardware.check_step_mode(requirements.steps, "cuda" if requirements.cuda else "cpu")
     except UsageError as error:
         yield str(error)
-    for path, sha256 in asked.plugins:
+    for path, sha256 in requirements.plugins:
         if file_hash(path) != sha256:
             yield f"--plugin {path} {'differs' if Path(path).is_file() else 'is missing'} there"
 
 
-def _other_data(asked: NodeRequirements, data: DataCheck) -> Iterator[str]:
+def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[str]:
     from bench.planning import data_facts
     from datasets.interface import DataError
 
+    if data.token is not None and not _shares_folder(Path(data.token)):
+        yield (
+            f"it doesn't share the output folder {Path(data.token).parent}, in which every node claims its runs and "
+            "writes their records. Type an --out that all nodes see and may write, or run --shard 1/2 and 2/2 on "
+            "separate machines and join their records by `merge`"
+        )
+        return
     try:
-        registry.load_plugins(path for path, _ in asked.plugins)
+        registry.load_plugins(path for path, _ in requirements.plugins)
         if data_facts.open_requested_data(data.request).content_hash() != data.sha256:
             yield f"the data of --dataset {data.request.dataset} differ there"
             return
         options = replace(data_facts.data_options(data.request), stream=data.stream)
         registry.open_data_set(data.request.dataset, options).prepare()
-        for text, sha256 in data.noises:
-            if data.request.labels is not None:
-                own = file_hash(data.request.labels)
-            else:
-                own = registry.open_noise(text).file_hash()
-            if own != sha256:
-                yield f"the file of {text} differs there"
+        for noise, driver_sha256 in data.noises:
+            labels = data.request.labels
+            sha256 = registry.open_noise(noise).file_hash() if labels is None else file_hash(labels)
+            if sha256 != driver_sha256:
+                yield f"the file of {noise} differs there"
     except (DataError, UsageError, OSError) as error:
         yield " ".join(str(error).split())
 
 
-def _go_to(folder: str) -> None:
-    """Relative paths of data are meant from where the command was typed."""
-    with suppress(OSError):
-        os.chdir(folder)
+def _shares_folder(token: Path) -> bool:
+    """Whether this node sees the driver's token, and may write beside it."""
+    if not token.is_file():
+        return False
+    try:
+        Store(token.parent).prepare()
+    except UsageError:
+        return False
+    return True

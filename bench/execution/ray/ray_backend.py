@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from bench import registry
 from bench.execution.executor import Backend, Executor, SharedExecutor
 from bench.execution.ray.cluster import RayCluster, connect_cluster
 from bench.execution.ray.connect import check_installed, starts_own_cluster
+from bench.execution.ray.node_check import DataCheck
 from bench.execution.ray.ray_executor import RayExecutor
 from bench.execution.runtimes import make_runtimes
 from bench.memory.job_limits import JobLimits
@@ -25,6 +28,7 @@ class RayBackend(Backend):
         super().__init__(request)
         self._cluster: RayCluster | None = None
         self._executor: RayExecutor | None = None
+        self._token: DriverToken | None = None
 
     def find_hardware(self) -> Hardware | None:
         """The hardware that all nodes have at least; None for a cluster of this machine alone, which isn't started yet.
@@ -60,15 +64,42 @@ class RayBackend(Backend):
         """End the workers, leave the cluster, and end it if it is this machine's alone."""
         if self._executor is not None:
             self._executor.close()
+        if self._token is not None:
+            self._token.remove()
         if self._cluster is not None:
             self._cluster.close()
 
     def _open_executor(self) -> RayExecutor:
         if self._executor is None:
-            facts = self._facts
-            self._cluster = self._cluster or connect_cluster(self.request, registry.plugins())
-            # Each node opens, and may download, the data now: not one run after another, each in its worker.
-            noises = ((noise.typed, noise.sha256) for noise in facts.noises)
-            self._cluster.admit_for(self.request, facts.data_sha256, noises, stream=facts.images == "disk")
+            facts, request = self._facts, self.request
+            if self._cluster is None:
+                self._cluster = connect_cluster(request, registry.plugins())
+            if not self._cluster.ours:
+                self._token = DriverToken(self._store)
+            token = None if self._token is None else str(self._token.path)
+            noises = tuple((noise.typed, noise.sha256) for noise in facts.noises)
+            # Before the first run: a node that fetches or decodes data then does it once, not in each of its workers.
+            self._cluster.admit_for(DataCheck(request, facts.data_sha256, noises, facts.images == "disk", token))
             self._executor = RayExecutor(self._cluster, self._store, self._cluster.share(self._runs)[1])
         return self._executor
+
+
+class DriverToken:
+    """A file in the output folder, by which nodes recognise that they see the same folder as the driver.
+
+    Raises UsageError where the folder can't be written.
+    """
+
+    def __init__(self, store: Store) -> None:
+        root = store.root.resolve()
+        self._new_folders = [folder for folder in (root, *root.parents) if not folder.exists()]
+        store.prepare()
+        self.path = root / f".driver-{secrets.token_hex(8)}.tmp"
+        self.path.touch()
+
+    def remove(self) -> None:
+        """Remove the file, and the folders made for it if they are empty: a refused request leaves nothing written."""
+        with suppress(OSError):
+            self.path.unlink()
+            for folder in self._new_folders:
+                folder.rmdir()

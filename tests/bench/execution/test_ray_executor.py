@@ -20,6 +20,8 @@ from bench.execution.executor import Job
 from bench.execution.progress import SilentDisplay
 from bench.execution.ray import ray_executor
 from bench.execution.ray.cluster import RayCluster, connect_cluster
+from bench.execution.ray.node_check import DataCheck
+from bench.execution.ray.ray_backend import DriverToken
 from bench.execution.ray.ray_executor import RayExecutor
 from bench.execution.study import StudyOutcome, run_study
 from bench.execution.worker import load_file
@@ -83,12 +85,6 @@ def make(cluster: RayCluster, tmp_path: Path) -> Iterator[Make]:
     yield build
     for executor in made:
         executor.close()
-
-
-@pytest.fixture
-def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No node finds the driver's folder, as where nothing is shared."""
-    monkeypatch.setattr(ray_executor, "write_driver_token", lambda store: ".driver-elsewhere.tmp")
 
 
 def job(seed: int = 0, redo: bool = False, **parameters: object) -> Job:
@@ -163,57 +159,38 @@ def test_stop_lets_the_running_checkpoint_and_drops_the_rest(make: Make, tmp_pat
     assert all(store.checkpoint_path(run_id).exists() and not store.is_claimed(run_id) for run_id in begun)
 
 
-@pytest.mark.usefixtures("away")
-def test_where_no_folder_is_shared_records_come_back(make: Make, tmp_path: Path) -> None:
-    executor = make()
-    other = Store(tmp_path)
-    specs = [fake.spec_for(seed) for seed in range(6)]
-    claim = other.claim(specs[5].run_id)
-    assert claim is not None
-    other.write_record(fake.record_of(specs[4]))
-    threading.Timer(2.0, claim.release).start()
-    outcome, notes = study(executor, tmp_path, 6)
-    assert len(outcome.finished) == 5 and outcome.skipped == (specs[4].run_id,)
-    assert any("its records come back" in note for note in notes)
-    assert not (tmp_path / "starts.log").exists()
-    assert [record["run_id"] for record in other.records()] == sorted(spec.run_id for spec in specs)
-    # what has arrived is forgotten on the nodes
-    kept = Path(os.environ["LNL_BENCH_CACHE"]) / "away"
-    assert sum(starts(folder)[spec.run_id] for folder in kept.iterdir() for spec in specs) == 5
-    assert [path for path in kept.glob("*/*") if path.is_dir() and len(path.name) == 16] == []
-
-
-@pytest.mark.usefixtures("away")
-def test_where_no_folder_is_shared_failures_come_back_and_checkpoints_stay(make: Make, tmp_path: Path) -> None:
-    executor, store = make(threads=2), Store(tmp_path)
-    store.prepare()
-    bad, deadly = job(1, do="fail"), job(2, do="die once")
-    executor.submit(bad)
-    executor.submit(deadly)
-    events = follow(executor, 2)
-    assert {type(event) for event in events} >= {RunFailed, WorkerLost}
-    failure = store.read_failure(bad.run_id)
-    assert failure is not None and failure["reason"] == "ValueError: as told" and "raise" in failure["traceback"]
-    assert not store.is_claimed(deadly.run_id)
-    executor.submit(deadly)  # it finds its checkpoint, or would die again
-    assert isinstance(follow(executor, 1)[-1], RunFinished) and store.has(deadly.run_id)
-
-
-def test_a_node_with_other_code_or_data_is_refused(cluster: RayCluster) -> None:
-    asked = cluster.asked
+def test_a_node_with_other_code_or_data_is_refused(cluster: RayCluster, tmp_path: Path) -> None:
+    requirements = cluster.requirements
+    elsewhere = tmp_path / "runs" / ".driver-elsewhere.tmp"
     try:
-        cluster.asked = replace(asked, versions=asked.versions | {"torch": "1.0"}, sources="other")
+        cluster.requirements = replace(requirements, versions=requirements.versions | {"torch": "1.0"}, sources="other")
         with pytest.raises(UsageError, match=r"torch is .* there and 1\.0 here; the code of lnl-bench in"):
             cluster.admit()
-        cluster.asked, cluster.refused = replace(asked, plugins=(("/no/plugin.py", "0"),)), {}
+        cluster.requirements, cluster.refused = replace(requirements, plugins=(("/no/plugin.py", "0"),)), {}
         with pytest.raises(UsageError, match=r"/no/plugin\.py is missing"):
             cluster.admit()
-        cluster.asked, cluster.refused = asked, {}
+        cluster.requirements, cluster.refused = requirements, {}
         with pytest.raises(UsageError, match="the data of --dataset digits differ there"):
-            cluster.admit_for(Request(), "0" * 64, [])
+            cluster.admit_for(DataCheck(Request(), "0" * 64, (), stream=False, token=None))
+        cluster.requirements, cluster.refused = requirements, {}
+        with pytest.raises(UsageError, match=rf"share the output folder {elsewhere.parent}.*--out .*--shard .*`merge`"):
+            cluster.admit_for(DataCheck(Request(), "0" * 64, (), stream=False, token=str(elsewhere)))
+        assert not elsewhere.parent.exists()
     finally:
-        cluster.asked, cluster.refused = asked, {}
+        cluster.requirements, cluster.refused = requirements, {}
         cluster.admit()
+
+
+def test_a_driver_token_leaves_no_folder_behind(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new" / "runs")
+    token = DriverToken(store)
+    assert token.path.parent == store.root and token.path.is_file()
+    token.remove()
+    assert list(tmp_path.iterdir()) == []
+    token = DriverToken(store)
+    store.write_record(fake.record_of(fake.spec_for(0)))
+    token.remove()
+    assert store.has(fake.spec_for(0).run_id) and not token.path.exists()
 
 
 def test_a_node_killed_in_the_middle_gives_its_runs_back(
