@@ -1,248 +1,277 @@
-"""The columns of a board, for Markdown and terminal alike."""
+"""The columns of all tables. Markdown, terminal, JSON, CSV and legend loop over the lists below.
+
+A column is one entry: `BOARD` lists those of the main table, `detail_columns` those of the other tables. An entry with `read`
+is averaged over replicates; an entry without a title stands in JSON and CSV alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.leaderboard import formatting, ranking
-from bench.leaderboard.model import ComputeChoice, EqualCompute, Row, Table
-from bench.spec.privileges import describe_privilege
-from bench.stats import summary
-
-Cell = Callable[[Row], str]
-WIDEST_LABEL = 60
-"""Characters of a method and its parameters in a table's cell."""
+from bench.leaderboard import cells
+from bench.leaderboard.formatting import (
+    format_interval,
+    format_mean_and_std,
+    format_percent,
+    format_seconds,
+)
+from bench.leaderboard.measurements import (
+    Reader,
+    measure,
+    network_spread,
+    run_seconds,
+    single_network_accuracy,
+)
+from bench.leaderboard.model import Row, Table
+from bench.stats.summary import Summary
 
 
 @dataclass(frozen=True)
 class Column:
-    """A title, what stands in a row's cell, and how early it goes when a terminal is narrow (0: never)."""
+    """One column: its value in JSON and CSV, its cells in Markdown and in a terminal, and its explanation."""
 
-    title: str
-    cell: Cell
-    goes: int = 0
+    key: str
+    """In JSON and CSV; "selector.x" is x of the object `selector`. Empty: in neither."""
+    title: str = ""
+    """In Markdown; empty: not there."""
+    cell: cells.Cell | None = None
+    """None: the value in percent."""
+    value: Callable[[Row], Any] | None = None
+    """For JSON; None: the mean over replicates of `read`."""
+    read: Reader | None = None
+    """The number of one record."""
+    of_run: bool = False
+    """Whether `read` gives the same whichever epoch of the run is chosen."""
     left: bool = False
     bold: bool = False
+    """Whether Markdown prints the cell in bold for rows that may be the best."""
+    optional: bool = False
+    """Whether Markdown leaves the column out where no row has a cell but a dash; a terminal always does."""
+    short: str | None = None
+    """The title in a terminal; None: as in Markdown, empty: not there."""
+    short_cell: cells.Cell | None = None
+    """The cell in a terminal; None: as in Markdown."""
+    drop: int = 0
+    """How early the column goes where a terminal is narrow: the highest first, 0 never."""
+    hint: str = ""
+    """Explanation of the short title, above a terminal's tables."""
+    explained: str = ""
+    """Explanation in the legend. "- " begins an item, which the explanations after it continue."""
+
+    def value_of(self, row: Row) -> Any:
+        """The value for JSON."""
+        if self.value is not None:
+            return self.value(row)
+        return row.selector.get(self.key[9:]) if self.key.startswith("selector.") else row.means.get(self.key)
+
+    def text(self, table: Table, row: Row) -> str:
+        """The cell in Markdown, not escaped."""
+        return format_percent(self.value_of(row)) if self.cell is None else self.cell(table, row)
+
+    def short_text(self, table: Table, row: Row) -> str:
+        """The cell in a terminal."""
+        return self.text(table, row) if self.short_cell is None else self.short_cell(table, row)
+
+    @property
+    def short_title(self) -> str:
+        """The title in a terminal; empty where it isn't there."""
+        return self.title if self.short is None else self.short
 
 
-def table_columns(table: Table, informed: bool = False) -> list[Column]:
-    """The columns of a table's ranked part, or of its informed part, which has no ranks."""
-
-    def share(name: str) -> Cell:
-        return lambda row: formatting.format_percent(row.means.get(name))
-
-    first = [] if informed else [Column("#", rank_cell(table.rows))]
-    first += (
-        [Column("against shared-lr", format_move)]
-        if any(ranking.moved_far(row) for row in table.rows) and not informed
-        else []
-    )
-    return [
-        *first,
-        Column("method", lambda row: method_name(method_cell(row), row), left=True, bold=True),
-        Column("accuracy", lambda row: formatting.format_mean_and_std(row.accuracy), bold=True),
-        Column("95 % interval", lambda row: formatting.format_interval(row.accuracy), goes=5),
-        Column("n", lambda row: str(len(row.accuracies)), goes=1),
-        Column("to leader", difference_to_leader(table.leader), goes=3),
-        Column(
-            "best on test (oracle)",
-            lambda row: formatting.format_percent(row.means.get("best_test"), formatting.row_decimals(row)),
-            8,
-        ),
-        Column("gap", lambda row: formatting.format_percent(row.gap, formatting.row_decimals(row)), goes=2),
-        Column("memorised", share("memorised"), goes=4),
-        Column("learnt", share("learnt"), goes=10),
-        Column("worst class", share("worst_class"), goes=9),
-        Column("single nets", single_networks_cell, goes=11),
-        Column("nets / views / units", effort_cell, goes=12),
-        Column("s / run", lambda row: formatting.format_seconds(row.means.get("seconds")), goes=6),
-        Column("told", privileges_cell, goes=7 if not informed else 0, left=True),
-        Column("assumes", lambda row: format_words(row.assumes), goes=13, left=True),
-    ]
+def interval_value(summary: Summary | None) -> list[float | None] | None:
+    """The bounds of an interval for JSON."""
+    return None if summary is None or summary.low is None else [summary.low, summary.high]
 
 
-def format_move(row: Row) -> str:
-    """How far a row moved under the shared grid, if far."""
-    return ranking.describe_move(row.moved) if row.moved is not None and ranking.moved_far(row) else formatting.DASH
+def _difference_value(row: Row) -> dict[str, float | None] | None:
+    difference = row.difference_to_leader
+    return None if difference is None else {"mean": difference.mean, "low": difference.low, "high": difference.high}
 
 
-def detection_columns(table: Table) -> list[Column]:
-    """The columns of the table of who finds the wrong labels: those that any of its rows has something for."""
-    ranks = [row.finder_rank for row in table.rows if row.finder_rank]
+RANK = Column(
+    "rank",
+    "#",
+    cells.rank_cell,
+    value=lambda row: row.rank,
+    explained="- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means "
+    "share a rank (`2=`).",
+)
+METHOD = Column(
+    "method",
+    "method",
+    cells.method_cell,
+    value=lambda row: row.method,
+    left=True,
+    bold=True,
+    short="  method",
+    short_cell=cells.starred_name_cell,
+    explained="- **method** comes with its parameters as they were resolved. A *control* is there to show what a gain "
+    "is made of: an ensemble, a strong view, a weight average or early stopping without any care for noise. The row "
+    "`ce @ noisy hold-out epoch` is read off the runs of `ce` at the epoch that does best on noisy held-out labels; as "
+    "it is chosen by a rule of its own, it has no rank.",
+)
+ACCURACY = Column(
+    "mean",
+    "accuracy",
+    lambda _, row: format_mean_and_std(row.accuracy),
+    value=lambda row: None if row.accuracy is None else row.accuracy.mean,
+    bold=True,
+    explained="- **accuracy** is the mean ± the sample standard deviation over n replicates, at {rule.words}. A "
+    "replicate is a triple of seeds (noise, split, training), the same list for every row.",
+)
+INTERVAL = Column(
+    "interval",
+    "95 % interval",
+    lambda _, row: format_interval(row.accuracy),
+    value=lambda row: interval_value(row.accuracy),
+    short="95 %",
+    drop=2,
+    explained="- **95 % interval** is where Student's t places the mean. Its width is about how much *one* row would "
+    "move with new seeds.",
+)
+REPLICATES = Column(
+    "n",
+    "n",
+    lambda _, row: str(len(row.accuracies)),
+    value=lambda row: len(row.accuracies),
+    drop=1,
+)
+DIFFERENCE = Column(
+    "behind_leader",
+    "to leader",
+    cells.difference_cell,
+    value=_difference_value,
+    drop=6,
+    explained="- **to leader** is the mean difference to the leader, replicate by replicate, with its 95 % interval. "
+    "Replicates that are hard for one method are hard for all, so this says more than two intervals side by side. "
+    "- **Bold** rows may be the best: their difference to the leader isn't significantly below 0 (one-sided paired "
+    "t-tests, Holm-corrected at 5 %). A large set means that the data can't tell, not that its members are equally "
+    "good. With fewer than 5 replicates nothing is bold.",
+)
+SECONDS = Column(
+    "seconds",
+    "s / run",
+    lambda _, row: format_seconds(row.means.get("seconds")),
+    read=run_seconds,
+    of_run=True,
+    short="",
+    explained="**s / run** is the time of one whole run on the machine that ran it.",
+)
+PRIVILEGES = Column(
+    "needs",
+    "told",
+    cells.privileges_cell,
+    value=lambda row: list(row.needs),
+    left=True,
+    explained="- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of "
+    "noise, clean labels). Such rows stand under a heading of their own and have no rank.",
+)
+MOVED = Column(
+    "moved", "against shared-lr", cells.move_cell, value=lambda row: row.moved, optional=True, short=""
+)
 
-    def rank(row: Row) -> str:
-        return (
-            f"{row.finder_rank}{'=' if ranks.count(row.finder_rank) > 1 else ''}"
-            if row.finder_rank
-            else formatting.DASH
-        )
+BOARD: Sequence[Column] = (
+    RANK,
+    MOVED,  # explained with the protocols, in `legend`
+    METHOD,
+    ACCURACY,
+    INTERVAL,
+    REPLICATES,
+    DIFFERENCE,
+    Column(
+        "best_test",
+        "best on test (oracle)",
+        cells.best_test_cell,
+        read=measure("best_test_accuracy"),
+        of_run=True,
+        short="best",
+        short_cell=lambda _, row: format_percent(row.means.get("best_test")),
+        drop=4,
+        hint="the best epoch on the test set (an oracle)",
+        explained="- **best on test (oracle)** is the mean of each run's best epoch on the clean test set, as most "
+        "papers report it. Nobody without clean labels could have picked it.",
+    ),
+    Column(
+        "gap",
+        "gap",
+        cells.gap_cell,
+        value=lambda row: row.gap,
+        short="",
+        explained="The **gap** is how much it flatters, in points.",
+    ),
+    Column(
+        "memorised",
+        "memorised",
+        read=measure("memorised"),
+        short="mem.",
+        drop=3,
+        hint="wrong labels memorised",
+        explained="- **memorised** is the share of wrongly labelled training images that end up predicted as their "
+        "wrong label;",
+    ),
+    Column(
+        "learnt",
+        "learnt",
+        read=measure("learnt"),
+        short="",
+        explained="**learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a "
+        "high first, underfitting as a low second.",
+    ),
+    Column(
+        "worst_class",
+        "worst class",
+        read=measure("worst_class_accuracy"),
+        short="worst",
+        drop=7,
+        explained="- **worst class** is the accuracy on the class that fares worst, averaged over replicates.",
+    ),
+    replace(SECONDS, title="", short="s", drop=5, hint="seconds a run", explained=""),  # further left in a terminal
+    Column(
+        "single_networks",
+        "single nets",
+        cells.single_networks_cell,
+        read=single_network_accuracy,
+        short="nets",
+        drop=8,
+        hint="single networks (and how far apart)",
+        explained="- **single nets**: where a method trains several networks, the mean accuracy of each alone and, in "
+        "brackets, how far the best and the worst of a run lie apart. **accuracy** is that of the method's own "
+        "prediction.",
+    ),
+    replace(MOVED, title="", short="moved", drop=10),  # further right in a terminal
+    Column(
+        "units",
+        "nets / views / units",
+        cells.effort_cell,
+        read=measure("units_per_sample_epoch"),
+        of_run=True,
+        short="n/v/u",
+        short_cell=cells.short_effort_cell,
+        drop=9,
+        hint="networks, views, units of work (plain cross-entropy: 1/1/3)",
+        explained="- **nets / views / units**: networks that are trained, views of an image in a step, and passes per "
+        "image and epoch, where a forward pass counts 1 and a backward pass 2 (plain cross-entropy: 1 / 1 / 3). Phases "
+        "beyond the epochs of the setting count on top.",
+    ),
+    SECONDS,
+    PRIVILEGES,
+    Column(
+        "assumes",
+        "assumes",
+        cells.assumptions_cell,
+        value=lambda row: list(row.assumes),
+        left=True,
+        short="",
+        explained="**assumes** names what has to hold for it to be sound.",
+    ),
+    Column("corrected", read=measure("corrected")),
+    Column("balanced", read=measure("balanced_accuracy")),
+    Column("negative_log_likelihood", read=measure("negative_log_likelihood")),
+    Column("calibration_error", read=measure("expected_calibration_error")),
+    Column("network_spread", read=network_spread),
+    Column("networks", read=measure("networks"), of_run=True),
+    Column("views", read=measure("views"), of_run=True),
+)
 
-    def share(name: str) -> Cell:
-        return lambda row: formatting.format_percent(row.selector.get(name))
-
-    shown = [
-        Column("#", rank),
-        Column("method", lambda row: method_name(row.name, row), left=True, bold=True),
-        Column("AUROC", lambda row: formatting.format_mean_and_std(row.auroc), bold=True),
-        Column("95 % interval", lambda row: formatting.format_interval(row.auroc), goes=3),
-        Column("n", lambda row: str(len(row.aurocs)), goes=8),
-        Column("average precision", share("average_precision"), goes=4),
-        Column("AUROC in noisy classes", share("auroc_noisy_classes"), goes=5),
-        Column("AP in noisy classes", share("average_precision_noisy_classes"), goes=9),
-        Column("precision", share("precision"), goes=1),
-        Column("recall", share("recall"), goes=1),
-        Column("corrected", share("corrected"), goes=2),
-        Column("damaged", share("damaged"), goes=2),
-        Column("its own", detection_parts, goes=6, left=True),
-        Column("told", privileges_cell, goes=7, left=True),
-    ]
-    always = ("#", "method", "AUROC")
-    return [
-        column
-        for column in shown
-        if column.title in always or any(column.cell(row) != formatting.DASH for row in table.finders)
-    ]
-
-
-def frontier_columns(table: Table) -> list[Column]:
-    """The columns of the rows that no cheaper row matches."""
-    cheaper = dict(zip([row.label for row in table.frontier[1:]], table.frontier, strict=False))
-
-    def gain(row: Row) -> str:
-        before = cheaper.get(row.label)
-        pairs = [] if before is None else summary.paired_differences(row.accuracies, before.accuracies)
-        return formatting.format_difference(summary.summarise(pairs)) if pairs else formatting.DASH
-
-    shown = [
-        Column("units", lambda row: formatting.format_number(row.means.get("units"))),
-        Column("method", lambda row: method_name(row.name, row), left=True, bold=True),
-        Column("accuracy", lambda row: formatting.format_mean_and_std(row.accuracy), bold=True),
-        Column("over the row above", gain, goes=1),
-        Column("forward + backward", passes_cell, goes=6),
-        Column("TFLOP / run", lambda row: formatting.format_number(row.means.get("flops"), 1e12), goes=4),
-        Column("s / run", lambda row: formatting.format_seconds(row.means.get("seconds")), goes=2),
-        Column("images / s", lambda row: formatting.format_count(row.means.get("images_per_second")), goes=5),
-        Column("MiB", lambda row: formatting.format_count(row.means.get("peak_memory_bytes"), 2**20), goes=3),
-    ]
-    always = ("units", "method", "accuracy", "over the row above", "s / run")
-    return [
-        column
-        for column in shown
-        if column.title in always or any(column.cell(row) != formatting.DASH for row in table.frontier)
-    ]
-
-
-def equal_columns(table: EqualCompute, informed: bool = False) -> list[Column]:
-    """The columns of a table at equal compute."""
-
-    def choice(row: Row) -> ComputeChoice:
-        return table.choices[row.label]
-
-    first = [] if informed else [Column("#", rank_cell(table.rows))]
-    return [
-        *first,
-        Column("method", lambda row: method_name(method_cell(row), row), left=True, bold=True),
-        Column("accuracy", lambda row: formatting.format_mean_and_std(row.accuracy), bold=True),
-        Column("95 % interval", lambda row: formatting.format_interval(row.accuracy), goes=5),
-        Column("n", lambda row: str(len(row.accuracies)), goes=7),
-        Column("to leader", difference_to_leader(table.leader), goes=3),
-        Column("epochs", lambda row: str(choice(row).epochs)),
-        Column("members", lambda row: str(choice(row).members)),
-        Column("units / run", lambda row: formatting.format_number(choice(row).units), goes=1),
-        Column("unused", lambda row: formatting.format_percent(table.unused(row))),
-        Column("noisy hold-out", lambda row: held_out_cell(choice(row)), goes=2),
-        Column("tried", lambda row: str(choice(row).tried), goes=6),
-        Column("search", lambda row: formatting.format_number(choice(row).search), goes=4),
-        Column("told", privileges_cell, goes=8 if not informed else 0, left=True),
-    ]
-
-
-def excluded_columns() -> list[Column]:
-    """The columns of the rows that can't be compared."""
-    return [
-        Column("method", lambda row: method_name(row.label, row), left=True),
-        Column("accuracy", lambda row: formatting.format_mean_and_std(row.accuracy), goes=1),
-        Column("n", lambda row: str(len(row.accuracies)), goes=2),
-        Column("told", privileges_cell, goes=3, left=True),
-        Column("why it stands here", lambda row: row.reason, left=True),
-    ]
-
-
-def rank_cell(rows: Sequence[Row]) -> Cell:
-    """A row's rank, such as "2" or "2=" where it shares it; a dash for rows without one."""
-    ranks = [row.rank for row in rows if row.rank]
-    return lambda row: f"{row.rank}{'=' if ranks.count(row.rank) > 1 else ''}" if row.rank else formatting.DASH
-
-
-def difference_to_leader(leader: str | None) -> Cell:
-    """A row's paired difference to the leader."""
-    return lambda row: "leader" if row.label == leader else formatting.format_difference(row.behind)
-
-
-def held_out_cell(choice: ComputeChoice) -> str:
-    """Accuracy on noisy held-out labels and its standard error, such as "58.4 ± 1.3"."""
-    places = formatting.percent_decimals(choice.score.error)
-    mean, error = choice.score.mean, choice.score.error
-    return f"{formatting.format_percent(mean, places)} ± {formatting.format_percent(error, places)}"
-
-
-def method_cell(row: Row) -> str:
-    """The label, or the name alone where all parameters would make the column too wide; see `parameters_apart`."""
-    return row.label if len(row.label) <= WIDEST_LABEL else row.name
-
-
-def long_parameter_lists(table: Table | EqualCompute) -> list[str]:
-    """The labels that the table's cells don't hold in full."""
-    return [
-        row.label for row in table.rows if not row.derived and row.standing != "apart" and method_cell(row) != row.label
-    ]
-
-
-def format_words(names: Sequence[str]) -> str:
-    """Names with spaces in place of underscores, or a dash."""
-    return ", ".join(name.replace("_", " ") for name in names) or formatting.DASH
-
-
-def method_name(name: str, row: Row) -> str:
-    """A row's name with the mark of a control."""
-    return f"{name} (control)" if row.control else name
-
-
-def privileges_cell(row: Row) -> str:
-    """What a row was told beyond noisy labels, or a dash."""
-    return ", ".join(map(describe_privilege, row.needs)) or formatting.DASH
-
-
-def detection_parts(row: Row) -> str:
-    """What of finding wrong labels is the method's own: its estimate, its kept set, its targets; or a dash."""
-    own = {
-        "estimate": row.selector.get("source") == "clean_probability",
-        "set": row.selector.get("kept_source") == "selected",
-        "targets": row.selector.get("corrected_source") == "soft_targets",
-    }
-    return ", ".join(name for name, is_own in own.items() if is_own) or formatting.DASH
-
-
-def single_networks_cell(row: Row) -> str:
-    """Accuracy of the single networks, and how far they lie apart in a run, such as "85.2 (1.3)"."""
-    mean, spread = row.means.get("single_networks"), row.means.get("network_spread")
-    return (
-        formatting.DASH if mean is None else f"{formatting.format_percent(mean)} ({formatting.format_percent(spread)})"
-    )
-
-
-def passes_cell(row: Row) -> str:
-    """Forward and backward passes of an image and epoch, such as "6 + 2"."""
-    forward, backward = row.means.get("forward"), row.means.get("backward")
-    if forward is None or backward is None:
-        return formatting.DASH
-    return f"{formatting.format_number(forward)} + {formatting.format_number(backward)}"
-
-
-def effort_cell(row: Row) -> str:
-    """Networks, views, and forward/backward units of an image and epoch, such as "2 / 2 / 12"."""
-    parts = [row.means.get(name) for name in ("networks", "views", "units")]
-    if all(value is None for value in parts):
-        return formatting.DASH
-    return " / ".join(map(formatting.format_number, parts))

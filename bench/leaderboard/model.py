@@ -1,4 +1,7 @@
-"""What a board is made of. Accuracies and shares are fractions in [0, 1]; percent is a matter of printing."""
+"""The parts of a board: `Report` > `Board` (a data set) > `Table` (a setting) > `Row` (a method).
+
+Accuracies and shares are fractions in [0, 1]; percent is a matter of printing.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from bench.leaderboard.selection import SelectionRule
 from bench.stats.holdout_choice import HoldoutScore
 from bench.stats.summary import Summary, summarise
 
-Record = Mapping[str, Any]
+RankStatus = Literal["ranked", "reference", "privileged", "excluded"]
+"""`ranked`: saw nothing but noisy labels, all replicates are there. `reference`: the same, chosen by another rule than
+the board's. `privileged`: got more than noisy labels. `excluded`: not comparable, for the row's `reason`."""
 
-RankStatus = Literal["ranked", "yardstick", "informed", "apart"]
-"""`ranked`: told nothing but noisy labels, all replicates there. `yardstick`: the same, chosen by another rule than
-the board's. `informed`: told more. `apart`: not comparable, for the row's `reason`."""
+FAR = 3
+"""A row that moved by at most so many places isn't mentioned."""
 
 
 class Replicate(NamedTuple):
@@ -31,14 +35,42 @@ class Replicate(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ComputeChoice:
+    """The epochs and members that were chosen for one method at equal compute, and the evidence for them."""
+
+    epochs: int
+    members: int
+    units: float
+    """Cost of a run of the choice, in units for each training image; the mean over replicates."""
+    allowance: float
+    """The most that a run could cost, in the same units."""
+    score: HoldoutScore
+    """Accuracy on noisy held-out labels at the last epoch."""
+    tried: int
+    """Candidates within the allowance whose every replicate is there."""
+    beyond: int
+    """Candidates that came out above the allowance."""
+    unfinished: int
+    """Candidates that lack replicates, or a held-out accuracy."""
+    search: float
+    """Cost of all candidates, one run of each, in units for each training image."""
+
+    @property
+    def unused(self) -> float:
+        """The share of the allowance that the choice leaves unused."""
+        return 1 - self.units / self.allowance
+
+
+@dataclass(frozen=True)
 class Row:
     """One method with its parameters in one setting."""
 
     method: str
     label: str
-    """The name with its parameters, and whatever else tells it from the table's other rows."""
+    """The name with its parameters, and all else that tells the row from the others of its table."""
     parameters: Mapping[str, Any]
     needs: tuple[str, ...]
+    """Privileges: what the method got beyond noisy labels."""
     assumes: tuple[str, ...]
     control: bool
     version: int
@@ -50,147 +82,127 @@ class Row:
     """Accuracy by the board's rule, of the replicates that have one."""
     accuracy: Summary | None
     means: Mapping[str, float | None]
-    """Means over the replicates: best_test, memorised, learnt, corrected, worst_class, networks, units, seconds, ..."""
+    """Means over the replicates by the keys of `columns.BOARD` and `columns.COSTS`."""
     selector: Mapping[str, Any]
-    """Means of what finding the wrong labels came to, and on what each rests; empty where nothing is known."""
+    """Means of the measures of noise detection, and the source of each; empty where nothing is known."""
     aurocs: Mapping[Replicate, float] = field(default_factory=dict)
     """AUROC of wrong labels at the last epoch, of the replicates that have one."""
     name: str = ""
     """The method's name where the table has one row of it, or else the label."""
     derived: bool = False
     """Whether it is read off another row's runs instead of having runs of its own."""
-    standing: RankStatus = "ranked"
+    status: RankStatus = "ranked"
     reason: str = ""
+    """Why an excluded row isn't compared."""
     rank: int | None = None
-    behind: Summary | None = None
+    difference_to_leader: Summary | None = None
     """Paired differences to the leader over the common replicates; None for the leader."""
     may_be_best: bool = False
-    finder_rank: int | None = None
+    detection_rank: int | None = None
     """The rank by AUROC."""
+    may_detect_best: bool = False
+    """`may_be_best` by AUROC."""
     moved: int | None = None
     """Places up (down: below 0) under the shared grid against shared-lr; None where only one of them ranks it."""
-    may_find_best: bool = False
-    """`may_be_best` by AUROC."""
+    choice: ComputeChoice | None = None
+    """In tables at equal compute."""
 
     @property
     def auroc(self) -> Summary | None:
-        """Of the AUROCs; None where no replicate has one (no wrong labels, or none but wrong ones)."""
+        """Summary of the AUROCs; None where no replicate has one (no wrong labels, or none but wrong ones)."""
         return summarise(list(self.aurocs.values())) if self.aurocs else None
 
     @property
     def gap(self) -> float | None:
-        """How much higher the best test epoch lies than what the rule chose."""
+        """How much higher the best test epoch lies than the epoch that the rule chose."""
         best = self.means.get("best_test")
         return None if best is None or self.accuracy is None else best - self.accuracy.mean
 
+    @property
+    def moved_far(self) -> bool:
+        """Whether the row moved by more than `FAR` places."""
+        return self.moved is not None and abs(self.moved) > FAR
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
-    """One setting: rows that may be compared, and what stands under them."""
+    """One setting: rows that may be compared, and the sentences around them."""
 
     setting_id: str
     setting: Mapping[str, Any]
     heading: str
     rows: tuple[Row, ...]
-    """Ranked rows and yardsticks by accuracy, then informed ones by accuracy, then those apart by label."""
+    """Ranked and reference rows by accuracy, then privileged ones by accuracy, then excluded ones by label."""
     replicates: tuple[Replicate, ...]
-    """What a complete row has."""
-    labels_sha256: Mapping[Replicate, str]
+    """Those of a complete row."""
+    labels_sha256: Mapping[Replicate, str] = field(default_factory=dict)
     description: Sequence[str]
-    """Lines that say what was trained, and on which labels."""
+    """Lines under the heading: what was trained, and on which labels."""
     best_set: tuple[str, ...] | None
     """Labels of the rows that may be the best; None where too little is known to say."""
     leader: str | None
-    same: Sequence[str] = ()
+    identical: Sequence[str] = ()
+    """Sentences about rows that are one method."""
     caveats: Sequence[str] = ()
     command: str = ""
     left_out: Sequence[Mapping[str, str]] = ()
 
+    def rows_with(self, *statuses: RankStatus) -> list[Row]:
+        """The rows of these statuses, in order."""
+        return [row for row in self.rows if row.status in statuses]
+
     @property
-    def finders(self) -> list[Row]:
+    def detection_rows(self) -> list[Row]:
         """The rows whose AUROC is known, best first, those without a rank after the others."""
-        found = [(row, row.auroc) for row in self.rows if row.standing != "apart" and not row.derived]
-        known = [(row, auroc.mean) for row, auroc in found if auroc is not None]
-        return [row for row, mean in sorted(known, key=lambda each: (not each[0].finder_rank, -each[1], each[0].label))]
+        known = [
+            (not row.detection_rank, -auroc.mean, row.label, row)
+            for row in self.rows
+            if row.status != "excluded" and not row.derived and (auroc := row.auroc) is not None
+        ]
+        return [row for *_, row in sorted(known, key=lambda entry: entry[:3])]
 
     @property
     def frontier(self) -> list[Row]:
         """Ranked rows that no row of at most their cost matches, the cheapest first; cost in units of passes."""
-        priced = [(row.means.get("units"), row.accuracy, row) for row in self.standing("ranked")]
-        known = [(units, accuracy.mean, row) for units, accuracy, row in priced if units is not None and accuracy]
-        kept: list[Row] = []
+        known = [
+            (units, -row.accuracy.mean, row.label, row)
+            for row in self.rows_with("ranked")
+            if (units := row.means.get("units")) is not None and row.accuracy is not None
+        ]
+        frontier: list[Row] = []
         best = float("-inf")
-        for _, mean, row in sorted(known, key=lambda each: (each[0], -each[1], each[2].label)):
-            if mean > best:
-                kept.append(row)
-                best = mean
-        return kept
-
-    def standing(self, *kinds: RankStatus) -> list[Row]:
-        """The rows of these standings, in order."""
-        return [row for row in self.rows if row.standing in kinds]
+        for _, negative_mean, _, row in sorted(known, key=lambda entry: entry[:3]):
+            if -negative_mean > best:
+                frontier.append(row)
+                best = -negative_mean
+        return frontier
 
 
-@dataclass(frozen=True)
-class ComputeChoice:
-    """What was chosen for one method at equal compute, and what that rests on."""
+@dataclass(frozen=True, kw_only=True)
+class EqualComputeTable(Table):
+    """One setting at equal compute: every row is a method with the epochs and members that were chosen for it.
 
-    epochs: int
-    members: int
-    units: float
-    """What a run of the choice cost, in units for each training image; the mean over replicates."""
-    score: HoldoutScore
-    """Accuracy on noisy held-out labels at the last epoch."""
-    tried: int
-    """Candidates within the allowance whose every replicate is there."""
-    beyond: int
-    """Candidates that came out above the allowance."""
-    unfinished: int
-    """Candidates that lack replicates, or what they could be judged by."""
-    search: float
-    """What all candidates cost, one run of each, in units for each training image."""
+    `setting` and `setting_id` are those of the methods' default epochs.
+    """
 
-
-@dataclass(frozen=True)
-class EqualCompute:
-    """One setting at equal compute: every method with the epochs and members that were chosen for it."""
-
-    setting_id: str
-    """Of the methods' own epochs."""
-    setting: Mapping[str, Any]
-    heading: str
     allowance: float
     """Units for each training image and run."""
     dearest: str | None
-    """The row that needs the allowance at its own epochs; None where the allowance was typed."""
-    rows: tuple[Row, ...]
-    """Ranked rows by accuracy, then informed ones."""
-    choices: Mapping[str, ComputeChoice]
-    """By label of the row."""
-    replicates: tuple[Replicate, ...]
-    leader: str | None
-    best_set: tuple[str, ...] | None
-    description: Sequence[str]
-    notes: Sequence[str]
-    left_out: Sequence[Mapping[str, str]]
-    command: str = ""
+    """The row that needs the allowance at its default epochs; None where the allowance was typed."""
 
-    def standing(self, *kinds: RankStatus) -> list[Row]:
-        """The rows of these standings, in order."""
-        return [row for row in self.rows if row.standing in kinds]
-
-    def unused(self, row: Row) -> float:
-        """The share of the allowance that a row's choice left unused."""
-        return 1 - self.choices[row.label].units / self.allowance
+    @property
+    def choices(self) -> dict[str, ComputeChoice]:
+        """The rows' choices by label."""
+        return {row.label: row.choice for row in self.rows if row.choice is not None}
 
 
 @dataclass(frozen=True)
 class Board:
-    """All tables of one data set; those at equal compute where they were asked for (else None)."""
+    """All tables of one data set; `equal_compute` is None unless those tables were requested."""
 
     data_set: str
     tables: tuple[Table, ...]
-    equal_compute: tuple[EqualCompute, ...] | None = None
+    equal_compute: tuple[EqualComputeTable, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,52 +1,30 @@
-"""Records -> rows: one for each method with its parameters, learning rate and weight decay in a setting."""
+"""Records -> rows: one for each method with its parameters, learning rate and weight decay in a setting.
+
+`group_runs` finds the runs of a row, `row_labels` names the rows of a table, `build_row` computes a row's numbers: the
+means of what the columns read.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.leaderboard.columns import BOARD, Column
+from bench.leaderboard.detail_columns import COSTS, DETECTION
 from bench.leaderboard.formatting import format_value
-from bench.leaderboard.model import Record, Replicate, Row
-from bench.leaderboard.selection import RULES, SelectionRule, finite_number, selected_accuracy
+from bench.leaderboard.measurements import Reader, Record, measure
+from bench.leaderboard.model import Replicate, Row
+from bench.leaderboard.selection import RULES, SelectionRule, selected_accuracy
 from bench.spec import canonical_json
 from bench.stats.summary import mean_of_known, summarise
 
 EARLY_STOPPED = "ce @ noisy hold-out epoch"
 """The control that is read off the runs of `ce`: cross-entropy stopped where the noisy hold-out says."""
 
-SHARES = {
-    "best_test": "best_test_accuracy",
-    "memorised": "memorised",
-    "learnt": "learnt",
-    "corrected": "corrected",
-    "worst_class": "worst_class_accuracy",
-    "balanced": "balanced_accuracy",
-    "negative_log_likelihood": "negative_log_likelihood",
-    "calibration_error": "expected_calibration_error",
-    "networks": "networks",
-    "views": "views",
-    "units": "units_per_sample_epoch",
-    "forward": "forward_per_sample_epoch",
-    "backward": "backward_per_sample_epoch",
-    "flops_forward": "flops_forward",
-    "flops_forward_backward": "flops_forward_backward",
-}
-COSTS = ("units", "forward", "backward", "flops_forward", "flops_forward_backward")
-ON_THE_MACHINE = ("images_per_second", "peak_memory_bytes")
-"""What a run's provenance says of its cost, beside the seconds."""
-SELECTOR = (
-    "auroc",
-    "average_precision",
-    "precision",
-    "recall",
-    "corrected",
-    "damaged",
-    "auroc_noisy_classes",
-    "average_precision_noisy_classes",
-)
 SOURCES = ("source", "kept_source", "corrected_source")
+"""What the measures of noise detection rest on, as a record's selector says it."""
 
 
 @dataclass
@@ -74,9 +52,9 @@ def group_runs(records: Iterable[Record], failures: Iterable[Record]) -> list[Ru
     for record in records:
         _group_of(groups, record["spec"]).records.setdefault(replicate_of(record["spec"]), record)
     for failure in failures:
-        replicate, own = replicate_of(failure["spec"]), _group_of(groups, failure["spec"])
-        if replicate not in own.records:
-            own.failures.setdefault(replicate, failure)
+        replicate, group = replicate_of(failure["spec"]), _group_of(groups, failure["spec"])
+        if replicate not in group.records:
+            group.failures.setdefault(replicate, failure)
     return [groups[key] for key in sorted(groups)]
 
 
@@ -97,31 +75,31 @@ def _group_of(groups: dict[str, RunGroup], spec: Mapping[str, Any]) -> RunGroup:
 
 def row_labels(groups: Sequence[RunGroup]) -> list[str]:
     """A name for each row that no other row of the table has: parameters always, the rest where it tells rows apart."""
-    plain = [_name(each.spec) for each in groups]
-    names = list(plain)
+    names = [_name(group.spec) for group in groups]
+    labels = list(names)
     extra = (
         ("learning_rate", "lr"),
         ("weight_decay", "weight decay"),
         ("privileges", "told"),
         ("method_version", "v"),
     )
-    for twice in [name for name, count in Counter(plain).items() if count > 1]:
-        alike = [index for index, name in enumerate(plain) if name == twice]
+    for shared_name in [name for name, count in Counter(names).items() if count > 1]:
+        alike = [index for index, name in enumerate(names) if name == shared_name]
         for key, word in extra:
             values = [format_value(groups[index].spec.get(key)) for index in alike]
             if len(set(values)) > 1:
                 for index, value in zip(alike, values, strict=True):
-                    names[index] += f" ({word} {value})"
-    return names
+                    labels[index] += f" ({word} {value})"
+    return labels
 
 
 def short_name(row: Row, others: Iterable[Row]) -> str:
     """The method's name, with those parameters alone that tell the row from the `others` of its table."""
     alike = [other for other in others if other.method == row.method and other.derived == row.derived]
-    told = [name for name in row.parameters if len({repr(other.parameters.get(name)) for other in alike}) > 1]
-    # what the label says beyond parameters, it says because rows differ in it
-    beyond = row.label.removeprefix(method_call(row.method, row.parameters))
-    return method_call(row.method, {name: row.parameters[name] for name in told}) + beyond
+    differing = [name for name in row.parameters if len({repr(other.parameters.get(name)) for other in alike}) > 1]
+    # The rest of the label is there because rows differ in it.
+    rest = row.label.removeprefix(method_call(row.method, row.parameters))
+    return method_call(row.method, {name: row.parameters[name] for name in differing}) + rest
 
 
 def method_call(method: str, parameters: Mapping[str, Any]) -> str:
@@ -137,22 +115,10 @@ def _name(spec: Mapping[str, Any]) -> str:
 
 
 def build_row(group: RunGroup, label: str, rule: SelectionRule) -> Row:
-    """A row's numbers; where it stands is decided when all rows are there."""
+    """A row with its numbers; its status and rank are decided when all rows are there."""
     records = group.ordered
-    found = {replicate: selected_accuracy(group.records[replicate], rule) for replicate in sorted(group.records)}
-    accuracies = {replicate: value for replicate, value in found.items() if value is not None}
+    accuracies = _by_replicate(group, lambda record: selected_accuracy(record, rule))
     spec = group.spec
-    means = {
-        name: mean_of_known([finite_number(record["measures"].get(key)) for record in records])
-        for name, key in SHARES.items()
-    }
-    means["seconds"] = mean_of_known([_seconds(record) for record in records])
-    means |= {
-        name: mean_of_known([finite_number(record["provenance"].get(name)) for record in records])
-        for name in ON_THE_MACHINE
-    }
-    means["flops"] = mean_of_known([_flops(record) for record in records])
-    means |= _singles(records)
     return Row(
         method=str(spec["method"]),
         label=label,
@@ -166,9 +132,9 @@ def build_row(group: RunGroup, label: str, rule: SelectionRule) -> Row:
         members=spec.get("members", 1),
         accuracies=accuracies,
         accuracy=summarise(list(accuracies.values())) if accuracies else None,
-        means=means,
+        means=_column_means((*BOARD, *COSTS), records),
         selector=_selector(records),
-        aurocs=_aurocs(group),
+        aurocs=_by_replicate(group, measure("selector", "auroc")),
     )
 
 
@@ -176,80 +142,37 @@ def early_stopped_row(group: RunGroup, label: str) -> Row | None:
     """The control row that `ce`'s records hold, or None where nothing was held out."""
     if group.spec["method"] != "ce" or group.spec.get("privileges") or group.spec.get("members", 1) > 1:
         return None
-    base = build_row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
-    if not base.accuracies:
+    row = build_row(group, label.replace("ce", EARLY_STOPPED, 1), RULES["holdout"])
+    if not row.accuracies:
         return None
-    # Training images were measured at the last epoch and every so many, not at the one chosen here.
-    kept = {
-        name: base.means[name]
-        for name in ("best_test", "networks", "views", "seconds", "flops", *COSTS, *ON_THE_MACHINE)
+    # Training images were measured at the last epoch and every so many, not at the epoch chosen by this rule.
+    of_run = {column.key for column in (*BOARD, *COSTS) if column.of_run}
+    means = {key: mean if key in of_run else None for key, mean in row.means.items()}
+    return replace(row, method=EARLY_STOPPED, means=means, selector={}, aurocs={}, control=True, derived=True)
+
+
+def _by_replicate(group: RunGroup, read: Reader) -> dict[Replicate, float]:
+    """The number of each replicate that has one."""
+    numbers = {replicate: read(group.records[replicate]) for replicate in sorted(group.records)}
+    return {replicate: number for replicate, number in numbers.items() if number is not None}
+
+
+def _column_means(columns: Iterable[Column], records: Sequence[Record]) -> dict[str, float | None]:
+    """The mean over records of every column that reads a number, by key."""
+    return {
+        column.key: mean_of_known([column.read(record) for record in records])
+        for column in columns
+        if column.read is not None
     }
-    return Row(
-        **{name: value for name, value in vars(base).items() if name not in {"method", "means", "selector", "aurocs"}}
-        | {"control": True, "derived": True},
-        method=EARLY_STOPPED,
-        means=dict.fromkeys(base.means) | kept,
-        selector={},
-    )
-
-
-def _seconds(record: Record) -> float | None:
-    """Seconds of a whole run; where only parts were kept, their sum."""
-    seconds = record["provenance"].get("seconds") or {}
-    total = finite_number(seconds.get("total"))
-    parts = [
-        value for part in ("train", "evaluate", "measure") if (value := finite_number(seconds.get(part))) is not None
-    ]
-    return total if total is not None else (sum(parts) if parts else None)
-
-
-def _flops(record: Record) -> float | None:
-    """Operations of a whole run's training: its passes, each with those of its backbone."""
-    measures, epochs = record["measures"], int(record["spec"]["epochs"])
-    names = ("forward_per_sample_epoch", "backward_per_sample_epoch", "flops_forward", "flops_forward_backward")
-    found = [finite_number(each) for each in (*map(measures.get, names), (measures.get("samples") or {}).get("train"))]
-    known = [value for value in found if value is not None]
-    if len(known) < len(found):
-        return None
-    forward, backward, once, both, samples = known
-    return (forward * once + backward * (both - once)) * samples * epochs
 
 
 def _selector(records: Sequence[Record]) -> dict[str, Any]:
-    """Means of what is known of the selector; empty if nothing is."""
-    known = [record["measures"].get("selector") or {} for record in records]
-    means: dict[str, Any] = {
-        name: mean_of_known([finite_number(each.get(name)) for each in known]) for name in SELECTOR
-    }
-    if all(value is None for value in means.values()):
+    """Means of the measures of noise detection, and their sources; empty if no measure is known."""
+    means = {key.removeprefix("selector."): mean for key, mean in _column_means(DETECTION, records).items()}
+    if all(mean is None for mean in means.values()):
         return {}
-    return {name: next((each[name] for each in known if each.get(name)), None) for name in SOURCES} | means
-
-
-def _aurocs(group: RunGroup) -> dict[Replicate, float]:
-    """The AUROC of each replicate that has one."""
-    found = {
-        replicate: finite_number((group.records[replicate]["measures"].get("selector") or {}).get("auroc"))
-        for replicate in sorted(group.records)
+    selectors = [record["measures"].get("selector") or {} for record in records]
+    sources = {
+        name: next((selector[name] for selector in selectors if selector.get(name)), None) for name in SOURCES
     }
-    return {replicate: value for replicate, value in found.items() if value is not None}
-
-
-def _singles(records: Sequence[Record]) -> dict[str, float | None]:
-    """Single networks' accuracy and the spread (largest minus smallest) among those of a run, means over the runs.
-
-    None for methods of one network.
-    """
-    known = [
-        [
-            value
-            for each in record["measures"].get("network_test_accuracies") or ()
-            if (value := finite_number(each)) is not None
-        ]
-        for record in records
-    ]
-    several = [each for each in known if len(each) > 1]
-    return {
-        "single_networks": mean_of_known([mean_of_known(each) for each in several]),
-        "network_spread": mean_of_known([max(each) - min(each) for each in several]),
-    }
+    return sources | means

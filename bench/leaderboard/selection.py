@@ -1,18 +1,17 @@
-"""Which epoch's accuracy counts: the selection rules, each with its words."""
+"""Selection rules: the epoch whose test accuracy counts, each rule with its words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from bench.leaderboard.measurements import Record, finite_number
 from bench.system.errors import UsageError, nearest_names
 
 
 @dataclass(frozen=True)
 class SelectionRule:
-    """A selection rule: the measure that it reads, how it is said, and whether it looks at clean test labels."""
+    """One rule: the measure that it reads, its words on a board, and whether it looks at clean test labels."""
 
     name: str
     measure: str
@@ -41,13 +40,6 @@ def selection_rule(name: str) -> SelectionRule:
     return RULES[name]
 
 
-def finite_number(value: Any) -> float | None:
-    """A finite number as float; None for null, NaN, infinity and whatever is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def selected_accuracy(record: Mapping[str, Any], chosen: SelectionRule) -> float | None:
+def selected_accuracy(record: Record, rule: SelectionRule) -> float | None:
     """A record's test accuracy in [0, 1] at the epoch that the rule chooses, or None where it chooses none."""
-    return finite_number(record["measures"].get(chosen.measure))
+    return finite_number(record["measures"].get(rule.measure))
