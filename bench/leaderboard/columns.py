@@ -1,7 +1,8 @@
 """The columns of all tables. Markdown, terminal, JSON, CSV and legend loop over the lists below.
 
-A column is one entry: `BOARD` lists those of the main table, `detail_columns` those of the other tables. An entry with `read`
-is averaged over replicates; an entry without a title stands in JSON and CSV alone.
+A column is one entry: `BOARD` lists those of the main table, `detail_columns` those of the other tables. The number
+that an entry's `read` finds in a record is averaged over replicates. An entry without a title stands in JSON and CSV
+alone.
 """
 
 from __future__ import annotations
@@ -168,9 +169,7 @@ PRIVILEGES = Column(
     explained="- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of "
     "noise, clean labels). Such rows stand under a heading of their own and have no rank.",
 )
-MOVED = Column(
-    "moved", "against shared-lr", cells.move_cell, value=lambda row: row.moved, optional=True, short=""
-)
+MOVED = Column("moved", "against shared-lr", cells.move_cell, value=lambda row: row.moved, optional=True, short="")
 
 BOARD: Sequence[Column] = (
     RANK,
@@ -274,4 +273,3 @@ BOARD: Sequence[Column] = (
     Column("networks", read=measure("networks"), of_run=True),
     Column("views", read=measure("views"), of_run=True),
 )
-

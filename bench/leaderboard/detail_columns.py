@@ -20,7 +20,13 @@ from bench.leaderboard.columns import (
     Column,
     interval_value,
 )
-from bench.leaderboard.formatting import format_count, format_interval, format_mean_and_std, format_number, format_percent
+from bench.leaderboard.formatting import (
+    format_count,
+    format_interval,
+    format_mean_and_std,
+    format_number,
+    format_percent,
+)
 from bench.leaderboard.measurements import measure, provenance, run_operations
 from bench.leaderboard.model import ComputeChoice
 

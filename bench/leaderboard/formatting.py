@@ -1,4 +1,4 @@
-"""Numbers as boards print them: percent, and no more digits than the spread between replicates supports."""
+"""Numbers as boards print them: percent, with no more digits than the spread between replicates supports."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def row_decimals(row: Row) -> int:
 
 def format_percent(value: float | None, places: int = 1) -> str:
     """A fraction in percent, without the sign; a dash for None."""
-    return DASH if value is None else _fixed(100 * value, places)
+    return DASH if value is None else _format_fixed(100 * value, places)
 
 
 def format_mean_and_std(summary: Summary | None) -> str:
-    """Such as "86.4 ± 1.2"."""
+    """Mean and standard deviation in percent, such as "86.4 ± 1.2"; a dash for None."""
     if summary is None:
         return DASH
     places = percent_decimals(summary.std)
@@ -41,7 +41,7 @@ def format_mean_and_std(summary: Summary | None) -> str:
 
 
 def format_interval(summary: Summary | None) -> str:
-    """Such as "[85.5, 87.3]"."""
+    """The 95 % interval in percent, such as "[85.5, 87.3]"; a dash where there is none."""
     if summary is None or summary.low is None:
         return DASH
     places = percent_decimals(summary.std)
@@ -49,7 +49,7 @@ def format_interval(summary: Summary | None) -> str:
 
 
 def format_difference(summary: Summary | None) -> str:
-    """Such as "−1.2 [−1.9, −0.5]"."""
+    """A difference in points with its interval, such as "−1.2 [−1.9, −0.5]"; a dash for None."""
     if summary is None:
         return DASH
     mean = format_percent(summary.mean, percent_decimals(summary.std))
@@ -84,7 +84,7 @@ def format_value(value: Any) -> str:
     return ("+".join(value) or "nothing") if isinstance(value, list | tuple) else str(value)
 
 
-def _fixed(value: float, places: int) -> str:
+def _format_fixed(value: float, places: int) -> str:
+    """A number with a true minus sign, and none before a zero."""
     text = f"{value:.{places}f}"
-    zero = float(text) == 0
-    return text.lstrip("-") if zero else text.replace("-", "−")
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

@@ -172,7 +172,5 @@ def _selector(records: Sequence[Record]) -> dict[str, Any]:
     if all(mean is None for mean in means.values()):
         return {}
     selectors = [record["measures"].get("selector") or {} for record in records]
-    sources = {
-        name: next((selector[name] for selector in selectors if selector.get(name)), None) for name in SOURCES
-    }
+    sources = {name: next((selector[name] for selector in selectors if selector.get(name)), None) for name in SOURCES}
     return sources | means

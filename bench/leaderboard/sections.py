@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
 
 def selected_tables(report: Report, setting_ids: Collection[str] | None) -> Iterator[tuple[str, Table]]:
-    """(data set, table) of the settings in `setting_ids` (None: all); a data set's tables at equal compute come last."""
+    """(data set, table) of the settings in `setting_ids` (None: all); tables at equal compute last."""
     for board in report.boards:
         for table in (*board.tables, *(board.equal_compute or ())):
             if setting_ids is None or table.setting_id in setting_ids:
@@ -85,9 +85,7 @@ def table_sections(table: Table) -> Iterator[Section]:
         yield Section(text="No row to rank." if equal else "No complete row yet.")
     if rows := table.rows_with("privileged"):
         unranked = [replace(column, drop=0 if column.key == "needs" else column.drop) for column in columns[1:]]
-        yield Section(
-            "Told more than the noisy labels", "Told more than the noisy labels, not ranked:", unranked, rows
-        )
+        yield Section("Told more than the noisy labels", "Told more than the noisy labels, not ranked:", unranked, rows)
     if not equal:
         yield from _detail_sections(table)
     left_out = [f"{entry['method']}: {entry['reason']}" for entry in table.left_out]
@@ -121,8 +119,7 @@ def _hashes(table: Table) -> list[str]:
         return []
     one_seed = all(seeds.noise_seed == seeds.split_seed == seeds.seed for seeds in table.labels_sha256)
     parts = [
-        f"{seeds.noise_seed if one_seed else seeds} `{sha[:HASH_DIGITS]}`"
-        for seeds, sha in table.labels_sha256.items()
+        f"{seeds.noise_seed if one_seed else seeds} `{sha[:HASH_DIGITS]}`" for seeds, sha in table.labels_sha256.items()
     ]
     by = "noise seed" if one_seed else "replicate"
     return [f"Labels (SHA-256, by {by}): {(', ' if one_seed else '; ').join(parts)}"]

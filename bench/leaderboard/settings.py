@@ -1,4 +1,7 @@
-"""A setting in words: what a heading must name, and what was trained."""
+"""A setting in words: its heading, its order among the tables of a file, and the lines that describe it.
+
+`record_setting` cuts the setting out of a record, `setting_heading` and `describe_setting` say it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bench.leaderboard.model import Record, Row
+from bench.leaderboard.measurements import Record
+from bench.leaderboard.model import Row
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
 from bench.system.text import join_words
 
@@ -52,24 +56,24 @@ def record_setting(record: Record) -> dict[str, Any]:
 def differing_fields(settings: Sequence[Setting]) -> list[str]:
     """The fields whose values differ among the settings of one file, in the spec's order."""
     names = dict.fromkeys(name for setting in settings for name in setting)
-    kept = [name for name in names if name not in DEFINED_BY_FILE]
-    return [name for name in kept if len({repr(setting.get(name)) for setting in settings}) > 1]
+    return [
+        name
+        for name in names
+        if name not in DEFINED_BY_FILE and len({repr(setting.get(name)) for setting in settings}) > 1
+    ]
 
 
 def setting_heading(setting: Setting, fields: Iterable[str]) -> str:
     """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file."""
-    parts = [
-        noise_words(setting),
-        protocol_words(setting),
-    ]
+    parts = [noise_words(setting), protocol_words(setting)]
     parts += [describe_field(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
     return " · ".join(parts)
 
 
 def protocol_words(setting: Setting) -> str:
-    """How headings call the protocol: "shared" only where learning rates were chosen per method."""
-    named = str(setting.get("protocol"))
-    return {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(named, named)
+    """The protocol's name in headings: "shared" only where learning rates were chosen per method."""
+    protocol = str(setting.get("protocol"))
+    return {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(protocol, protocol)
 
 
 def noise_words(setting: Setting) -> str:
@@ -93,20 +97,14 @@ def describe_field(name: str, value: Any) -> str:
 
 def setting_order(setting: Setting) -> tuple[Any, ...]:
     """Key that sorts tables: by protocol (the grid's first, then shared-lr), noise, rate, and then the rest as text."""
-    rate = setting.get("rate")
+    rate, protocol, first = setting.get("rate"), setting.get("protocol"), [SHARED_GRID, SHARED_LR]
+    place = first.index(protocol) if protocol in first else len(first)
     rest = [repr(setting.get(name)) for name in sorted(setting)]
-    first = [SHARED_GRID, SHARED_LR]
-    named = setting.get("protocol")
-    return (
-        first.index(named) if named in first else len(first),
-        str(setting["noise"]),
-        -1.0 if rate is None else rate,
-        rest,
-    )
+    return place, str(setting["noise"]), -1.0 if rate is None else rate, rest
 
 
 def describe_setting(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    """Lines under a heading: what was trained, on what, with which noise."""
+    """Lines under a heading: the training, the data, the noise."""
     lines = [_training(setting, rows, records), _samples(setting, records), _noise(setting, records)]
     return [line for line in lines if line]
 
@@ -115,23 +113,19 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
     weights = {record["provenance"].get("parameters") for record in records} - {None}
     size = f" ({next(iter(weights)):,} weights)" if len(weights) == 1 else ""
     model = f"{setting.get('model')}{size}"
-    rates = _by_row("learning rate", [(row.name, row.learning_rate) for row in rows if not row.derived])
-    decays = _by_row("weight decay", [(row.name, row.weight_decay) for row in rows if not row.derived])
-    names = ["epochs", "batch_size", "optimizer", "momentum"]
-    parts = [describe_field(name, setting.get(name)) for name in names]
-    parts += ["Nesterov"] if setting.get("nesterov") else []
-    parts += [
-        rates,
-        decays,
-        describe_field("schedule", setting.get("schedule")),
-        describe_field("gradient_clip", setting["gradient_clip"]),
+    trained = [row for row in rows if not row.derived]
+    processes = ("world_size", "sync_batch_norm") if setting.get("world_size", 1) > 1 else ()
+
+    def describe(*names: str) -> list[str]:
+        return [describe_field(name, setting.get(name)) for name in names]
+
+    parts = [
+        *describe("epochs", "batch_size", "optimizer", "momentum"),
+        "Nesterov" if setting.get("nesterov") else "",
+        _by_row("learning rate", [(row.name, row.learning_rate) for row in trained]),
+        _by_row("weight decay", [(row.name, row.weight_decay) for row in trained]),
+        *describe("schedule", "gradient_clip", "augmentation", "precision", *processes),
     ]
-    parts += [describe_field(name, setting.get(name)) for name in ("augmentation", "precision")]
-    if setting.get("world_size", 1) > 1:
-        parts += [
-            describe_field("world_size", setting["world_size"]),
-            describe_field("sync_batch_norm", setting.get("sync_batch_norm")),
-        ]
     return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
 
 
@@ -145,8 +139,8 @@ def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:
     for label, value in values:
         if value != usual:
             others.setdefault(value, []).append(label)
-    said = "; ".join(f"{value:g} for {join_words(sorted(labels))}" for value, labels in sorted(others.items()))
-    return f"{name} {usual:g}" + (f" ({said})" if said else "")
+    exceptions = "; ".join(f"{value:g} for {join_words(sorted(labels))}" for value, labels in sorted(others.items()))
+    return f"{name} {usual:g}" + (f" ({exceptions})" if exceptions else "")
 
 
 def _samples(setting: Setting, records: Sequence[Record]) -> str:
@@ -167,9 +161,9 @@ def _samples(setting: Setting, records: Sequence[Record]) -> str:
 
 
 def _noise(setting: Setting, records: Sequence[Record]) -> str:
-    captions = [record["measures"].get("noise_caption") for record in records]
     rates = sorted({rate for record in records if (rate := record["measures"].get("realised_rate")) is not None})
-    said = next((str(caption) for caption in captions if caption), "no caption")
+    captions = [str(caption) for record in records if (caption := record["measures"].get("noise_caption"))]
+    caption = captions[0] if captions else "no caption"
     nominal = "no nominal rate" if setting.get("rate") is None else f"nominal rate {setting['rate']}"
     if not rates:
         realised = "realised rate unknown"
@@ -178,4 +172,4 @@ def _noise(setting: Setting, records: Sequence[Record]) -> str:
     else:
         realised = f"realised rate {rates[0]:.4g} to {rates[-1]:.4g}"
     draw = "" if setting.get("draw", "exact") == "exact" else f" ({setting['draw']} draw)"
-    return f"Noise: {setting['noise']}{draw}, {said}; {nominal}, {realised}."
+    return f"Noise: {setting['noise']}{draw}, {caption}; {nominal}, {realised}."

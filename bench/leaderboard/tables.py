@@ -1,14 +1,14 @@
-"""Records -> boards: one for each data set, in it one table for each setting. Pure."""
+"""Records -> boards: one for each data set, in it one table for each setting. Pure. Begin at `build_report`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bench.leaderboard import selection
 from bench.leaderboard.equal_compute import equal_compute_tables
-from bench.leaderboard.model import Board, Record, Report, Row, Table
+from bench.leaderboard.measurements import Record
+from bench.leaderboard.model import Board, Report, Table
 from bench.leaderboard.notes import describe_caveats, describe_identical_rows
 from bench.leaderboard.ranking import add_rank_moves, agreed_label_hashes, rank_rows
 from bench.leaderboard.rows import group_runs, row_labels
@@ -24,15 +24,6 @@ from bench.planning.compute_budget import Budget
 from bench.spec import RESERVED_SEEDS, canonical_json
 from bench.stats import summary
 from bench.system.text import digest
-
-
-@dataclass(frozen=True)
-class TableNotes:
-    """What records don't hold and only the caller of `build_report` has, by setting id."""
-
-    left_out: tuple[Mapping[str, Any], ...]
-    commands: Mapping[str, str]
-    notes: Mapping[str, Sequence[str]]
 
 
 def build_report(
@@ -53,24 +44,30 @@ def build_report(
     under the table. With a `budget`, boards have tables at equal compute too. Raises UsageError for an unknown rule.
     """
     rule = selection.selection_rule(select)
-    aside = TableNotes(tuple(left_out), commands or {}, notes or {})
-    finished = _by_setting(records)
-    failed = _by_setting(failures)
-    boards: dict[str, list[str]] = {}
-    for setting_id in sorted({*finished, *failed}):
-        any_record = (finished.get(setting_id) or failed[setting_id])[0]
-        boards.setdefault(str(any_record["spec"]["data_set"]), []).append(setting_id)
-    made = []
-    for data_set in sorted(boards):
-        settings = {id_: record_setting((finished.get(id_) or failed[id_])[0]) for id_ in boards[data_set]}
-        fields = differing_fields(list(settings.values()))
+    finished, failed = _by_setting(records), _by_setting(failures)
+    left_out = list(left_out)
+    settings = {id_: record_setting((finished.get(id_) or failed[id_])[0]) for id_ in sorted({*finished, *failed})}
+    boards = []
+    for data_set in sorted({str(setting["data_set"]) for setting in settings.values()}):
+        of_data_set = {id_: setting for id_, setting in settings.items() if str(setting["data_set"]) == data_set}
+        fields = differing_fields(list(of_data_set.values()))
         tables = [
-            _table(id_, settings[id_], fields, finished.get(id_, []), failed.get(id_, []), aside, rule)
-            for id_ in sorted(settings, key=lambda id_: (setting_order(settings[id_]), id_))
+            _build_table(
+                id_,
+                of_data_set[id_],
+                heading=setting_heading(of_data_set[id_], fields),
+                records=finished.get(id_, []),
+                failures=failed.get(id_, []),
+                rule=rule,
+                notes=(notes or {}).get(id_, ()),
+                command=(commands or {}).get(id_, ""),
+                left_out=[entry for entry in left_out if entry.get("setting_id") in (None, id_)],
+            )
+            for id_ in sorted(of_data_set, key=lambda id_: (setting_order(of_data_set[id_]), id_))
         ]
         equal = None if budget is None else equal_compute_tables(tables, finished, failed, budget, rule, fields)
-        made.append(Board(data_set, tuple(add_rank_moves(tables)), equal))
-    return Report(rule, tuple(made))
+        boards.append(Board(data_set, tuple(add_rank_moves(tables)), equal))
+    return Report(rule, tuple(boards))
 
 
 def is_reportable(record: Record) -> bool:
@@ -83,50 +80,42 @@ def _by_setting(records: Iterable[Record]) -> dict[str, list[Record]]:
 
     Without the runs on seeds for choosing: values were picked for doing well there.
     """
-    found: dict[str, dict[str, Record]] = {}
+    settings: dict[str, dict[str, Record]] = {}
     for record in filter(is_reportable, records):
         setting_id = digest(canonical_json(record_setting(record)))
-        found.setdefault(setting_id, {}).setdefault(record["run_id"], record)
-    return {setting_id: [runs[key] for key in sorted(runs)] for setting_id, runs in found.items()}
+        settings.setdefault(setting_id, {}).setdefault(record["run_id"], record)
+    return {setting_id: [runs[run_id] for run_id in sorted(runs)] for setting_id, runs in settings.items()}
 
 
-def _table(
+def _build_table(
     setting_id: str,
     setting: Mapping[str, Any],
-    fields: Sequence[str],
+    *,
+    heading: str,
     records: Sequence[Record],
     failures: Sequence[Record],
-    aside: TableNotes,
     rule: SelectionRule,
+    notes: Sequence[str],
+    command: str,
+    left_out: Iterable[Mapping[str, Any]],
 ) -> Table:
     groups = group_runs(records, failures)
-    rows, reference = rank_rows(groups, rule)
-    ordered = [record for each in groups for record in each.ordered]
-    ranked = {row.label: row.accuracies for row in rows if row.standing == "ranked"}
+    rows, replicates = rank_rows(groups, rule)
+    ordered = [record for group in groups for record in group.ordered]
+    accuracies = {row.label: row.accuracies for row in rows if row.status == "ranked"}
+    reasons = sorted({(str(entry["method"]), str(entry["reason"])) for entry in left_out})
     return Table(
         setting_id=setting_id,
         setting=setting,
-        heading=setting_heading(setting, fields),
+        heading=heading,
         rows=tuple(rows),
-        replicates=reference,
+        replicates=replicates,
         labels_sha256=agreed_label_hashes(groups),
         description=describe_setting(setting, rows, ordered),
-        best_set=_best_set(rows),
-        leader=summary.leader(ranked) if ranked else None,
-        same=describe_identical_rows(groups, row_labels(groups)),
-        caveats=[*aside.notes.get(setting_id, ()), *describe_caveats(setting, rows, ordered, reference, rule)],
-        command=aside.commands.get(setting_id, ""),
-        left_out=_unsuitable(aside.left_out, setting_id),
+        best_set=tuple(row.label for row in rows if row.may_be_best) or None,
+        leader=summary.leader(accuracies) if accuracies else None,
+        identical=describe_identical_rows(groups, row_labels(groups)),
+        caveats=[*notes, *describe_caveats(setting, rows, ordered, replicates, rule)],
+        command=command,
+        left_out=tuple({"method": method, "reason": reason} for method, reason in reasons),
     )
-
-
-def _best_set(rows: Iterable[Row]) -> tuple[str, ...] | None:
-    found = tuple(row.label for row in rows if row.may_be_best)
-    return found or None
-
-
-def _unsuitable(left_out: Iterable[Mapping[str, Any]], setting_id: str) -> tuple[Mapping[str, str], ...]:
-    found = {
-        (str(each["method"]), str(each["reason"])) for each in left_out if each.get("setting_id") in (None, setting_id)
-    }
-    return tuple({"method": method, "reason": reason} for method, reason in sorted(found))

@@ -30,10 +30,19 @@ ROW_KEYS = (
 SELECTOR_KEYS = tuple(
     dict.fromkeys(
         (
-    *("source", "kept_source", "corrected_source", "auroc", "average_precision", "precision", "recall", "corrected"),
-    *("damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval", "rank"),
-    "may_be_best",
-    *(column.key.removeprefix(NESTED) for column in DETECTION if column.key.startswith(NESTED)),
+            *(
+                "source",
+                "kept_source",
+                "corrected_source",
+                "auroc",
+                "average_precision",
+                "precision",
+                "recall",
+                "corrected",
+            ),
+            *("damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval", "rank"),
+            "may_be_best",
+            *(column.key.removeprefix(NESTED) for column in DETECTION if column.key.startswith(NESTED)),
         )
     )
 )
@@ -82,13 +91,13 @@ def _csv_line(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     line = {name: table[name] for name in ("dataset", *REQUEST_FIELDS)} | row
     low, high = line.pop("interval") or (None, None)
     selector = line.pop("selector") or {}
+    difference = line.pop("behind_leader") or {}
     return (
         line
         | {name: ";".join(line[name]) for name in ("needs", "assumes")}
         | {"parameters": canonical_json(line["parameters"]), "low": low, "high": high}
         | {f"selector_{key}": selector.get(key) for key in SELECTOR_KEYS if key not in NOT_IN_CSV}
-        | {"behind_leader": (line["behind_leader"] or {}).get("mean")}
-        | {"setting_id": table["setting_id"], "heading": table["heading"]}
+        | {"behind_leader": difference.get("mean"), "setting_id": table["setting_id"], "heading": table["heading"]}
     )
 
 
@@ -152,22 +161,26 @@ def _equal_compute_as_json(data_set: str, table: EqualComputeTable) -> dict[str,
 def _row_as_json(row: Row) -> dict[str, Any]:
     values = _column_values(ROW_COLUMNS, row)
     selector = {key: values.pop(NESTED + key) for key in SELECTOR_KEYS}
-    return dict.fromkeys(ROW_KEYS) | values | {
-        "parameters": dict(row.parameters),
-        "std": None if row.accuracy is None else row.accuracy.std,
-        "selector": selector if row.selector else None,
-        "label": row.label,
-        "may_be_best": row.may_be_best,
-        "informed": bool(row.needs),
-        "control": row.control,
-        "derived": row.derived,
-        "complete": row.status != "excluded",
-        "selector_auroc": row.selector.get("auroc"),
-        "method_version": row.version,
-        "learning_rate": row.learning_rate,
-        "weight_decay": row.weight_decay,
-        "members": row.members,
-    }
+    return (
+        dict.fromkeys(ROW_KEYS)
+        | values
+        | {
+            "parameters": dict(row.parameters),
+            "std": None if row.accuracy is None else row.accuracy.std,
+            "selector": selector if row.selector else None,
+            "label": row.label,
+            "may_be_best": row.may_be_best,
+            "informed": bool(row.needs),
+            "control": row.control,
+            "derived": row.derived,
+            "complete": row.status != "excluded",
+            "selector_auroc": row.selector.get("auroc"),
+            "method_version": row.version,
+            "learning_rate": row.learning_rate,
+            "weight_decay": row.weight_decay,
+            "members": row.members,
+        }
+    )
 
 
 def _column_values(columns: Sequence[Column], row: Row) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import pytest
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
 from bench.leaderboard.render import markdown, structured, terminal
-from bench.leaderboard.render.markdown import DETECTION
 from bench.reporting.explicit_command import explicit_command
 
 fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
+DETECTION = "Who finds the wrong labels"
 OWN = {"source": "clean_probability", "kept_source": "selected", "corrected_source": "soft_targets"}
 READ_OFF = {"source": "loss", "kept_source": "lowest", "corrected_source": "prediction"}
 

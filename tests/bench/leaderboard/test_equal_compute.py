@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from bench.cli.main import main
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
-from bench.leaderboard.equal_compute import choose_cheapest
-from bench.leaderboard.model import EqualCompute
+from bench.leaderboard.equal_compute import ScoredCandidate, choose_cheapest
+from bench.leaderboard.model import EqualComputeTable
 from bench.leaderboard.render import markdown, structured, terminal
 from bench.planning.compute_budget import Budget, ComputeCandidate
 from bench.reporting.publish import describe_tables
@@ -71,14 +71,14 @@ def study() -> list[Record]:
     ]
 
 
-def table(records: Sequence[Record], budget: Budget | None = None, **options: Any) -> EqualCompute:
+def table(records: Sequence[Record], budget: Budget | None = None, **options: Any) -> EqualComputeTable:
     report = tables.build_report(records, budget=budget or Budget(), **options)
     (board,) = report.boards
     (found,) = board.equal_compute
     return found
 
 
-def chosen(found: EqualCompute) -> dict[str, tuple[int, int]]:
+def chosen(found: EqualComputeTable) -> dict[str, tuple[int, int]]:
     return {label: (choice.epochs, choice.members) for label, choice in found.choices.items()}
 
 
@@ -89,10 +89,12 @@ def test_every_method_gets_its_best_length_within_the_dearests_allowance() -> No
     assert chosen(found) == {"dear": (30, 1), "ce": (15, 8), "gce [q=0.7]": (30, 1), "told": (30, 1)}
     assert [(row.label, row.rank) for row in found.rows] == [("dear", 1), ("ce", 2), ("gce [q=0.7]", 3), ("told", None)]
     assert found.leader == "dear"
-    assert found.choices["ce"].units == 360 and found.unused(found.rows[1]) == pytest.approx(0.4)
+    assert found.choices["ce"].units == 360 and found.choices["ce"].unused == pytest.approx(0.4)
     assert found.choices["ce"].tried == 5
     assert found.choices["ce"].search == 3 * (30 + 15 * 8 + 30 * 4 + 60 + 120)
-    assert found.rows[1].behind is not None and found.rows[1].behind.mean == pytest.approx(-0.02)
+    assert found.rows[1].difference_to_leader is not None and found.rows[1].difference_to_leader.mean == pytest.approx(
+        -0.02
+    )
 
 
 def test_ranks_and_intervals_are_those_of_a_board_of_the_chosen_runs() -> None:
@@ -103,12 +105,12 @@ def test_ranks_and_intervals_are_those_of_a_board_of_the_chosen_runs() -> None:
         *runs("gce", OWN, 1, 0.6, 0.86, parameters={"q": 0.7}),
     ]
     plain = {row.label: row for row in fake.only_table(tables.build_report(alone)).rows if not row.derived}
-    for row in table(study()).standing("ranked"):
+    for row in table(study()).rows_with("ranked"):
         twin = plain[row.label]
-        assert (row.accuracy, row.rank, row.behind, row.may_be_best) == (
+        assert (row.accuracy, row.rank, row.difference_to_leader, row.may_be_best) == (
             twin.accuracy,
             twin.rank,
-            twin.behind,
+            twin.difference_to_leader,
             twin.may_be_best,
         )
 
@@ -120,7 +122,7 @@ def test_a_typed_allowance_passes_over_what_costs_more() -> None:
     assert found.choices["ce"].beyond == 3
     # ce's eight and four members and its 120 epochs, gce's four members, and dear's own epochs
     passed = sum(choice.beyond for choice in found.choices.values())
-    assert any(f"{passed} came out above the allowance" in note for note in found.notes)
+    assert any(f"{passed} came out above the allowance" in note for note in found.caveats)
     low = table(study(), Budget(50.0))
     assert chosen(low) == {}
     assert {each["method"] for each in low.left_out} == {"dear", "ce", "gce [q=0.7]", "told"}
@@ -132,7 +134,7 @@ def test_a_candidate_without_every_replicate_is_not_chosen() -> None:
     found = table(records)
     assert chosen(found)["ce"] == (30, 4)
     assert found.choices["ce"].unfinished == 1
-    assert any("1 lack replicates" in note for note in found.notes)
+    assert any("1 lack replicates" in note for note in found.caveats)
 
 
 def test_a_method_without_its_own_epochs_complete_stands_below() -> None:
@@ -204,7 +206,12 @@ scores = st.builds(
     HoldoutScore, mean=st.floats(0, 1), error=st.floats(0, 0.2), splits=st.just((0.5,)), labels=st.integers(1, 9999)
 )
 trials = st.lists(
-    st.tuples(st.builds(ComputeCandidate, st.integers(1, 500), st.integers(1, 64)), scores, st.floats(1, 1e5)),
+    st.builds(
+        ScoredCandidate,
+        st.builds(ComputeCandidate, st.integers(1, 500), st.integers(1, 64)),
+        scores,
+        st.floats(1, 1e5),
+    ),
     min_size=1,
     max_size=20,
     unique_by=lambda each: each[0],
@@ -259,8 +266,8 @@ def test_report_writes_and_prints_the_table(tmp_path: Path, capsys: pytest.Captu
 
 def test_few_labels_are_said_to_be_few() -> None:
     found = table([record for record in study() if record["spec"]["seed"] < 2])
-    assert any("1,000 held-out noisy labels, fewer than 2,000" in note for note in found.notes)
-    assert any("Fewer than 5 replicates" in note for note in found.notes)
+    assert any("1,000 held-out noisy labels, fewer than 2,000" in note for note in found.caveats)
+    assert any("Fewer than 5 replicates" in note for note in found.caveats)
     assert found.best_set is None
 
 

@@ -33,19 +33,20 @@ def test_identical_runs_are_called_one_method() -> None:
     others = several("a", FIVE)
     for record, other in zip(twins, others, strict=True):
         record["measures"] = dict(other["measures"])
-    assert only_table(build_report([*others, *twins])).same == [
+    assert only_table(build_report([*others, *twins])).identical == [
         "a and b gave identical runs: here they are one method."
     ]
     twins[0]["measures"]["negative_log_likelihood"] += 0.001
-    assert only_table(build_report([*others, *twins])).same == []
+    assert only_table(build_report([*others, *twins])).identical == []
     for record in [*others, *twins]:
         record["measures"]["negative_log_likelihood"] = None
-    assert only_table(build_report([*others, *twins])).same == [], "too little is known to say so"
+    assert only_table(build_report([*others, *twins])).identical == [], "too little is known to say so"
 
 
 def test_methods_that_say_so_are_called_the_same() -> None:
     records = several("nce+agce", FIVE, measures={"same_as": ["agce"]})
-    assert only_table(build_report(records)).same == ["nce+agce is the same method as agce by its parameters here."]
+    (sentence,) = only_table(build_report(records)).identical
+    assert sentence == "nce+agce is the same method as agce by its parameters here."
 
 
 def test_caveats_name_what_a_reader_must_know() -> None:

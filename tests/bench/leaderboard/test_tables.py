@@ -133,7 +133,7 @@ def test_the_early_stopped_control_is_read_off_ce_and_has_no_rank() -> None:
 def test_a_row_with_fewer_replicates_stands_apart_with_its_reason() -> None:
     report = tables.build_report([*several("a", LOWER), *several("b", FIVE[:4])])
     b = by_label(only_table(report))["b"]
-    assert (b.standing, b.rank, len(b.accuracies)) == ("apart", None, 4)
+    assert (b.status, b.rank, len(b.accuracies)) == ("excluded", None, 4)
     assert b.reason == "4 of 5 replicates: 4 not run yet"
     assert only_table(report).leader == "a"
     assert "### Not compared" in markdown.report_as_markdown(report)
@@ -141,7 +141,7 @@ def test_a_row_with_fewer_replicates_stands_apart_with_its_reason() -> None:
 
 def test_as_many_replicates_of_other_seeds_are_not_the_same_ones() -> None:
     others = [make("b", seed + 5, value) for seed, value in enumerate(FIVE)]
-    assert by_label(only_table(tables.build_report([*several("a", LOWER), *others])))["b"].standing == "apart"
+    assert by_label(only_table(tables.build_report([*several("a", LOWER), *others])))["b"].status == "excluded"
 
 
 def test_a_failed_replicate_makes_a_row_incomplete() -> None:
@@ -162,7 +162,7 @@ def test_a_method_that_always_failed_is_on_the_board_and_a_finished_run_outweigh
 def test_an_accuracy_that_is_no_number_is_no_replicate(missing: float | None) -> None:
     table = only_table(tables.build_report([*several("a", LOWER), *several("b", [*FIVE[:4], missing])]))
     b = by_label(table)["b"]
-    assert b.standing == "apart" and "without a finite accuracy" in b.reason
+    assert b.status == "excluded" and "without a finite accuracy" in b.reason
     json.dumps(structured.report_as_json(tables.build_report(several("b", [missing]))), allow_nan=False)
 
 
@@ -187,7 +187,7 @@ def test_rows_that_learnt_from_other_labels_are_not_compared() -> None:
 def test_two_versions_of_a_method_are_two_rows_and_only_the_newest_ranks() -> None:
     table = only_table(tables.build_report([*several("a", FIVE), *several("a", LOWER, method_version=2)]))
     rows = by_label(table)
-    assert rows["a (v 1)"].standing == "apart" and "version 2" in rows["a (v 1)"].reason
+    assert rows["a (v 1)"].status == "excluded" and "version 2" in rows["a (v 1)"].reason
     assert rows["a (v 2)"].rank == 1
 
 

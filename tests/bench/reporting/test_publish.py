@@ -173,8 +173,8 @@ def test_the_own_best_epoch_is_compared_to_the_last() -> None:
     (found,) = comparison.compare_rows(
         tables.build_report(records), "ce", oracle=tables.build_report(records, select="best-test")
     )
-    assert found.own_best is not None
-    assert found.own_best.summary.mean == pytest.approx(0.1)
+    assert found.best_epoch is not None
+    assert found.best_epoch.summary.mean == pytest.approx(0.1)
     assert "best epoch on the clean test set: +10" in comparison.comparison_as_markdown([found], "last")
 
 
