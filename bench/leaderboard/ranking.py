@@ -30,7 +30,7 @@ def rank_rows(groups: Sequence[RunGroup], rule: SelectionRule) -> tuple[list[Row
         built.append((build_row(group, label, rule), group))
         if stopped := early_stopped_row(group, label):
             built.append((stopped, group))
-    hashes, newest = agreed_label_hashes(groups), newest_versions(row for row, _ in built)
+    hashes, newest = agreed_label_hashes(groups), _newest_versions(row for row, _ in built)
     reasons = [_older_version(row, newest) or _other_labels(group, hashes) for row, group in built]
     replicates = _common_replicates(row for (row, _), reason in zip(built, reasons, strict=True) if not reason)
     rows = []
@@ -55,7 +55,7 @@ def agreed_label_hashes(groups: Iterable[RunGroup]) -> dict[Replicate, str]:
     }
 
 
-def newest_versions(rows: Iterable[Row]) -> dict[str, int]:
+def _newest_versions(rows: Iterable[Row]) -> dict[str, int]:
     """The newest version of each method."""
     newest: dict[str, int] = {}
     for row in rows:

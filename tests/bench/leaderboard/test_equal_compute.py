@@ -92,9 +92,8 @@ def test_every_method_gets_its_best_length_within_the_dearests_allowance() -> No
     assert found.choices["ce"].units == 360 and found.choices["ce"].unused == pytest.approx(0.4)
     assert found.choices["ce"].tried == 5
     assert found.choices["ce"].search == 3 * (30 + 15 * 8 + 30 * 4 + 60 + 120)
-    assert found.rows[1].difference_to_leader is not None and found.rows[1].difference_to_leader.mean == pytest.approx(
-        -0.02
-    )
+    difference = found.rows[1].difference_to_leader
+    assert difference is not None and difference.mean == pytest.approx(-0.02)
 
 
 def test_ranks_and_intervals_are_those_of_a_board_of_the_chosen_runs() -> None:
