@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.execution.progress import SilentDisplay
+from bench.execution.progress import Display
 from bench.execution.runtimes import make_runtimes
 from bench.execution.study import run_study
 from bench.memory.job_limits import JobLimits
@@ -37,7 +37,7 @@ from bench.records.store import Store
 from bench.system.hardware import cpu_name
 
 
-class Times(SilentDisplay):
+class Times(Display):
     """Notes when each run ended."""
 
     def __init__(self) -> None:

@@ -1,4 +1,7 @@
-"""What a person sees while runs are under way: one live display on a terminal, plain lines elsewhere. On stderr."""
+"""Displays of runs under way, on standard error: one live display on a terminal, plain lines elsewhere.
+
+`open_display` chooses; a study calls the methods of `Display`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from bench.planning import gather_facts
 from bench.planning.facts import Facts
@@ -22,8 +25,8 @@ SECONDS_BETWEEN_LINES = 10.0
 """A long step of the preparation writes a plain line no more often than this, and none if it is shorter."""
 
 
-class Display(Protocol):
-    """Told what happens to the runs of a study, and shows it."""
+class Display:
+    """What a study calls as its runs go on. This base class shows nothing; displays override what they show."""
 
     def begin(self, total: int, done: int) -> None:
         """The study has `total` runs, of which `done` have their records already."""
@@ -32,7 +35,7 @@ class Display(Protocol):
         """A run begins, or begins again."""
 
     def epoch(self, run_id: str, done: int, total: int) -> None:
-        """A run has `done` of `total` epochs behind it."""
+        """A run has trained `done` of `total` epochs."""
 
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """A run has its record; `seconds` is None where another process made it."""
@@ -47,14 +50,14 @@ class Display(Protocol):
         """One line to read."""
 
     def decoding(self, what: str, done: int, total: int) -> None:
-        """A long step of the preparation; fits `datasets.interface.Progress`."""
+        """A long step of the preparation goes on; fits `datasets.interface.Progress`."""
 
     def end(self) -> None:
-        """Nothing more will come. Safe to call twice."""
+        """The study is over. Safe to call twice."""
 
 
 class StudyProgress:
-    """How far a study is, and how long the rest will take at the pace so far."""
+    """Count of a study's runs, and the time that the rest will take at the pace so far."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -64,20 +67,21 @@ class StudyProgress:
         """Start counting."""
         self.total, self.before, self.ended = total, done, 0
         self.parts: dict[str, float] = {}
+        """Run under way -> the share of its epochs that is trained."""
         self.start = self.clock()
 
     def part(self, run_id: str, done: int, total: int) -> None:
-        """A run under way."""
+        """Note how far a run under way is."""
         self.parts[run_id] = done / total if total else 0.0
 
     def end_of(self, run_id: str) -> None:
-        """A run finished or failed."""
+        """Count a run that finished or failed."""
         self.parts.pop(run_id, None)
         self.ended += 1
 
     @property
     def count(self) -> int:
-        """Runs over and done with, those from before included."""
+        """Runs that have ended, those before the study included."""
         return self.before + self.ended
 
     @property
@@ -86,99 +90,66 @@ class StudyProgress:
         return self.clock() - self.start
 
     def seconds_left(self) -> float | None:
-        """Seconds that the rest will take, None before anything is known."""
-        worked = self.ended + sum(self.parts.values())
-        rest = self.total - self.before - worked
-        if worked <= 0:
+        """Seconds that the rest will take; None before any epoch has been trained."""
+        trained = self.ended + sum(self.parts.values())
+        if trained <= 0:
             return None
-        return max(0.0, self.seconds * rest / worked)
+        return max(0.0, self.seconds * (self.total - self.before - trained) / trained)
 
 
-class SilentDisplay:
-    """A display that shows nothing."""
-
-    def begin(self, total: int, done: int) -> None:
-        """Nothing."""
-
-    def started(self, run_id: str, name: str) -> None:
-        """Nothing."""
-
-    def epoch(self, run_id: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
-        """Nothing."""
-
-    def failed(self, run_id: str, name: str, reason: str) -> None:
-        """Nothing."""
-
-    def gone(self, run_id: str) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def decoding(self, what: str, done: int, total: int) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
-
-
-class PlainDisplay(SilentDisplay):
+class PlainDisplay(Display):
     """One line for every run that ends, for logs and pipes."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
-        self.tally = StudyProgress(clock)
+        self.progress = StudyProgress(clock)
         self._clock = clock
         self._last_line: dict[str, float] = {}
+        """Step of the preparation -> seconds of its last line, by the clock."""
 
     def begin(self, total: int, done: int) -> None:
-        """Say how many runs there are, if any is left."""
-        self.tally.begin(total, done)
+        """Print how many runs there are, if any is left."""
+        self.progress.begin(total, done)
         if total > done:
             self.note(f"{total} run{'s' * (total != 1)}" + (f", {done} of them done already" if done else ""))
 
     def epoch(self, run_id: str, done: int, total: int) -> None:
-        """Counted for the time left."""
-        self.tally.part(run_id, done, total)
+        """Count the epoch for the time left."""
+        self.progress.part(run_id, done, total)
 
     def gone(self, run_id: str) -> None:
-        """Count it as not begun."""
-        self.tally.parts.pop(run_id, None)
+        """Count the run as not begun."""
+        self.progress.parts.pop(run_id, None)
 
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
-        """One line."""
-        self.tally.end_of(run_id)
+        """Print the run's time."""
+        self.progress.end_of(run_id)
         self._line(f"{name}: {'done by another process' if seconds is None else f'{seconds:.1f} s'}")
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
-        """One line."""
-        self.tally.end_of(run_id)
+        """Print the reason."""
+        self.progress.end_of(run_id)
         self._line(f"{name}: failed, {reason}")
 
     def note(self, text: str) -> None:
-        """One line."""
+        """Print the line."""
         self.stream.write(text + "\n")
         self.stream.flush()
 
     def decoding(self, what: str, done: int, total: int) -> None:
-        """A line now and then."""
+        """Print a line now and then."""
         now = self._clock()
         if now - self._last_line.setdefault(what, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[what] = now
             self.note(f"{what}: {done} of {total}")
 
     def _line(self, text: str) -> None:
-        left = self.tally.seconds_left()
-        more = f"; about {format_duration(left)} left" if left and self.tally.count < self.tally.total else ""
-        self.note(
-            f"[{self.tally.count}/{self.tally.total}] {text} ({format_duration(self.tally.seconds)} so far{more})"
-        )
+        count, total, left = self.progress.count, self.progress.total, self.progress.seconds_left()
+        more = f"; about {format_duration(left)} left" if left and count < total else ""
+        self.note(f"[{count}/{total}] {text} ({format_duration(self.progress.seconds)} so far{more})")
 
 
-class LiveDisplay(SilentDisplay):
+class LiveDisplay(Display):
     """One live display: a bar for all runs with the time left, and a row for each run and step under way."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -186,8 +157,8 @@ class LiveDisplay(SilentDisplay):
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        self.tally = StudyProgress(clock)
-        columns = (  # a long name is cut before what there is to see of the others
+        self.progress = StudyProgress(clock)
+        columns = (  # a long name is cut, so that the other columns keep their width
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
@@ -195,24 +166,26 @@ class LiveDisplay(SilentDisplay):
         )
         console = Console(file=stream, highlight=False, force_terminal=True)
         self.bars = Progress(*columns, console=console, transient=True, refresh_per_second=4, expand=True)
-        self._all: TaskID | None = None
+        self._all_runs: TaskID | None = None
         self._rows: dict[str, TaskID] = {}
 
     def begin(self, total: int, done: int) -> None:
         """Show the bar of all runs, if any is left."""
-        self.tally.begin(total, done)
+        self.progress.begin(total, done)
         if total > done:
             self.bars.start()
-            self._all = self.bars.add_task("all runs", total=total, completed=done, count=f"{done}/{total}", left="")
+            self._all_runs = self.bars.add_task(
+                "all runs", total=total, completed=done, count=f"{done}/{total}", left=""
+            )
 
     def started(self, run_id: str, name: str) -> None:
-        """A new row."""
+        """Add a row."""
         self.gone(run_id)
         self._rows[run_id] = self.bars.add_task(name, total=None, count="", left="")
 
     def epoch(self, run_id: str, done: int, total: int) -> None:
-        """Move the row's bar and that of all."""
-        self.tally.part(run_id, done, total)
+        """Move the bars of the run and of all runs."""
+        self.progress.part(run_id, done, total)
         if run_id in self._rows:
             self.bars.update(self._rows[run_id], completed=done, total=total, count=f"epoch {done}/{total}")
         self._show_all()
@@ -220,25 +193,25 @@ class LiveDisplay(SilentDisplay):
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Remove the row."""
         self._remove(run_id)
-        self.tally.end_of(run_id)
+        self.progress.end_of(run_id)
         self._show_all()
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
-        """Remove the row, and leave a line."""
+        """Remove the row, and print the reason."""
         self.finished(run_id, name, None)
         self.note(f"{name}: failed, {reason}")
 
     def gone(self, run_id: str) -> None:
         """Remove the row."""
         self._remove(run_id)
-        self.tally.parts.pop(run_id, None)
+        self.progress.parts.pop(run_id, None)
 
     def note(self, text: str) -> None:
-        """A line above the bars."""
+        """Print the line above the bars."""
         self.bars.console.print(text, markup=False, soft_wrap=True)
 
     def decoding(self, what: str, done: int, total: int) -> None:
-        """A row of its own while it lasts."""
+        """Show a row while the step lasts."""
         if not self.bars.live.is_started:
             self.bars.start()
         if what not in self._rows:
@@ -256,18 +229,18 @@ class LiveDisplay(SilentDisplay):
             self.bars.remove_task(self._rows.pop(row))
 
     def _show_all(self) -> None:
-        if self._all is not None:
-            tally, left = self.tally, self.tally.seconds_left()
+        if self._all_runs is not None:
+            progress, left = self.progress, self.progress.seconds_left()
             self.bars.update(
-                self._all,
-                completed=tally.count + sum(tally.parts.values()),
-                count=f"{tally.count}/{tally.total}",
+                self._all_runs,
+                completed=progress.count + sum(progress.parts.values()),
+                count=f"{progress.count}/{progress.total}",
                 left="" if left is None else f"about {format_duration(left)} left",
             )
 
 
 def open_display(stream: TextIO | None = None) -> Display:
-    """The live display where `stream` (standard error) is a terminal that can show it, else plain lines."""
+    """The live display if `stream` (by default standard error) is a terminal that can show it, else plain lines."""
     stream = sys.stderr if stream is None else stream
     if stream.isatty() and os.environ.get("TERM") != "dumb":
         return LiveDisplay(stream)
@@ -275,8 +248,7 @@ def open_display(stream: TextIO | None = None) -> Display:
 
 
 def gather_facts_with_display(validated: ValidatedRequest, hardware: Hardware | None = None) -> Facts:
-    """`gather_facts` with a display. `hardware`: the cluster's, where runs aren't carried out on this machine."""
-
+    """The facts of a request, gathered with a display. `hardware`: of the cluster, None for this machine."""
     display = open_display()
     try:
         return gather_facts.gather_facts(validated, display.decoding, hardware)

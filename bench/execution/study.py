@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from bench.execution.executor import Executor, Job, JobSource
 from bench.execution.local import LocalExecutor
-from bench.execution.progress import Display, SilentDisplay
+from bench.execution.progress import Display
 from bench.execution.study_loop import StudyLoop
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
@@ -86,7 +86,7 @@ def run_study(
     that. Raises UsageError where the store can't be written, before anything runs.
     """
     specs = list(specs)
-    display = SilentDisplay() if display is None else display
+    display = Display() if display is None else display
     # Reading the records to be skipped sets a corrupt one aside, so that its run is missing again. Hence the second
     # `split_by_stored` below.
     if when != "always":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.execution.local import LocalExecutor
-from bench.execution.progress import SilentDisplay
+from bench.execution.progress import Display
 from bench.execution.study import StudyOutcome, run_job_source
 from bench.execution.worker import load_file
 from bench.records.store import Store
@@ -83,7 +83,7 @@ def tune(
     )
     driver = TuningJobs([stages], jobs, lambda spec: fake.runtime_for())
     try:
-        outcome = run_job_source(driver, store, SilentDisplay(), LocalExecutor(root, jobs, 1, RUNNER, lease))
+        outcome = run_job_source(driver, store, Display(), LocalExecutor(root, jobs, 1, RUNNER, lease))
     finally:
         driver.leave()
     return stages, outcome

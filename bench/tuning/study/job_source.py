@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bench.execution.events import RunFailed, RunFinished, RunPaused
 from bench.execution.executor import Job
-from bench.execution.progress import Display, SilentDisplay
+from bench.execution.progress import Display
 from bench.spec import RunSpec, Runtime
 from bench.tuning.study.stages import StudyStages
 
@@ -71,7 +71,7 @@ class TuningJobs:
             case.leave()
 
 
-class TrialsDisplay(SilentDisplay):
+class TrialsDisplay(Display):
     """Counts trials and finalists instead of runs on another display; runs under way are shown while they last."""
 
     def __init__(self, inner: Display, total: int, done: int) -> None:

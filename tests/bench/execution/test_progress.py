@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.execution.progress import Display, LiveDisplay, PlainDisplay, SilentDisplay, StudyProgress, open_display
+from bench.execution.progress import Display, LiveDisplay, PlainDisplay, StudyProgress, open_display
 from bench.system.text import format_duration
 
 
@@ -106,7 +106,7 @@ def test_a_run_begun_again_has_one_row() -> None:
     display.started("a", "ce")
     display.epoch("a", 1, 2)
     display.started("a", "ce")
-    assert len(display.bars.tasks) == 2 and display.tally.parts == {}
+    assert len(display.bars.tasks) == 2 and display.progress.parts == {}
     display.end()
 
 
@@ -122,7 +122,7 @@ def test_the_display_fits_the_stream(
 
 
 def test_silence_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    display: Display = SilentDisplay()
+    display: Display = Display()
     display.begin(1, 0)
     display.started("a", "ce")
     display.epoch("a", 1, 1)

@@ -17,7 +17,7 @@ pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
 from bench.execution.events import Event, RunBusy, RunFailed, RunFinished, RunStarted, RunStopped, WorkerLost
 from bench.execution.executor import Job
-from bench.execution.progress import SilentDisplay
+from bench.execution.progress import Display
 from bench.execution.ray import ray_executor
 from bench.execution.ray.cluster import RayCluster, connect_cluster
 from bench.execution.ray.node_check import DataCheck
@@ -41,7 +41,7 @@ SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "heal
 QUIET = {"include_dashboard": False, "object_store_memory": 100_000_000}
 
 
-class Notes(SilentDisplay):
+class Notes(Display):
     """Keeps what a person would have read."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from bench.execution.events import Event, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
 from bench.execution.executor import Job
 from bench.execution.local import LocalExecutor
-from bench.execution.progress import SilentDisplay
+from bench.execution.progress import Display
 from bench.execution.study import StudyOutcome, When, run_job_source, run_study, split_by_stored
 from bench.execution.study_loop import ATTEMPTS, DEATHS_BEFORE_GIVING_UP
 from bench.execution.worker import load_file
@@ -52,7 +52,7 @@ sys.exit(outcome.exit_code)
 """
 
 
-class Notes(SilentDisplay):
+class Notes(Display):
     """Keeps what a person would have read."""
 
     def __init__(self) -> None:
@@ -413,7 +413,7 @@ class Chain:
 def test_a_source_says_what_to_run_as_results_come_in(tmp_path: Path) -> None:
     specs = [fake.spec_for(seed, epochs=4) for seed in range(2)]
     source, executor = Chain(specs), LocalExecutor(tmp_path, 2, 1, RUNNER)
-    outcome = run_job_source(source, Store(tmp_path), SilentDisplay(), executor)
+    outcome = run_job_source(source, Store(tmp_path), Display(), executor)
     assert [type(event) for event in source.events] == [RunPaused, RunFinished, RunPaused, RunFinished]
     assert source.events[0] == RunPaused(specs[0].run_id, 2)
     assert set(outcome.finished) == {spec.run_id for spec in specs} and outcome.exit_code == 0
@@ -423,7 +423,7 @@ def test_a_source_says_what_to_run_as_results_come_in(tmp_path: Path) -> None:
 def test_a_source_hears_of_failures_and_may_ask_again(tmp_path: Path) -> None:
     spec = fake.spec_for(0, do="fail")
     source = Chain([spec])
-    outcome = run_job_source(source, Store(tmp_path), SilentDisplay(), LocalExecutor(tmp_path, 1, 1, RUNNER))
+    outcome = run_job_source(source, Store(tmp_path), Display(), LocalExecutor(tmp_path, 1, 1, RUNNER))
     assert [type(event) for event in source.events] == [RunFailed, RunFailed, RunFailed]
     assert outcome.failed == {spec.run_id: "ValueError: as told"} and outcome.exit_code == 1
     assert started(tmp_path) == {spec.run_id: 3}
