@@ -13,7 +13,7 @@ from bench.planning.cost import DeclaredCosts
 from bench.planning.facts import Facts
 from bench.planning.plan import LeftOut, Plan
 from bench.planning.request import Request
-from bench.planning.resolve_run import Refused, refuse_unsuitable
+from bench.planning.resolve_run import Refused, refuse_misfit
 from bench.spec import RunSpec
 from bench.system.console import print_note
 from bench.system.errors import UsageError, list_offenders
@@ -119,7 +119,7 @@ def _learn(tried: Iterable[RowProgress], store: Store, limit: float | None) -> d
     """What the store's records say each row cost; returns each setting's allowance."""
     rows = list(tried)
     for row in rows:
-        for epochs in {row.spec.epochs, *(each.epochs for each in row.asked)}:
+        for epochs in {row.spec.epochs, *(candidate.epochs for candidate in row.candidates)}:
             runs = row.runs(ComputeCandidate(epochs, 1))
             records = {spec.run_id: record for spec in runs if (record := store.read(spec.run_id)) is not None}
             row.learn(records, epochs)
@@ -143,7 +143,7 @@ def _further(
             too_dear.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
         for candidate in wanted:
             if _refused(compute_budget.resize_run(spec, candidate), facts, request) is None:
-                row.asked.add(candidate)
+                row.candidates.add(candidate)
                 found += row.runs(candidate)
     return found, too_dear
 
@@ -159,9 +159,8 @@ def _too_dear(said: str, epoch: float, allowance: float) -> str:
 def _refused(spec: RunSpec, facts: Facts, request: Request) -> str | None:
     """Why a method can't train at this length, or None."""
     noise = next(each for each in facts.noises if (each.name, each.sha256) == (spec.noise, spec.noise_sha256))
-    declaration, fields = facts.methods[spec.method], spec.model_dump()
     try:
-        refuse_unsuitable(request, facts, declaration, spec.parameters, noise, spec.rate, fields)
+        refuse_misfit(request, facts, noise, spec)
     except Refused as refused:
         return refused.reason
     return None

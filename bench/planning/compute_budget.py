@@ -1,7 +1,8 @@
-"""Equal compute: which lengths and numbers of members each method tries within one allowance. Pure; needs no torch.
+"""Equal compute: the lengths of training and numbers of members that each method tries within one allowance. Pure.
 
-The unit is one forward pass of one training image through one network; a backward pass is two. An allowance is in units
-for each training image, over a whole run.
+A unit is one forward pass of one training image through one network; a backward pass is two. An allowance is in units
+for each training image over a whole run. Read `compute_candidates` first: it lists what a row tries. `RowProgress` is
+the state of a row between two waves of runs, `compute_allowances` gives the allowance of each setting.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ EQUAL_COMPUTE = "equal-compute"
 LEAST_UNITS = 3.0
 """One epoch of plain training: a forward and a backward pass of each image."""
 ROUNDING = 1e-9
-"""How far a sum of units may stand above an allowance, as a share of it."""
+"""The share of an allowance by which a sum of units may exceed it."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What `--budget` says. `units` None: what the dearest method needs.
+    """The budget of `--budget`. `units` None: as many as the dearest method needs.
 
-    `settings`: ids of the settings whose epochs count as the methods' own; None: found out from the records.
+    `settings`: ids of the settings whose epochs count as the usual ones; None: known from the records.
     """
 
     units: float | None = None
@@ -41,7 +42,7 @@ class ComputeCandidate(NamedTuple):
 
 
 def parse_budget(text: str) -> Budget:
-    """The budget that "equal-compute" or "equal-compute:UNITS" says; raises UsageError for everything else."""
+    """The budget of "equal-compute" or "equal-compute:UNITS"; raises UsageError for every other text."""
     name, colon, typed = text.strip().partition(":")
     try:
         units = float(typed) if colon else None
@@ -61,50 +62,47 @@ def parse_budget(text: str) -> Budget:
 
 
 def run_units(record: Mapping[str, Any]) -> float | None:
-    """What a run cost in units for each training image; None where its record doesn't say."""
-    each = record["measures"].get("units_per_sample_epoch")
-    if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+    """The units of a run for each training image; None where its record doesn't hold them."""
+    units = record["measures"].get("units_per_sample_epoch")
+    if isinstance(units, bool) or not isinstance(units, int | float) or not math.isfinite(units):
         return None
-    return float(each) * int(record["spec"]["epochs"])
+    return float(units) * int(record["spec"]["epochs"])
 
 
 def is_within(units: float, allowance: float) -> bool:
-    """Whether units stay within an allowance, what is only rounding aside."""
+    """Whether units stay within an allowance, up to rounding."""
     return units <= allowance * (1 + ROUNDING)
 
 
 def longest_training(costs: Mapping[int, float], allowance: float) -> int:
-    """The most epochs that one member may train, by what the lengths tried so far cost; 0 where not even one.
+    """The most epochs that one member may train; 0 where not even one fits. `costs` holds units by epochs.
 
-    `costs` holds units by epochs. An epoch of a longer training may cost more (a warm-up is a smaller part of it), so
-    that the dearest epoch so far counts.
+    An epoch of a longer training may cost more (a warm-up is a smaller part of it), so that the dearest epoch of all
+    lengths counts.
     """
     return min(math.floor(epochs * allowance * (1 + ROUNDING) / units) for epochs, units in costs.items())
 
 
 def compute_candidates(costs: Mapping[int, float], epochs: int, allowance: float) -> list[ComputeCandidate]:
-    """What to try within an allowance, one member of the methods' own `epochs` among it where that fits.
+    """The candidates within an allowance, one member of the usual `epochs` among them where that fits.
 
     Lengths are half of `epochs`, `epochs` times powers of two, and the longest that fits; where not even `epochs` fit,
-    the longest and half of it. Members are powers of two, and at the methods' own length as many as fit. Members of a
-    length come only when `costs` (units of one member, by epochs) knows what it costs: costs are no exact multiples of
-    another length's. Empty where not even one epoch fits.
+    the longest and half of it. Members are powers of two, and at the usual length as many as fit. Only a length in
+    `costs` (units of one member, by epochs) has several members: costs are no exact multiples of another length's.
+    Empty where not even one epoch fits.
     """
     most = longest_training(costs, allowance)
     if most < 1:
         return []
-    own = min(epochs, most)
-    lengths = {most, own, max(1, own // 2), max(1, epochs // 2)}
-    length = epochs
-    while length <= most:
-        lengths.add(length)
-        length *= 2
-    found = []
-    for length in sorted(each for each in lengths if each <= most):
+    usual = min(epochs, most)
+    lengths = {most, usual, max(1, usual // 2), max(1, epochs // 2)}
+    lengths |= {epochs << power for power in range((most // epochs).bit_length())}
+    candidates = []
+    for length in sorted(length for length in lengths if length <= most):
         fit = math.floor(allowance * (1 + ROUNDING) / costs[length]) if length in costs else 1
-        members = {2**power for power in range(fit.bit_length())} | ({fit} if length == own else set())
-        found += [ComputeCandidate(length, count) for count in sorted(members)]
-    return found
+        members = {2**power for power in range(fit.bit_length())} | ({fit} if length == usual else set())
+        candidates += [ComputeCandidate(length, count) for count in sorted(members)]
+    return candidates
 
 
 def resize_run(spec: RunSpec, candidate: ComputeCandidate) -> RunSpec:
@@ -120,13 +118,14 @@ def resize_run(spec: RunSpec, candidate: ComputeCandidate) -> RunSpec:
 
 @dataclass
 class RowProgress:
-    """One row of a setting on its way: its first runs (one a replicate), what was asked for beside them, and what one
-    member of each length cost.
+    """A row of a setting: its first runs (one for each replicate), the candidates beside them, and costs.
+
+    `costs`: units of one member, by epochs.
     """
 
     firsts: Sequence[RunSpec]
     costs: dict[int, float] = field(default_factory=dict)
-    asked: set[ComputeCandidate] = field(default_factory=set)
+    candidates: set[ComputeCandidate] = field(default_factory=set)
 
     @property
     def spec(self) -> RunSpec:
@@ -134,34 +133,35 @@ class RowProgress:
         return self.firsts[0]
 
     def runs(self, candidate: ComputeCandidate) -> list[RunSpec]:
-        """A candidate's runs, one a replicate."""
+        """A candidate's runs, one for each replicate."""
         return [resize_run(first, candidate) for first in self.firsts]
 
     def learn(self, records: Mapping[str, Mapping[str, Any]], epochs: int) -> None:
-        """Take the cost of one member of this length from `records`, by run id, if there are any."""
-        found = [records.get(spec.run_id) for spec in self.runs(ComputeCandidate(epochs, 1))]
-        known = [units for record in found if record is not None and (units := run_units(record)) is not None]
-        if known:
-            self.costs[epochs] = fmean(known)
+        """Set the cost of one member of this length from `records`, by run id, if there are any."""
+        run_ids = [spec.run_id for spec in self.runs(ComputeCandidate(epochs, 1))]
+        costs = [run_units(records[run_id]) for run_id in run_ids if run_id in records]
+        measured = [units for units in costs if units is not None]
+        if measured:
+            self.costs[epochs] = fmean(measured)
 
 
 def rows_of_plan(specs: Iterable[RunSpec]) -> list[RowProgress]:
-    """The runs of a plan by row: what is equal but for the seeds."""
-    found: dict[str, list[RunSpec]] = {}
+    """The rows of a plan: runs that differ only in their seeds are one row."""
+    rows: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        found.setdefault(spec.model_copy(update=dict.fromkeys(SEEDS, 0)).run_id, []).append(spec)
-    return [RowProgress(firsts) for firsts in found.values()]
+        rows.setdefault(spec.model_copy(update=dict.fromkeys(SEEDS, 0)).run_id, []).append(spec)
+    return [RowProgress(firsts) for firsts in rows.values()]
 
 
-def compute_allowances(tried: Iterable[RowProgress], units: float | None) -> dict[str, float]:
-    """Each setting's allowance by its id: `units`, or what its dearest row needs for its own epochs with one member.
+def compute_allowances(rows: Iterable[RowProgress], units: float | None) -> dict[str, float]:
+    """Each setting's allowance by its id: `units`, or the cost of its dearest row's usual epochs with one member.
 
-    Settings of which no row's cost is known have none.
+    A setting without a row of known cost has none.
     """
-    found: dict[str, float] = {}
-    for row in tried:
+    allowances: dict[str, float] = {}
+    for row in rows:
         cost = row.costs.get(row.spec.epochs)
         if cost is not None:
             setting = row.spec.setting_id
-            found[setting] = units if units is not None else max(cost, found.get(setting, 0.0))
-    return found
+            allowances[setting] = units if units is not None else max(cost, allowances.get(setting, 0.0))
+    return allowances

@@ -1,6 +1,7 @@
-"""What a run is expected to cost, from declarations alone: the same on every machine, whatever it has stored.
+"""Expected costs of runs: in units, by declarations alone, and in seconds, by comparable records.
 
-A unit is one forward pass of one training image through one network; a backward pass is two.
+A unit is one forward pass of one training image through one network; a backward pass is two. `DeclaredCosts` gives the
+same number on every machine, whatever it has stored; `forecast_seconds` needs records, which `sample_records` picks.
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ UNITS_PER_NETWORK = 3.0
 
 @dataclass(frozen=True)
 class DeclaredCosts:
-    """Costs by what methods and models declare (`bench.registry.lookup.methods()` and `models()`)."""
+    """Costs by the declarations of methods and models (`registry.methods()` and `registry.models()`)."""
 
     methods: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, Mapping[str, Any]]
 
     def units(self, spec: RunSpec) -> float:
-        """Units for each training image of the whole run."""
+        """Units of the whole run for each training image."""
         declared = self.methods.get(spec.method, {})
         networks = declared.get("networks", 1)
-        base = declared.get("units")
-        if base is None:  # a number of networks that depends on a parameter is known to the method alone
-            base = UNITS_PER_NETWORK * (networks if isinstance(networks, int) else 1)
-        for name, each in (declared.get("units_per") or {}).items():
-            base += each * float(spec.parameters.get(name, 0))
-        return max(base, 1.0) * spec.members * spec.epochs
+        units = declared.get("units")
+        if units is None:  # a number of networks that depends on a parameter counts as one
+            units = UNITS_PER_NETWORK * (networks if isinstance(networks, int) else 1)
+        for name, factor in (declared.get("units_per") or {}).items():
+            units += factor * float(spec.parameters.get(name, 0))
+        return max(units, 1.0) * spec.members * spec.epochs
 
     def work(self, spec: RunSpec) -> float:
-        """Megaflops for each training image of 32 x 32: what runs of one data set can be compared by."""
+        """Megaflops for each training image of 32 x 32 pixels, by which runs of one data set can be compared."""
         name = "timm:NAME" if spec.model.startswith("timm:") else spec.model
         return self.units(spec) * float(self.models.get(name, {}).get("megaflops", 1.0))
 
 
 MOST_READ = 200
-"""Records that are opened for a forecast: a dry run over a large store has to answer at once."""
+"""Records that are opened for a forecast, at most: a dry run over a large store has to answer at once."""
 
 WORKLOAD = (
     "data_set",
@@ -67,10 +68,10 @@ WORKLOAD = (
 
 @dataclass(frozen=True)
 class TimeForecast:
-    """Seconds that runs are expected to take one after another, and what that rests on.
+    """Seconds that runs are expected to take one after another, and the number of runs by each kind of evidence.
 
-    `by_method` runs go by records of the same method, `by_others` by other methods' seconds for each unit; for
-    `unknown` runs there is no record to go by, and they are in no sum. `longest` is the longest single run.
+    `by_method`: records of the same method; `by_others`: other methods' seconds for each unit; `unknown`: no record, so
+    that these runs are in no sum. `longest`: seconds of the longest run.
     """
 
     seconds: float = 0.0
@@ -89,25 +90,25 @@ def forecast_seconds(
 ) -> TimeForecast:
     """Expected seconds of `todo`: medians of comparable records' seconds for each unit, times the run's units.
 
-    Comparable is what has the same data, model, batch, augmentation and precision; of the same method, or else of any.
+    Comparable records have the same workload (`WORKLOAD`), and the same method if there are any of it.
     """
-    of_method: dict[Hashable, list[float]] = {}
-    of_any: dict[Hashable, list[float]] = {}
+    rates: dict[Hashable, list[float]] = {}
     for record in records:
-        rate = _seconds_for_each_unit(record, costs)
-        if rate is not None:
-            spec, seconds = rate
-            of_method.setdefault((_workload(spec), spec.method), []).append(seconds)
-            of_any.setdefault(_workload(spec), []).append(seconds)
-    own = {key: statistics.median(values) for key, values in of_method.items()}
-    others = {key: statistics.median(values) for key, values in of_any.items()}
+        rated = _seconds_for_each_unit(record, costs)
+        if rated is not None:
+            spec, rate = rated
+            workload = _workload(spec)
+            for method in (spec.method, None):  # None: any method
+                rates.setdefault((workload, method), []).append(rate)
+    medians = {key: statistics.median(values) for key, values in rates.items()}
     total, longest, counts = 0.0, 0.0, [0, 0, 0]
     for spec in todo:
         workload = _workload(spec)
-        seconds_each = own.get((workload, spec.method), others.get(workload))
-        counts[0 if (workload, spec.method) in own else 1 if workload in others else 2] += 1
-        if seconds_each is not None:
-            seconds = seconds_each * costs.units(spec)
+        by_method, by_others = (medians.get((workload, method)) for method in (spec.method, None))
+        unit_seconds = by_others if by_method is None else by_method
+        counts[2 if unit_seconds is None else 1 if by_method is None else 0] += 1
+        if unit_seconds is not None:
+            seconds = unit_seconds * costs.units(spec)
             total, longest = total + seconds, max(longest, seconds)
     return TimeForecast(total, longest, *counts)
 
@@ -115,16 +116,16 @@ def forecast_seconds(
 def sample_records(
     specs: Sequence[RunSpec], stored: Iterable[str], store: Store, most: int = MOST_READ
 ) -> Iterator[Any]:
-    """At most `most` records to go by: of the plan's own runs, method by method in turn, then any others."""
-    have = set(stored)
+    """At most `most` records for a forecast: of the plan's runs, method by method in turn, then any others."""
+    in_store = set(stored)
     groups: dict[Hashable, list[str]] = {}
     for spec in specs:
-        if spec.run_id in have:
+        if spec.run_id in in_store:
             groups.setdefault((_workload(spec), spec.method), []).append(spec.run_id)
-    turns = [run_id for turn in zip_longest(*groups.values()) for run_id in turn if run_id is not None]
-    asked = set(turns)
-    others = (run_id for run_id in store.run_ids() if run_id not in asked and store.has(run_id))
-    return store.records(islice(chain(turns, others), most))
+    planned = [run_id for turn in zip_longest(*groups.values()) for run_id in turn if run_id is not None]
+    seen = set(planned)
+    others = (run_id for run_id in store.run_ids() if run_id not in seen and store.has(run_id))
+    return store.records(islice(chain(planned, others), most))
 
 
 def _workload(spec: RunSpec) -> Hashable:
@@ -132,7 +133,7 @@ def _workload(spec: RunSpec) -> Hashable:
 
 
 def _seconds_for_each_unit(record: Mapping[str, Any], costs: DeclaredCosts) -> tuple[RunSpec, float] | None:
-    """A record's spec and rate; None where it holds no time, or is of a spec that this release doesn't know."""
+    """A record's spec and its rate; None where the record holds no time or a spec of another release."""
     seconds = (record["provenance"].get("seconds") or {}).get("total")
     if not isinstance(seconds, int | float) or seconds <= 0 or record["spec"].get("method") not in costs.methods:
         return None

@@ -1,4 +1,8 @@
-"""Facts that only the data tells: sizes, draws and noises."""
+"""Facts that need the data: sizes, draws and noises.
+
+Read `data_sizes` and `gather_noises` first. Sizes need a look at the images or labels, so they are cached by the data's
+content hash: only the first plan on new data reads it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from bench.registry.timm_names import PREFIX
 from bench.system import cache
 
 if TYPE_CHECKING:
-    from datasets.interface import DataSet, Description, Options, Outline, Progress
+    from datasets.interface import DataSet, Description, Options, Progress
     from datasets.noise import Noise
 
 
@@ -26,7 +30,7 @@ CACHE_VERSION = 2
 
 @dataclass(frozen=True)
 class MeasuredSizes:
-    """What only the data knows: training images in each class and test images, their shape, further label columns."""
+    """Training images of each class, test images, image shape (height, width, channels), further label columns."""
 
     counts: tuple[int, ...]
     test: int
@@ -35,9 +39,10 @@ class MeasuredSizes:
 
 
 def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
-    """Raise UsageError where a model of timm's can't take these images; ours declare their smallest.
+    """Raise UsageError where a model of timm can't take these images; the project's own declare their smallest.
 
-    Only timm can tell (which takes seconds), so it is asked once: on shapes alone, with no memory for weights.
+    Only building the model shows it, which takes seconds, so the answer is cached. The model is built on shapes alone,
+    without memory for weights.
     """
     if not model.startswith(PREFIX):
         return
@@ -48,7 +53,7 @@ def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]
         from bench.models import build
 
         height, width, channels = image_shape
-        with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule says nothing of sizes
+        with suppress(NotImplementedError), torch.device("meta"):  # a layer without a shape rule
             build(model, classes, channels, (height, width))
         return True
 
@@ -57,7 +62,7 @@ def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]
 
 
 def data_options(request: Request, progress: Progress | None = None) -> Options:
-    """Where the data of a request lies and what may be done to get it."""
+    """Options to open a request's data with: folder, download, image size, cache."""
     from datasets.interface import Options, no_progress
 
     return Options(
@@ -80,27 +85,23 @@ def recorded_data_set_name(text: str) -> str:
     if argument is not None:
         return f"{name}:{Path(argument).name}"
     defaults = {item["name"]: item["default"] for item in registry.data_sets()[name]["parameters"]}
-    own = ",".join(f"{key}={values[key]:g}" for key in sorted(values) if values[key] != defaults[key])
-    return f"{name}[{own}]" if own else name
+    typed = ",".join(f"{key}={values[key]:g}" for key in sorted(values) if values[key] != defaults[key])
+    return f"{name}[{typed}]" if typed else name
 
 
 def data_sizes(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> MeasuredSizes:
-    """What only the data knows, from the sidecar or from the images."""
+    """The sizes of a data set, cached by its content hash."""
 
     def measure() -> dict[str, Any]:
-        return asdict(measure_sizes(data_set.outline(0), len(description.classes)))
+        import numpy as np
+
+        outline = data_set.outline(0)
+        counts = np.bincount(outline.labels, minlength=len(description.classes)).tolist()
+        return asdict(MeasuredSizes(tuple(counts), outline.test, outline.image_shape, tuple(outline.columns)))
 
     stored = cache.cached_json("facts", [CACHE_VERSION, description.name, sha256, image_size], measure)
     height, width, channels = stored["image_shape"]
     return MeasuredSizes(tuple(stored["counts"]), stored["test"], (height, width, channels), tuple(stored["columns"]))
-
-
-def measure_sizes(outline: Outline, classes: int) -> MeasuredSizes:
-    """The sizes of a data set of so many classes."""
-    import numpy as np
-
-    counts = np.bincount(outline.labels, minlength=classes)
-    return MeasuredSizes(tuple(map(int, counts)), outline.test, outline.image_shape, tuple(outline.columns))
 
 
 def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
@@ -118,20 +119,20 @@ def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
 def gather_noises(
     request: Request, data_set: DataSet, description: Description, sha256: str
 ) -> tuple[PlannedNoise, ...]:
-    """Every noise of a request, tried at each of its rates. Raises DataError where one is impossible here."""
-    from datasets.noise import NoiseFacts as Declared
+    """Every noise of a request, tried at each rate. Raises DataError where the data set rules a noise out."""
+    from datasets.noise import NoiseFacts
 
     if request.labels is not None:
         return (labels_as_noise(request, data_set, description, sha256),)
-    declared = Declared.of(description)
-    found = []
+    classes = NoiseFacts.of(description)
+    noises = []
     for text in request.noise:
         noise = registry.open_noise(text)
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
-        matrices = [noise.matrix(declared, rate) for rate in rates]
-        gives = all(matrix is not None for matrix in matrices)
-        found.append(PlannedNoise(text, noise_name(noise), noise.takes_rate, gives, noise.file_hash()))
-    return tuple(found)
+        matrices = [noise.matrix(classes, rate) for rate in rates]
+        gives_matrix = all(matrix is not None for matrix in matrices)
+        noises.append(PlannedNoise(text, noise_name(noise), noise.takes_rate, gives_matrix, noise.file_hash()))
+    return tuple(noises)
 
 
 def noise_name(noise: Noise) -> str:
@@ -143,7 +144,7 @@ def noise_name(noise: Noise) -> str:
 
 
 def labels_as_noise(request: Request, data_set: DataSet, description: Description, sha256: str) -> PlannedNoise:
-    """The facts of `--labels`, after its labels were found to be for this data, draw and split."""
+    """`--labels` as a noise. Raises DataError where its labels are for other data, another draw or another split."""
     from datasets.draw import draw_indices
     from datasets.noise.labels import load_labels
     from datasets.splits import split_name

@@ -1,7 +1,7 @@
-"""Looks up what planning must know: the data set's facts, the noise's, the machine's. Names first, then data.
+"""A validated request -> the facts that planning needs, of its data, its noise and the hardware.
 
-What only the data tells (how many images, how large) is kept in a sidecar in the cache folder, named by the data's
-content hash, so that only the first plan on new data looks at images.
+Read `gather_facts` first. Everything that takes long is cached: sizes by the data's content hash, answers of methods by
+the code, so that planning the same request again reads neither images nor torch.
 """
 
 from __future__ import annotations
@@ -12,17 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.planning import image_placement, recipe_files
-from bench.planning.data_facts import (
-    MeasuredSizes,
-    check_image_size,
-    count_drawn_samples,
-    data_options,
-    data_sizes,
-    gather_noises,
-    open_requested_data,
-)
+from bench.planning import data_facts, recipe_files
 from bench.planning.facts import Facts
+from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.planning.validate import ValidatedRequest
@@ -32,7 +24,7 @@ from bench.system.errors import UsageError
 from bench.system.hardware import Hardware, count_cores, resolve_device, resolve_precision
 
 if TYPE_CHECKING:
-    from datasets.interface import Description, Progress
+    from datasets.interface import Progress, Protocol
 
 
 def gather_facts(
@@ -40,45 +32,46 @@ def gather_facts(
 ) -> Facts:
     """The facts of a request. Raises DataError where the data is missing or broken, UsageError where it doesn't fit.
 
-    `hardware` is what runs are carried out on, None this machine. Unless it is a dry run, the data is made ready for
-    the runs as well: files are decoded once, not by every worker.
+    `hardware` carries out the runs (None: this machine). Unless the request is a dry run, the data is prepared for the
+    runs as well.
     """
     request = validated.request
     device = resolve_device(request.device) if hardware is None else hardware.device
-    data_set = open_requested_data(request, progress)
+    data_set = data_facts.open_requested_data(request, progress)
     description, sha256 = data_set.describe(), data_set.content_hash()
-    sizes = data_sizes(data_set, description, sha256, request.image_size)
+    sizes = data_facts.data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
-    check_image_size(request.model or description.protocol.model, len(description.classes), sizes.image_shape)
-    grid, study = recipe_sources(validated, description.protocol.model)
-    noises = gather_noises(request, data_set, description, sha256)
-    kept = place_images(request, description, sizes, device, hardware)
+    protocol = description.protocol
+    data_facts.check_image_size(request.model or protocol.model, len(description.classes), sizes.image_shape)
+    grid, study = recipe_sources(validated, protocol.model)
+    noises = data_facts.gather_noises(request, data_set, description, sha256)
+    samples = data_facts.count_drawn_samples(sizes, request)
+    placement = place_images(request, protocol, samples + sizes.test, sizes.image_shape, device, hardware)
     if not request.dry_run:
-        registry.open_data_set(
-            request.dataset, replace(data_options(request, progress), stream=kept.where == "disk")
-        ).prepare()
+        # Before any worker starts: each of them would decode the same files.
+        options = replace(data_facts.data_options(request, progress), stream=placement.where == "disk")
+        registry.open_data_set(request.dataset, options).prepare()
+    fast_bf16 = None if hardware is None else hardware.fast_bf16
     return Facts(
         methods=registry.methods(),
         requested=validated.methods,
         data_set=validated.data_set,
         data_sha256=sha256,
-        protocol=description.protocol,
+        protocol=protocol,
         classes=len(description.classes),
-        samples=count_drawn_samples(sizes, request),
+        samples=samples,
         image_shape=sizes.image_shape,
         noises=noises,
         stored=(sum(sizes.counts), sizes.test),
-        precision=resolve_precision(
-            request.precision, device, description.protocol.precision, None if hardware is None else hardware.fast_bf16
-        ),
+        precision=resolve_precision(request.precision, device, protocol.precision, fast_bf16),
         device=device,
         cores=count_cores() if hardware is None else hardware.cores,
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},
         unsuitable=partial(ask_unsuitable, catalogue_key(registry.plugins())),
         grid=grid,
         study=study,
-        images=kept.where,
-        images_why=kept.why,
+        images=placement.where,
+        images_why=placement.why,
     )
 
 
@@ -97,27 +90,29 @@ def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedReci
 
 
 def place_images(
-    request: Request, description: Description, sizes: MeasuredSizes, device: str, hardware: Hardware | None = None
-) -> image_placement.ImagePlacement:
-    """Where the runs of a request keep their images; each has its own unless a card or a machine runs one at a time."""
-    here = processes.torchrun_world().local_size
-    copies = request.jobs or (1 if device.startswith("cuda") else here)
+    request: Request,
+    protocol: Protocol,
+    images: int,
+    shape: tuple[int, int, int],
+    device: str,
+    hardware: Hardware | None,
+) -> ImagePlacement:
+    """The place of each run's images. Runs on one device or machine at the same time share its memory."""
     if hardware is not None:
         copies = hardware.copies
     elif request.gpus_per_run is not None:
         copies = int(1 / request.gpus_per_run)
-    protocol = description.protocol
-    pad = image_placement.largest_border((request.augment or protocol.augmentation, protocol.strong_augmentation))
-    images = count_drawn_samples(sizes, request) + sizes.test
+    else:
+        copies = request.jobs or (1 if device.startswith("cuda") else processes.torchrun_world().local_size)
+    border = largest_border((request.augment or protocol.augmentation, protocol.strong_augmentation))
     free = None if hardware is None else hardware.free
-    return image_placement.choose_placement(request.images, images, sizes.image_shape, pad, device, copies, free)
+    return choose_placement(request.images, images, shape, border, device, copies, free)
 
 
 def ask_unsuitable(code: str, method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
-    """Ask a method whether it can run in a setting: None, or why not.
+    """The reason why a method can't run in a setting, or None. Raises UsageError for impossible parameters.
 
-    The answer is a function of the code, whose hash `code` is, and the question, so it is kept beside the catalogue:
-    torch is imported for the first asking only.
+    The answer is cached by the question and by `code`, the hash of the code: only the first question imports torch.
     """
     question = [code, method, dict(parameters), {**setting, "given": sorted(setting["given"])}]
 

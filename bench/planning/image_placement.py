@@ -1,6 +1,6 @@
-"""Where a run keeps its images: on the device, in the host's memory, or on disk. Chosen by size; needs no torch.
+"""The place of a run's images: on the device, in the host's memory, or on disk. Chosen by size; needs no torch.
 
-A placement changes no bit of a result, only how fast images come.
+The place changes no bit of a result, only how fast batches are made.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SHARE = 0.5
 
 @dataclass(frozen=True)
 class ImagePlacement:
-    """Where the images of every run of a request are kept, and why there."""
+    """The place of the images of every run of a request, and the reason."""
 
     where: ImagePlace
     why: str
 
 
 def largest_border(augmentations: Iterable[str]) -> int:
-    """How many pixels beyond an image's border crops reach."""
+    """Pixels that crops reach beyond an image's border, at most."""
     return max(
         (number or 0 for name in augmentations for kind, number in augmentation_steps(name) if kind == "crop"),
         default=0,
@@ -35,54 +35,52 @@ def largest_border(augmentations: Iterable[str]) -> int:
 
 
 def choose_placement(
-    asked: str,
+    requested: str,
     images: int,
     shape: tuple[int, int, int],
-    pad: int,
+    border: int,
     device: str,
     copies: int,
     free: tuple[float, float] | None = None,
 ) -> ImagePlacement:
-    """Where `images` images of `shape` (height, width, channels) go, unless the user said so.
+    """The place of `images` images of `shape` (height, width, channels), one byte a value; `requested` if not "auto".
 
-    `pad` is the border that images get on the device, `copies` how many runs share the memory there,
-    `free` the bytes of memory and of the device's, None those of this machine.
+    On the device images get a `border`, in pixels, and `copies` runs share the memory. `free` is as in
+    `placement_limits`.
     """
-    if asked != "auto":
-        return ImagePlacement(next(where for where in get_args(ImagePlace) if where == asked), "as --images says")
+    for place in get_args(ImagePlace):
+        if place == requested:
+            return ImagePlacement(place, "as --images says")
     height, width, channels = shape
-    most = placement_limits(device, copies, free)
-    padded = images * (height + 2 * pad) * (width + 2 * pad) * channels
-    needed, there = format_bytes(padded), format_bytes(most["device"])
-    if padded <= most["device"]:
-        return ImagePlacement("device", f"{needed} of images, and {there} may be used there")
+    limits = placement_limits(device, copies, free)
+    padded = images * (height + 2 * border) * (width + 2 * border) * channels
+    needed, usable = format_bytes(padded), format_bytes(limits["device"])
+    if padded <= limits["device"]:
+        return ImagePlacement("device", f"{needed} of images, and {usable} may be used there")
+    memory = "card's memory" if device.startswith("cuda") else "memory"
+    why = f"{needed} of images, and {usable} of the {memory} may be used for them"
     plain = images * height * width * channels
-    full = f"{needed} of images, and {there} of the {_name(device)} may be used for them"
-    if plain <= most["host"]:
-        return ImagePlacement("host", full)
+    if plain <= limits["host"]:
+        return ImagePlacement("host", why)
     return ImagePlacement(
-        "disk", f"{full}; {format_bytes(plain)} without their borders, and {format_bytes(most['host'])} of memory"
+        "disk", f"{why}; {format_bytes(plain)} without their borders, and {format_bytes(limits['host'])} of memory"
     )
 
 
 def placement_limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[ImagePlace, float]:
-    """Bytes of images that may be kept on a device by each of `copies` runs, and in the host's memory by all of them.
+    """Bytes of images that each of `copies` runs may keep on a device, and all of them in the host's memory.
 
-    Infinite where the system doesn't say. In the host's memory runs share one memory-mapped array where images come
-    from files, which is what is large.
+    `free`: free bytes of the (host, device), None: of this machine; infinite where unknown. In the host's memory runs
+    share one memory-mapped array of images from files, so that `copies` doesn't count there.
     """
-    host, there = hardware.free_bytes(device) if free is None else free
-    return {"device": SHARE * there / copies, "host": SHARE * host}
+    host_free, device_free = hardware.free_bytes(device) if free is None else free
+    return {"device": SHARE * device_free / copies, "host": SHARE * host_free}
 
 
 def describe_placement(device: str) -> str:
-    """What `auto` would do, for a person."""
-    most = placement_limits(device)
-    device_bytes, host = format_bytes(most["device"]), format_bytes(most["host"])
+    """The rule of "auto" with the limits of this machine, in words."""
+    limits = placement_limits(device)
+    device_bytes, host = format_bytes(limits["device"]), format_bytes(limits["host"])
     if not device.startswith("cuda"):
         return f"in memory up to {device_bytes} a run; larger sets are decoded from their files"
     return f"on the card up to {device_bytes} a run, in memory up to {host}; larger sets are decoded from their files"
-
-
-def _name(device: str) -> str:
-    return "card's memory" if device.startswith("cuda") else "memory"

@@ -201,9 +201,6 @@ def _shorten(value: Any) -> str:
     return f"{text[:12]}..." if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
 
-# Reading and writing -------------------------------------------------------------------------------------------------
-
-
 def read_recipe_file(path: Path) -> RecipeFile:
     """The recipes of a file. Raises UsageError with the file, the key and the rule of each mistake."""
     try:

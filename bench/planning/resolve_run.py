@@ -40,18 +40,12 @@ def resolve_run(
     if missing is not None:
         raise Refused(missing)
     recipe = choose_recipe(request, facts, declaration, noise.name, rate)
-    parameters = resolve_parameters(method, recipe)
-    fields = training_fields(request, facts, recipe, declaration)
-    refuse_small_images(facts, fields["model"])
-    refuse_small_batch(facts, fields["batch_size"])
-    refuse_unsuitable(request, facts, declaration, parameters, noise, rate, fields)
     needs = privileges.named_privileges(declaration["needs"], request.noise_rate)
-    seed = request.seeds[0]
-    return RunSpec(
+    spec = RunSpec(
         protocol=protocol_name(request, facts),
         method=declaration["name"],
         method_version=declaration["version"],
-        parameters=parameters,
+        parameters=resolve_parameters(method, recipe),
         privileges=tuple(sorted({*needs, *recipe.privileges})),
         noise=noise.name,
         rate=rate,
@@ -60,10 +54,49 @@ def resolve_run(
         precision=facts.precision,
         world_size=facts.processes,
         sync_batch_norm=request.sync_batch_norm,
-        **replicate_seeds(request, seed),
+        **replicate_seeds(request, request.seeds[0]),
         **data_fields(request, facts),
-        **fields,
+        **training_fields(request, facts, recipe, declaration),
     )
+    refuse_misfit(request, facts, noise, spec)
+    return spec
+
+
+def refuse_misfit(request: Request, facts: Facts, noise: PlannedNoise, spec: RunSpec) -> None:
+    """Raise Refused where a run doesn't fit its images or processes, or where its method calls itself unsuitable."""
+    side, least = min(facts.image_shape[:2]), facts.smallest.get(spec.model, 1)
+    if side < least:
+        raise Refused(
+            f"the model {spec.model} needs images of {least} x {least} pixels, these have {side}; "
+            f"--image-size {least} enlarges them"
+        )
+    if spec.batch_size < 2 * facts.processes:
+        raise Refused(
+            f"{facts.processes} processes can't share a batch of {spec.batch_size}: each needs two samples; "
+            f"type --batch-size {2 * facts.processes} or more"
+        )
+    if not facts.methods[spec.method]["may_be_unsuitable"]:
+        return
+    setting = {
+        "data_set": facts.data_set,
+        "noise": noise.name,
+        "rate": spec.rate,
+        "classes": facts.classes,
+        "samples": facts.samples,
+        "image_shape": facts.image_shape,
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        "augmentation": spec.augmentation,
+        "given": given_privileges(request, noise),
+    }
+    reason = facts.unsuitable(spec.method, spec.parameters, setting)
+    if reason is not None:
+        raise Refused(reason)
+
+
+def given_privileges(request: Request, noise: PlannedNoise) -> frozenset[str]:
+    """The privileges that a noise, or the user, gives to methods that need them."""
+    return privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
 
 
 # Parameters and training ---------------------------------------------------------------------------------------------
@@ -184,62 +217,6 @@ def method_rules(declaration: Mapping[str, Any] | None) -> Fields:
     """The fourth layer: the fields that a method fixes."""
     fixed = None if declaration is None else declaration["weight_decay"]
     return {} if fixed is None else {"weight_decay": fixed}
-
-
-# Reasons not to run --------------------------------------------------------------------------------------------------
-
-
-def given_privileges(request: Request, noise: PlannedNoise) -> frozenset[str]:
-    """The privileges that a noise, or the user, gives to methods that need them."""
-    return privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
-
-
-def refuse_small_images(facts: Facts, model: str) -> None:
-    """Raise Refused where the images are too small for a model."""
-    side, least = min(facts.image_shape[:2]), facts.smallest.get(model, 1)
-    if side < least:
-        raise Refused(
-            f"the model {model} needs images of {least} x {least} pixels, these have {side}; "
-            f"--image-size {least} enlarges them"
-        )
-
-
-def refuse_small_batch(facts: Facts, batch_size: int) -> None:
-    """Raise Refused where a process's share of the batch is too small for batch statistics."""
-    if batch_size < 2 * facts.processes:
-        raise Refused(
-            f"{facts.processes} processes can't share a batch of {batch_size}: each needs two samples; "
-            f"type --batch-size {2 * facts.processes} or more"
-        )
-
-
-def refuse_unsuitable(
-    request: Request,
-    facts: Facts,
-    declaration: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    noise: PlannedNoise,
-    rate: float | None,
-    fields: Fields,
-) -> None:
-    """Raise Refused where a method declares that it may be unsuitable, and its own code says that it is."""
-    if not declaration["may_be_unsuitable"]:
-        return
-    setting = {
-        "data_set": facts.data_set,
-        "noise": noise.name,
-        "rate": rate,
-        "classes": facts.classes,
-        "samples": facts.samples,
-        "image_shape": facts.image_shape,
-        "epochs": fields["epochs"],
-        "batch_size": fields["batch_size"],
-        "augmentation": fields["augmentation"],
-        "given": given_privileges(request, noise),
-    }
-    reason = facts.unsuitable(declaration["name"], parameters, setting)
-    if reason is not None:
-        raise Refused(reason)
 
 
 # Protocol, data and seeds --------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""Shards: one part of a plan for each machine, agreed upon without a word between them."""
+"""Shards: one part of a plan for each machine. The parts depend on the plan alone, so machines need no contact.
+
+Read `split_plan` for the division; `parse_shard` reads `--shard`, and `slurm_shard` the variables of a SLURM array.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from bench.system.errors import UsageError
 from bench.system.text import digest
 
 SLURM = "slurm"
-"""What is typed for "the shard of this task of a SLURM array"."""
+"""The value of `--shard` for "the shard of this task of a SLURM array"."""
 MOST_SHARDS = 10_000
 
 _TASK = "SLURM_ARRAY_TASK_"
@@ -30,15 +33,12 @@ class Shard:
         return f"{self.number}/{self.count}"
 
     def of(self, specs: Iterable[RunSpec], cost: Callable[[RunSpec], float]) -> tuple[RunSpec, ...]:
-        """This shard's runs, in the order of `specs`."""
+        """The runs of this shard, in the order of `specs`."""
         return split_plan(specs, cost, self.count)[self.number - 1]
 
 
 def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
-    """The shard that `--shard` says: "2/4", or "slurm" for what SLURM's variables in `environment` say.
-
-    Raises UsageError, also outside an array.
-    """
+    """The shard of `--shard`: "2/4", or "slurm", which is looked up in `environment`. Raises UsageError."""
     if text.strip().lower() == SLURM:
         return slurm_shard(environment)
     typed = _TYPED.fullmatch(text.strip())
@@ -65,7 +65,7 @@ def slurm_shard(environment: Mapping[str, str]) -> Shard:
     number = _number(environment, "ID")
     first, last = _number(environment, "MIN", number), _number(environment, "MAX", number)
     count = _number(environment, "COUNT", (last - first) // max(1, _number(environment, "STEP", 1)) + 1)
-    # not by SLURM_ARRAY_TASK_STEP, which says nothing of a list such as 0,2,4
+    # Not SLURM_ARRAY_TASK_STEP, which is 1 for a list such as 0,2,4 as well.
     step = max(1, (last - first) // max(1, count - 1))
     place, beyond = divmod(number - first, step)
     if beyond or first + (count - 1) * step != last or not 0 <= place < count <= MOST_SHARDS:
@@ -87,23 +87,22 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int = 0) -> in
 def split_plan(
     specs: Iterable[RunSpec], cost: Callable[[RunSpec], float], count: int
 ) -> tuple[tuple[RunSpec, ...], ...]:
-    """`count` parts of about equal cost that hold every run once, whatever the order of `specs`.
+    """`count` parts of about equal cost that hold every run once, each in the order of `specs`.
 
-    The dearest run goes first, each to the part that has the least so far, so that no two parts differ by more than
-    one run's cost. Runs are dealt one by one, replicates or methods aren't kept together: boards compare what was
-    merged. Equal costs are ordered by run id, so the parts depend on the set of runs alone. Each part keeps the order
-    of `specs`.
+    The dearest run goes first, and every run goes to the part with the least cost so far, so that no two parts differ
+    by more than one run's cost. Runs are divided one by one: boards compare merged records, so replicates needn't stay
+    together. Equal costs are ordered by run id, so that the parts depend on the set of runs alone.
     """
-    once = {spec.run_id: spec for spec in specs}
-    ordered = sorted((-cost(spec), run_id) for run_id, spec in once.items())
+    runs = {spec.run_id: spec for spec in specs}
+    dearest_first = sorted((-cost(spec), run_id) for run_id, spec in runs.items())
     loads = [(0.0, part) for part in range(count)]
     part_of: dict[str, int] = {}
-    for negative, run_id in ordered:
+    for negative_cost, run_id in dearest_first:
         load, part = loads[0]
-        heapq.heapreplace(loads, (load - negative, part))
+        heapq.heapreplace(loads, (load - negative_cost, part))
         part_of[run_id] = part
     parts: list[list[RunSpec]] = [[] for _ in range(count)]
-    for run_id, spec in once.items():
+    for run_id, spec in runs.items():
         parts[part_of[run_id]].append(spec)
     return tuple(map(tuple, parts))
 

@@ -14,7 +14,6 @@ from bench.planning.facts import ResolvedMethod
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.registry import names
-from bench.registry.names import check_parameters, parse_call, select_methods
 from bench.registry.timm_names import PREFIX, check_timm
 from bench.spec import augmentations, schedules
 from bench.system import hardware
@@ -53,7 +52,12 @@ def validate_request(request: Request) -> ValidatedRequest:
         raise UsageError(
             f"--labels {request.labels}: there is no such file. `show noise --save-labels FILE` writes one"
         )
-    check_training_options(request)
+    if request.schedule is not None:
+        schedules.canonical_schedule(request.schedule)
+    if request.optimizer is not None and request.optimizer not in schedules.OPTIMIZERS:
+        raise names.unknown_name("optimizer", request.optimizer, schedules.OPTIMIZERS)
+    if request.augment is not None:
+        augmentations.canonical_augmentation(request.augment)
     if request.executor == "local":  # the nodes of a cluster check the devices that they have
         device = hardware.resolve_device(request.device)
         hardware.resolve_precision(request.precision, device, "fp32")
@@ -68,8 +72,10 @@ def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) 
     for unknown names and parameters and for values out of bounds.
     """
     return tuple(
-        ResolvedMethod(selected, methods[selected.name], check_parameters(methods[selected.name], selected.values))
-        for selected in select_methods(request.methods, methods)
+        ResolvedMethod(
+            selected, methods[selected.name], names.check_parameters(methods[selected.name], selected.values)
+        )
+        for selected in names.select_methods(request.methods, methods)
     )
 
 
@@ -80,16 +86,6 @@ def check_model_name(name: str) -> None:
         check_timm(name)
     elif name not in models or name == f"{PREFIX}NAME":
         raise names.unknown_name("model", name, models, "models")
-
-
-def check_training_options(request: Request) -> None:
-    """Raise UsageError for a schedule, optimizer or augmentation that training doesn't have."""
-    if request.schedule is not None:
-        schedules.canonical_schedule(request.schedule)
-    if request.optimizer is not None and request.optimizer not in schedules.OPTIMIZERS:
-        raise names.unknown_name("optimizer", request.optimizer, schedules.OPTIMIZERS)
-    if request.augment is not None:
-        augmentations.canonical_augmentation(request.augment)
 
 
 def read_named_recipes(request: Request) -> SourcedRecipes | None:
@@ -109,4 +105,4 @@ def read_named_recipes(request: Request) -> SourcedRecipes | None:
 
 def canonical_method_name(text: str) -> str:
     """The canonical name of a method as typed, its parameters aside; UsageError if none."""
-    return str(registry.find_declaration("method", parse_call(text)[0])["name"])
+    return str(registry.find_declaration("method", names.parse_call(text)[0])["name"])
