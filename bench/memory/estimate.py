@@ -1,4 +1,4 @@
-"""Footprints that were measured before, kept in the cache."""
+"""The estimated memory of a run, from the cache or from a rehearsal on shapes alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from bench.registry.catalogue import catalogue_key
 from bench.spec import RunSpec
 from bench.system.cache import cached_json
 
-SIDECAR_VERSION = 1
-
-
-def estimate_footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint:
-    """The memory that a run is going to take on `device`, from the cache or measured on shapes alone."""
-
-    def rehearse() -> dict[str, int]:
-        from bench.memory.rehearsal import measure_footprint
-
-        return asdict(measure_footprint(spec, sizes, device))
-
-    return Footprint(**cached_json("footprints", _question(spec, sizes, device), rehearse, newest=1024))
-
-
-TAKING = frozenset(
+ESTIMATE_VERSION = 1
+"""Raised whenever the same rehearsal would give other numbers."""
+FOOTPRINTS_STORED = 1024
+MEMORY_FIELDS = frozenset(
     {
         "method",
         "parameters",
@@ -48,10 +37,19 @@ TAKING = frozenset(
 
 
 def memory_kind(spec: RunSpec) -> Mapping[str, Any]:
-    """What of a spec its memory depends on: equal kinds take equal memory."""
-    return spec.model_dump(mode="json", include=set(TAKING))
+    """The part of a spec that its memory depends on: runs of equal kind and data take equal memory."""
+    return spec.model_dump(mode="json", include=set(MEMORY_FIELDS))
 
 
-def _question(spec: RunSpec, sizes: DataSizes, device: str) -> dict[str, Any]:
-    about = {"version": SIDECAR_VERSION, "code": catalogue_key(registry.plugins()), "torch": version("torch")}
-    return {**about, **memory_kind(spec), **asdict(sizes), "device": device.partition(":")[0]}
+def estimate_footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint:
+    """The memory that a run is going to take on `device`."""
+
+    def rehearse() -> dict[str, int]:
+        # Here, since it imports torch, which a cached answer doesn't need.
+        from bench.memory.rehearsal import measure_footprint
+
+        return asdict(measure_footprint(spec, sizes, device))
+
+    code = {"version": ESTIMATE_VERSION, "code": catalogue_key(registry.plugins()), "torch": version("torch")}
+    question = {**code, **memory_kind(spec), **asdict(sizes), "device": device.partition(":")[0]}
+    return Footprint(**cached_json("footprints", question, rehearse, FOOTPRINTS_STORED))

@@ -1,8 +1,4 @@
-"""What memory a run takes, estimated before it starts, by the parts that take it. No torch, unless it must be asked.
-
-The answer is a function of the code and of sizes, so it is kept in the cache folder: torch is imported for the first
-asking only.
-"""
+"""The memory of a run as numbers: the sizes that it depends on, and its bytes by the parts that take them. No torch."""
 
 from __future__ import annotations
 
@@ -14,25 +10,25 @@ from bench.system.memory_limits import INFERENCE_BATCH
 
 MEBIBYTE = 1 << 20
 GPU_CONTEXT = 600 * MEBIBYTE
-"""What a process takes on a card before its first tensor: context, kernels, workspaces. ASSUMPTION, unmeasured."""
+"""Bytes of a GPU that a process takes before its first tensor: context, kernels, workspaces. ASSUMPTION, unmeasured."""
 FRAGMENTED_HEAP, FRAGMENTED_GPU = 2.0, 1.25
-"""What an allocator takes over the tensors that live in it at their peak, since blocks don't fit one another.
+"""Bytes that an allocator takes for each byte of the tensors at their peak, since blocks don't fit one another.
 
-On the processor it keeps its pages, and what a step left is seldom of use to an evaluation's larger tensors; measured
-by `benchmarks/memory.py`. Of a card it is an ASSUMPTION, unmeasured.
+On the CPU it keeps its pages, and blocks that a step leaves are seldom of use to an evaluation's larger tensors;
+measured by `benchmarks/memory.py`. Of a GPU it is an ASSUMPTION, unmeasured.
 """
-
-GENEROUS_BASE = 2048 * MEBIBYTE
-GENEROUS_STEP, GENEROUS_EVALUATION = 5120, 320
+BOUND_BASE = 2048 * MEBIBYTE
+BOUND_STEP, BOUND_EVALUATION = 5120, 320
 """More than any method takes on any backbone of ours: libraries and networks, and the bytes of a step, or of an
 evaluation, for each byte of its float32 images. Tested."""
 
 
 @dataclass(frozen=True)
 class DataSizes:
-    """What the memory of a run depends on beside its spec.
+    """The sizes of the data that a run's memory depends on, beside its spec.
 
-    `stored`: images of the data set, test images included; `where`: the place that a run keeps its images in.
+    `image_shape` is (height, width, channels); `stored` counts the images of the data set, test images included.
+    `where` is the place of the run's images.
     """
 
     classes: int
@@ -44,58 +40,61 @@ class DataSizes:
 
     @property
     def pixels(self) -> int:
-        """Values of one image, bytes of it as it is stored."""
+        """Values of one image, which are its bytes as it is stored."""
         height, width, channels = self.image_shape
         return height * width * channels
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one run, by what takes them.
-
-    `process`: interpreter, libraries and their working memory; `shared`: pages of libraries, which all processes share.
-    `data`: the data set as it was loaded. `images`: training part, hold-out and test set in the padded form that
-    training uses. `networks`: weights, gradients, the optimiser's memory, averages, memory per sample. `recorded`: what
-    a step that is recorded as a CUDA graph keeps for itself. `step`, `evaluation`, `loading`: what a training step, an
-    evaluation and the preparation of the images take beyond all that, of which one happens at a time.
-    """
+    """Bytes of one run, by the parts that take them."""
 
     process: int
+    """Interpreter, libraries and their working memory."""
     shared: int
+    """Pages of libraries, which all processes share."""
     data: int
+    """The data set as it was loaded."""
     images: int
+    """Training part, hold-out and test set in the padded form that training uses."""
     networks: int
+    """Weights, gradients, the optimiser's memory, averages, memory per sample."""
     step: int
+    """A training step, beyond all that."""
     evaluation: int
+    """An evaluation, beyond all that; never at the same time as a step."""
     loading: int
+    """The preparation of the images, before the first step."""
     recorded: int = 0
+    """The memory that a step recorded as a CUDA graph keeps for itself."""
 
     @property
     def work(self) -> int:
-        """What is done takes of the machine's memory, kept by an allocator that gives nothing back."""
+        """Bytes of main memory for steps, evaluations and loading, with an allocator that gives nothing back."""
         return int(FRAGMENTED_HEAP * (self.step + self.evaluation)) + self.loading
 
     @property
     def on_cpu(self) -> int:
-        """What each run takes of its own where it computes on the processor."""
+        """Bytes that a run has for itself if it computes on the CPU."""
         return self.process + self.data + self.images + self.networks + self.work
 
     @property
     def on_gpu(self) -> int:
-        """What each run takes of a card's memory."""
+        """Bytes that a run takes of a GPU's memory."""
         work = self.recorded + max(self.step, self.evaluation, self.loading)
         return GPU_CONTEXT + self.images + self.networks + int(FRAGMENTED_GPU * work)
 
     @property
     def beside_gpu(self) -> int:
-        """What each run takes of the machine's memory where it computes on a card."""
+        """Bytes that a run has of main memory for itself if it computes on a GPU."""
         return self.process + self.data + self.loading
 
 
-def generous_bytes(model: str, batch_size: int, members: int, sizes: DataSizes, device: str) -> int | None:
-    """More bytes than any run of this kind takes, without asking torch; None where only torch can tell."""
+def upper_bound(model: str, batch_size: int, members: int, sizes: DataSizes, device: str) -> int | None:
+    """More bytes than any run of this kind takes; None for timm's models, of which only torch knows the size."""
     if model.startswith(PREFIX):
         return None
     image = 4 * sizes.pixels
-    work = image * (GENEROUS_STEP * batch_size + GENEROUS_EVALUATION * INFERENCE_BATCH[device.partition(":")[0]])
-    return GENEROUS_BASE * members + 8 * sizes.stored * sizes.pixels + work
+    inferred = INFERENCE_BATCH[device.partition(":")[0]]
+    work = image * (BOUND_STEP * batch_size + BOUND_EVALUATION * inferred)
+    return BOUND_BASE * members + 8 * sizes.stored * sizes.pixels + work

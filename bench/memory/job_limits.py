@@ -1,30 +1,36 @@
-"""How many runs at a time fit into the memory that is there, and what to say where that is fewer than asked for."""
+"""How many runs fit into memory at a time, and the message where these are fewer than asked for.
+
+Read `limit_jobs` first. It compares an estimate of each kind of run (`bench.memory.estimate`) with the memory that is
+available, and skips the estimate where an upper bound that needs no torch fits already.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from bench import registry
 from bench.memory.estimate import estimate_footprint, memory_kind
-from bench.memory.footprint import GPU_CONTEXT, DataSizes, Footprint, generous_bytes
+from bench.memory.footprint import GPU_CONTEXT, DataSizes, Footprint, upper_bound
 from bench.planning.facts import Facts
 from bench.spec import RunSpec
 from bench.system import hardware, memory_limits
 from bench.system.errors import UsageError
 from bench.system.text import format_bytes
 
-MOST_OF_A_METHOD = 4
-"""Settings of one method whose memory is asked; a tuner's hundreds differ in numbers that take none."""
-MANY_TO_ASK = 8
+KINDS_PER_METHOD = 4
+"""Kinds of runs of one method that are estimated: a tuner's hundreds differ in numbers that take no memory."""
+MANY_ESTIMATES = 8
+"""Estimates that take long enough for a note."""
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """`jobs` at a time with so many `threads`; `gpu_bytes`: what each may take of a card (None: all that is free)."""
+    """The number of runs at a time, the threads of each, and the bytes of a GPU for each (None: all that are free)."""
 
     jobs: int
     threads: int
@@ -33,144 +39,121 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class MemoryPlace:
-    """Somewhere that memory is taken from: its name for people, and the bytes that are available."""
+    """A memory that runs share: its name for people, available bytes, and the part of a footprint that it holds."""
 
     name: str
     available: int
-    card: bool = False
+    part: Literal["on_cpu", "on_gpu", "beside_gpu"] = "on_cpu"
 
-    def one(self, taken: Footprint) -> int:
-        """What one run takes here."""
-        if self.card:
-            return taken.on_gpu
-        return taken.on_cpu
+    def run_bytes(self, footprint: Footprint) -> int:
+        """The bytes that one run takes of this memory."""
+        taken: int = getattr(footprint, self.part)
+        return taken
 
-    def fit(self, taken: Footprint) -> int:
-        """How many runs like this one fit here."""
-        shared = 0 if self.card else taken.shared
-        return max(0, (self.available - shared) // self.one(taken))
-
-
-class HostOfGpu(MemoryPlace):
-    """The machine's memory, beside a card that the runs compute on."""
-
-    def one(self, taken: Footprint) -> int:
-        """What one run takes here."""
-        return taken.beside_gpu
+    def fit(self, footprint: Footprint) -> int:
+        """The number of equal runs that fit into this memory."""
+        shared = 0 if self.part == "on_gpu" else footprint.shared
+        return max(0, (self.available - shared) // self.run_bytes(footprint))
 
 
 def memory_places(device: str) -> list[MemoryPlace]:
-    """Where runs on `device` take memory from; none where the system doesn't say how much there is."""
-    found = memory_limits.read_memory()
+    """The memories that runs on `device` take; none where the system doesn't say how much there is."""
+    memory = memory_limits.read_memory()
     if not device.startswith("cuda"):
-        return [] if found is None else [MemoryPlace("memory", found[0])]
-    card = hardware.list_gpus()[int(device.partition(":")[2] or 0)]
-    host = [] if found is None else [HostOfGpu("memory", found[0])]
-    return [MemoryPlace(f"{card['device']}'s memory", card["free_bytes"], card=True), *host]
-
-
-def request_sizes(facts: Facts) -> DataSizes:
-    """What the memory of a request's runs depends on, beside their specs."""
-    return DataSizes(facts.classes, facts.image_shape, sum(facts.stored), facts.samples, facts.stored[1], facts.images)
+        return [] if memory is None else [MemoryPlace("memory", memory[0])]
+    gpu = hardware.list_gpus()[hardware.gpu_number(device)]
+    host = [] if memory is None else [MemoryPlace("memory", memory[0], "beside_gpu")]
+    return [MemoryPlace(f"{gpu['device']}'s memory", gpu["free_bytes"], "on_gpu"), *host]
 
 
 def limit_jobs(
-    specs: Sequence[RunSpec], facts: Facts, runs: int, jobs: int | None, say: Note, at_most: int | None = None
+    specs: Sequence[RunSpec], facts: Facts, runs: int, jobs: int | None, note: Note, at_most: int | None = None
 ) -> JobLimits:
     """Processes, threads and memory of each, for a study of `runs` runs of which `at_most` (None: all) are left.
 
-    `specs`: a run of each kind at least that will be trained.
-
-    `jobs` as typed (None: not). Typed, and more than fit: UsageError. Not typed: as many as fit, with a note where
-    these are fewer than cores. A single one is never refused, since an estimate isn't certain; a note says so.
+    `specs` holds at least one run of each kind that will be trained; `jobs` is the number as typed (None: not typed).
+    A typed number that doesn't fit raises UsageError; without one as many run as fit, with a note if cores stay idle.
+    A single run is never refused, since an estimate isn't certain: a note warns instead.
     """
     wanted, threads = hardware.share_cores(facts.cores, runs, facts.device, jobs)
     at_once = min(wanted, runs if at_most is None else at_most)
-    there = memory_places(facts.device)
-    sizes = request_sizes(facts)
-    if not specs or at_once == 0 or not there or _obvious(specs, sizes, facts.device, at_once, there):
-        return JobLimits(wanted, threads, _card_bytes(there, at_once))
-    name, taken, place = _tightest(specs, sizes, facts.device, there, say)
-    fit = place.fit(taken)
+    places = memory_places(facts.device)
+    sizes = DataSizes(facts.classes, facts.image_shape, sum(facts.stored), facts.samples, facts.stored[1], facts.images)
+    as_wanted = JobLimits(wanted, threads, _gpu_share(places, at_once))
+    if not specs or at_once == 0 or not places or _fit_for_sure(specs, sizes, facts.device, at_once, places):
+        return as_wanted
+    name, footprint, place = _tightest_run(specs, sizes, facts.device, places, note)
+    fit = place.fit(footprint)
     if fit >= at_once:
-        return JobLimits(wanted, threads, _card_bytes(there, at_once))
-    one, available = format_bytes(place.one(taken)), format_bytes(place.available)
+        return as_wanted
+    run_bytes, available = format_bytes(place.run_bytes(footprint)), format_bytes(place.available)
     if jobs is not None and at_once > 1:
-        all_of_them = format_bytes(at_once * place.one(taken))
-        way_out = f"Type --jobs {fit}" if fit else "Type --jobs 1 to try one at a time, or a smaller --batch-size"
+        total = format_bytes(at_once * place.run_bytes(footprint))
+        advice = f"Type --jobs {fit}" if fit else "Type --jobs 1 to try one at a time, or a smaller --batch-size"
         raise UsageError(
-            f"--jobs {jobs}: {at_once} runs at a time take about {all_of_them} of {place.name} ({one} each: {name}), "
-            f"and {available} are available. {way_out}"
+            f"--jobs {jobs}: {at_once} runs at a time take about {total} of {place.name} ({run_bytes} each: {name}), "
+            f"and {available} are available. {advice}"
         )
     if fit == 0:
-        say(
-            f"note: a run of {name} takes about {one} of {place.name}, and {available} are available; it is tried all "
-            "the same. A smaller --batch-size or --model takes less"
+        note(
+            f"note: a run of {name} takes about {run_bytes} of {place.name}, and {available} are available; it is "
+            "tried all the same. A smaller --batch-size or --model takes less"
         )
     fewer, threads = hardware.share_cores(facts.cores, runs, facts.device, max(1, fit))
     if fewer < at_once and fit:
-        say(
-            f"note: {fewer} run{'s' if fewer > 1 else ''} at a time, not {at_once}: one takes about {one} of "
+        note(
+            f"note: {fewer} run{'s' if fewer > 1 else ''} at a time, not {at_once}: one takes about {run_bytes} of "
             f"{place.name} ({name}), and {available} are available"
         )
-    return JobLimits(fewer, threads, _card_bytes(there, fewer))
+    return JobLimits(fewer, threads, _gpu_share(places, fewer))
 
 
 def least_jobs(data_set: str, device: str) -> int | None:
-    """How many runs of a data set's own protocol are sure to fit at a time, without asking torch; None: unknown."""
+    """The runs of a data set's own protocol that are sure to fit at a time, without torch; None where unknown."""
     from datasets.interface import Options
 
     description = registry.open_data_set(data_set, Options()).describe()
-    there, shape = memory_places(device), description.image_shape
-    if not there or shape is None or description.train_size is None or description.test_size is None:
+    places, shape = memory_places(device), description.image_shape
+    train, test, protocol = description.train_size, description.test_size, description.protocol
+    if not places or shape is None or train is None or test is None:
         return None
-    sizes = DataSizes(
-        classes=len(description.classes),
-        image_shape=shape,
-        stored=description.train_size + description.test_size,
-        train=description.train_size,
-        test=description.test_size,
-    )
-    most = generous_bytes(description.protocol.model, description.protocol.batch_size, 1, sizes, device)
-    return None if most is None else min(place.available for place in there) // most
+    sizes = DataSizes(len(description.classes), shape, stored=train + test, train=train, test=test)
+    bound = upper_bound(protocol.model, protocol.batch_size, 1, sizes, device)
+    return None if bound is None else min(place.available for place in places) // bound
 
 
-def _obvious(specs: Iterable[RunSpec], sizes: DataSizes, device: str, jobs: int, there: Sequence[MemoryPlace]) -> bool:
-    """Whether so many runs fit by far, which is known without torch."""
-    most = [
-        generous_bytes(*what, sizes, device) for what in {(spec.model, spec.batch_size, spec.members) for spec in specs}
-    ]
-    room = min(place.available for place in there)
-    return all(each is not None and jobs * each <= room for each in most)
+def _fit_for_sure(
+    specs: Sequence[RunSpec], sizes: DataSizes, device: str, jobs: int, places: Sequence[MemoryPlace]
+) -> bool:
+    """Whether `jobs` runs fit even if each takes its upper bound."""
+    kinds = {(spec.model, spec.batch_size, spec.members) for spec in specs}
+    bounds = [upper_bound(model, batch_size, members, sizes, device) for model, batch_size, members in kinds]
+    available = min(place.available for place in places)
+    return all(bound is not None and jobs * bound <= available for bound in bounds)
 
 
-def _tightest(
-    specs: Sequence[RunSpec], sizes: DataSizes, device: str, there: Sequence[MemoryPlace], say: Note
+def _tightest_run(
+    specs: Sequence[RunSpec], sizes: DataSizes, device: str, places: Sequence[MemoryPlace], note: Note
 ) -> tuple[str, Footprint, MemoryPlace]:
-    """The run of which the fewest fit: its name, its memory, and where it gets tight."""
+    """The kind of run of which the fewest fit: its name, its footprint, and the memory that it fills."""
     kinds = {json.dumps(memory_kind(spec), sort_keys=True): spec for spec in specs}
     of_method: Counter[str] = Counter()
-    asked = []
+    estimated = []
+    # The largest batches first, so that the kinds that are left out take less.
     for spec in sorted(kinds.values(), key=lambda spec: spec.batch_size, reverse=True):
         of_method[spec.method] += 1
-        if of_method[spec.method] <= MOST_OF_A_METHOD:
-            asked.append(spec)
-    if len(asked) >= MANY_TO_ASK:
-        say(f"note: estimating the memory of {len(asked)} kinds of runs (once for each) ...")
-    taken = [(f"{spec.method} on {spec.model}", estimate_footprint(spec, sizes, device)) for spec in asked]
+        if of_method[spec.method] <= KINDS_PER_METHOD:
+            estimated.append(spec)
+    if len(estimated) >= MANY_ESTIMATES:
+        note(f"note: estimating the memory of {len(estimated)} kinds of runs (once for each) ...")
+    footprints = [(f"{spec.method} on {spec.model}", estimate_footprint(spec, sizes, device)) for spec in estimated]
     return min(
-        ((name, each, place) for name, each in taken for place in there), key=lambda item: _room(item[1], item[2])
+        ((name, footprint, place) for name, footprint in footprints for place in places),
+        key=lambda kind: kind[2].available / kind[2].run_bytes(kind[1]),
     )
 
 
-def _room(taken: Footprint, place: MemoryPlace) -> float:
-    """How many times a run fits, in fractions."""
-    return place.available / place.one(taken)
-
-
-def _card_bytes(there: Sequence[MemoryPlace], jobs: int) -> int | None:
-    """An equal share of a card for the tensors of each of several processes, so that none can starve the others."""
-    cards = [place for place in there if place.card]
-    if not cards or jobs < 2:
-        return None
-    return max(1, cards[0].available // jobs - GPU_CONTEXT)
+def _gpu_share(places: Sequence[MemoryPlace], jobs: int) -> int | None:
+    """An equal share of a GPU for the tensors of each of several processes, so that none can starve the others."""
+    gpus = [place for place in places if place.part == "on_gpu"]
+    return max(1, gpus[0].available // jobs - GPU_CONTEXT) if gpus and jobs > 1 else None

@@ -69,7 +69,7 @@ def resolve_device(name: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return "cuda" if count else "cpu"
-    number = int(name.partition(":")[2] or 0)
+    number = gpu_number(name)
     if number >= count:
         have = f"this machine has cuda:0 to cuda:{count - 1}" if count else "torch finds no CUDA device here"
         raise UsageError(f"--device {name}: {have}. Type --device {'cuda:0' if count else 'cpu'} or --device auto")
@@ -129,7 +129,12 @@ def free_bytes(device: str) -> tuple[float, float]:
     host = float("inf") if found is None else float(found[0])
     if not device.startswith("cuda"):
         return host, host
-    return host, float(list_gpus()[int(device.partition(":")[2] or 0)]["free_bytes"])
+    return host, float(list_gpus()[gpu_number(device)]["free_bytes"])
+
+
+def gpu_number(device: str) -> int:
+    """The number of a CUDA device by its name: 0 for "cuda", 1 for "cuda:1"."""
+    return int(device.partition(":")[2] or 0)
 
 
 def list_gpus() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.memory.estimate import estimate_footprint
-from bench.memory.footprint import DataSizes, Footprint, generous_bytes
+from bench.memory.footprint import DataSizes, Footprint, upper_bound
 from bench.memory.rehearsal import measure_footprint
 from bench.models import MODELS
 from bench.registry import methods
@@ -101,7 +101,7 @@ def test_images_count_with_their_border_and_normalised_where_these_are_kept() ->
 
 def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> None:
     """Every method, on digits' images; and every network of ours below."""
-    known = generous_bytes("cnn-small", 64, 1, DIGITS, "cpu")
+    known = upper_bound("cnn-small", 64, 1, DIGITS, "cpu")
     assert known is not None and measure_footprint(spec(method), DIGITS, "cpu").on_cpu < known
 
 
@@ -110,16 +110,16 @@ def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> 
 @pytest.mark.parametrize(("dear", "batch"), [("flsc", 128), ("mixup-ensemble", 2048)])
 def test_networks_take_no_more_than_what_is_known_without_asking(model: str, dear: str, batch: int) -> None:
     parameters = {"localisation": 0.3} if dear == "flsc" else {}
-    known = generous_bytes(model, batch, 1, SIZES, "cpu")
+    known = upper_bound(model, batch, 1, SIZES, "cpu")
     found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cpu")
     assert known is not None and found.on_cpu < known
-    known = generous_bytes(model, batch, 1, SIZES, "cuda")
+    known = upper_bound(model, batch, 1, SIZES, "cuda")
     found = measure_footprint(spec(dear, model=model, batch_size=batch, parameters=parameters), SIZES, "cuda")
     assert known is not None and found.on_gpu < known
 
 
 def test_timms_networks_are_measured_but_not_known_before() -> None:
-    assert generous_bytes("timm:resnet18", 64, 1, SIZES, "cpu") is None
+    assert upper_bound("timm:resnet18", 64, 1, SIZES, "cpu") is None
     assert taken(model="timm:resnet18").networks > 3 * 40 * MEBIBYTE
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.memory import job_limits
 from bench.memory.footprint import GPU_CONTEXT, DataSizes, Footprint
-from bench.memory.job_limits import HostOfGpu, JobLimits, MemoryPlace
+from bench.memory.job_limits import JobLimits, MemoryPlace
 from bench.planning.facts import Facts
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
@@ -59,7 +59,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Any:
             return (taken or {}).get(spec.method, TAKEN)
 
         monkeypatch.setattr(job_limits, "memory_places", lambda device: places)
-        monkeypatch.setattr(job_limits, "footprint", footprint)
+        monkeypatch.setattr(job_limits, "estimate_footprint", footprint)
         return asked
 
     return build
@@ -118,7 +118,7 @@ def test_the_largest_run_decides_and_is_named(there: Any) -> None:
 def test_a_tuners_many_settings_are_not_all_asked(there: Any) -> None:
     asked = there([MemoryPlace("memory", 7 * GIB)])
     shared(2, [spec("gce", parameters={"q": 0.01 * number}) for number in range(1, 90)])
-    assert len(asked) == job_limits.MOST_OF_A_METHOD
+    assert len(asked) == job_limits.KINDS_PER_METHOD
 
 
 def test_what_fits_by_far_is_not_asked(there: Any) -> None:
@@ -138,14 +138,14 @@ def test_a_system_that_does_not_say_is_not_asked(there: Any) -> None:
 
 def test_runs_that_share_a_card_get_a_share_each(there: Any) -> None:
     small = {"ce": replace(TAKEN, process=1 << 20)}
-    there([MemoryPlace("cuda:0's memory", 12 * GIB, card=True), HostOfGpu("memory", 99 * GIB)], small)
+    there([MemoryPlace("cuda:0's memory", 12 * GIB, "on_gpu"), MemoryPlace("memory", 99 * GIB, "beside_gpu")], small)
     assert shared(None, device="cuda") == (JobLimits(1, 8), []), "one at a time unless more are asked for"
     made, said = shared(4, device="cuda")
     assert made == JobLimits(4, 2, 12 * GIB // 4 - GPU_CONTEXT) and not said
     with pytest.raises(UsageError, match=r"of cuda:0's memory .*Type --jobs 4"):
         shared(8, device="cuda")
     on_host = {"ce": replace(TAKEN, process=GIB // 2)}
-    there([MemoryPlace("cuda:0's memory", 99 * GIB, card=True), HostOfGpu("memory", GIB)], on_host)
+    there([MemoryPlace("cuda:0's memory", 99 * GIB, "on_gpu"), MemoryPlace("memory", GIB, "beside_gpu")], on_host)
     with pytest.raises(UsageError, match=r"of memory \(512 MiB each.*Type --jobs 2"):
         shared(4, device="cuda")
 
