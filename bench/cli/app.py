@@ -7,29 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from bench import __version__
-from bench.cli.options import (
-    WHAT,
-    WHERE,
-    DataOptions,
-    Draw,
-    ExecutorOptions,
-    HoldOut,
-    Images,
-    MachineOptions,
-    Plugins,
-    SearchedTrainingOptions,
-    SourceOptions,
-    Steps,
-    Text,
-    TextOrJson,
-    Texts,
-    TrainingOptions,
-    TrainingSetOptions,
-    protocol,
-    typed_options,
-    what,
-    where,
-)
+from bench.cli import options
+from bench.cli.options import Text, Texts, protocol, what, where
 
 app = App(
     name="lnl-bench",
@@ -46,12 +25,12 @@ app = App(
 def run(
     *,
     methods: Annotated[Texts, what("Names, globs or all: ce,gce[q=0.5],anl*. Default: all.")] = None,
-    data: DataOptions | None = None,
+    data: options.DataOptions | None = None,
     seeds: Annotated[Text, what("5: seeds 0 to 4. 5:8: seeds 5, 6, 7. Default: 5.")] = None,
     noise_seed: Annotated[Text, what("One noise seed for all runs. Default: each run's seed.")] = None,
-    draw: Draw = None,
+    draw: options.Draw = None,
     labels: Annotated[Text, what("Noisy labels from a file that `show noise --save-labels` wrote.")] = None,
-    training_set: TrainingSetOptions | None = None,
+    training_set: options.TrainingSetOptions | None = None,
     protocol: Annotated[
         Text,
         protocol(
@@ -63,7 +42,7 @@ def run(
         Text,
         protocol("plain: one setting for any noise. published: by noise. Or a file that `tune` wrote. Default: plain."),
     ] = None,
-    hold_out: HoldOut = None,
+    hold_out: options.HoldOut = None,
     members: Annotated[
         Text, protocol("Copies of each method, trained apart; the mean of their predictions counts. Default: 1.")
     ] = None,
@@ -74,21 +53,21 @@ def run(
             "held-out labels. equal-compute:UNITS: so many units."
         ),
     ] = None,
-    training: TrainingOptions | None = None,
+    training: options.TrainingOptions | None = None,
     sync_batch_norm: Annotated[
         bool, protocol("Under torchrun on cards: batch statistics of the whole batch, not of each process's share.")
     ] = False,
-    machine: MachineOptions | None = None,
-    steps: Steps = None,
-    images: Images = None,
+    machine: options.MachineOptions | None = None,
+    steps: options.Steps = None,
+    images: options.Images = None,
     out: Annotated[Text, where("Folder of the records. Default: runs.")] = None,
     boards: Annotated[Text, where("Folder of the leaderboards. Default: leaderboards.")] = None,
     when: Annotated[Text, where("Train what is missing, always, never, or what failed. Default: missing.")] = None,
-    plugin: Plugins = None,
+    plugin: options.Plugins = None,
     shard: Annotated[
         Text, where("2/4: train the second of four equal parts of the plan. slurm: this array task's part.")
     ] = None,
-    cluster: ExecutorOptions | None = None,
+    cluster: options.ExecutorOptions | None = None,
     format: Annotated[Text, where("Form of the result: md, csv or json. Default: md.")] = None,
     dry_run: Annotated[
         bool, where("Print the plan, its expected cost and what is stored of it; train nothing.")
@@ -98,10 +77,10 @@ def run(
 
     Lists are comma-separated; an option may be repeated.
     """
-    options = typed_options(locals())
+    typed = options.typed_options(locals())
     from bench.cli.commands.run import run_command
 
-    return run_command(options)
+    return run_command(typed)
 
 
 @app.command
@@ -110,7 +89,7 @@ def tune(
     methods: Annotated[
         Texts, what("Names, globs or all: gce,anl*. A typed parameter isn't searched. Default: all.")
     ] = None,
-    data: DataOptions | None = None,
+    data: options.DataOptions | None = None,
     grid: Annotated[
         Literal["shared"] | None,
         what(
@@ -121,9 +100,7 @@ def tune(
         Text, what("With --grid: splits of each setting. Default: as many as hold 2,000 labels out in all.")
     ] = None,
     trials: Annotated[Text, what("Trials of each study. Default: 30.")] = None,
-    also: Annotated[
-        Texts, Parameter(name="--with", group=WHAT, help="What is searched besides: lr,weight_decay.")
-    ] = None,
+    also: Annotated[Texts, what("What is searched besides: lr,weight_decay.", name="--with")] = None,
     objective: Annotated[
         Text,
         what("noisy-val, or clean-val: by the hold-out's clean labels, a privilege. Default: noisy-val."),
@@ -131,22 +108,22 @@ def tune(
     finalists: Annotated[Text, what("How many of the best are run again on fresh seeds. Default: 5.")] = None,
     study_name: Annotated[Text, what("Begins the studies' names: for a new study beside one that is there.")] = None,
     study_seed: Annotated[Text, what("Seed of what is suggested. Default: 0.")] = None,
-    draw: Draw = None,
-    training_set: TrainingSetOptions | None = None,
-    hold_out: HoldOut = None,
-    training: SearchedTrainingOptions | None = None,
+    draw: options.Draw = None,
+    training_set: options.TrainingSetOptions | None = None,
+    hold_out: options.HoldOut = None,
+    training: options.SearchedTrainingOptions | None = None,
     storage: Annotated[
         Text, where("Where studies are kept: sqlite:///FILE or postgresql://... Default: a file in --out.")
     ] = None,
-    machine: MachineOptions | None = None,
-    images: Images = None,
-    steps: Steps = None,
+    machine: options.MachineOptions | None = None,
+    images: options.Images = None,
+    steps: options.Steps = None,
     out: Annotated[Text, where("Folder of the records and studies. Default: runs.")] = None,
     boards: Annotated[
         Text, where("Folder of the leaderboards; recipes go to tuning/ in it. Default: leaderboards.")
     ] = None,
-    plugin: Plugins = None,
-    cluster: ExecutorOptions | None = None,
+    plugin: options.Plugins = None,
+    cluster: options.ExecutorOptions | None = None,
     format: Annotated[Literal["md", "json"], where("Form of the result. Default: md.")] = "md",
     dry_run: Annotated[bool, where("Print what would be searched and train nothing.")] = False,
 ) -> int:
@@ -157,14 +134,14 @@ def tune(
     The method's own values are the first trial. The best are run again on fresh seeds, and the own values are kept
     unless they lie more than one standard error below the best.
     """
-    options = typed_options(locals())
+    typed = options.typed_options(locals())
     if grid is not None:
         from bench.cli.commands.tune_grid import grid_command
 
-        return grid_command(options)
+        return grid_command(typed)
     from bench.cli.commands.tune import tune_command
 
-    return tune_command(options)
+    return tune_command(typed)
 
 
 @app.command
@@ -172,7 +149,7 @@ def report(
     *,
     out: Annotated[Text, where("Folder of the records. Default: runs.")] = None,
     records: Annotated[
-        Texts, Parameter(group=WHERE, consume_multiple=True, help="Record files (.jsonl) instead of --out.")
+        Texts, Parameter(group=options.WHERE, consume_multiple=True, help="Record files (.jsonl) instead of --out.")
     ] = None,
     boards: Annotated[Text, where("Folder to write leaderboards to. Default: leaderboards.")] = None,
     select: Annotated[
@@ -199,7 +176,7 @@ def merge(
         str, where("Folder of the records to merge into; made where it is missing. Default: runs.")
     ] = "runs",
     dry_run: Annotated[bool, where("Say what would be copied, and copy nothing.")] = False,
-    format: TextOrJson = "text",
+    format: options.TextOrJson = "text",
 ) -> int:
     """Join the records of several machines; what contradicts is reported, and nothing is overwritten.
 
@@ -215,8 +192,8 @@ def list_(
     what: Literal["methods", "datasets", "noises", "models"],
     /,
     *,
-    plugin: Plugins = None,
-    format: TextOrJson = "text",
+    plugin: options.Plugins = None,
+    format: options.TextOrJson = "text",
 ) -> int:
     """List what there is: methods, datasets, noises or models."""
     from bench.cli.commands.show import list_command
@@ -235,20 +212,20 @@ def show(
     seed: Annotated[Text, what("The noise seed, which is the split's too. Default: 0.")] = None,
     draw: Annotated[Literal["exact", "multinomial"], what("How labels are drawn. Default: exact.")] = "exact",
     save_labels: Annotated[Text, where("Write the noisy labels to this file, for `run --labels`.")] = None,
-    source: SourceOptions | None = None,
+    source: options.SourceOptions | None = None,
     out: Annotated[str, where("Folder of the records. Default: runs.")] = "runs",
-    plugin: Plugins = None,
-    format: TextOrJson = "text",
+    plugin: options.Plugins = None,
+    format: options.TextOrJson = "text",
 ) -> int:
     """Show one method, data set, noise or run in full."""
-    options = typed_options(locals())
+    typed = options.typed_options(locals())
     from bench.cli.commands.show import show_command
 
-    return show_command(**options)
+    return show_command(**typed)
 
 
 @app.command
-def doctor(*, format: TextOrJson = "text") -> int:
+def doctor(*, format: options.TextOrJson = "text") -> int:
     """Say what this machine and installation have: device, precision, threads, folders, versions."""
     from bench.cli.commands.doctor import doctor_command
 
@@ -267,7 +244,7 @@ def perf(
     pairs: Annotated[str, where("Pairs of steps to time, 6 or more.")] = "50",
     threads: Annotated[Text, where("Threads. Default: all cores.")] = None,
     device: Annotated[str, where("auto, cpu, cuda or cuda:NUMBER.")] = "auto",
-    format: TextOrJson = "text",
+    format: options.TextOrJson = "text",
 ) -> int:
     """Time the training core on this machine: steps, overhead, share of the matrix peak, evaluation, augmentation."""
     from bench.cli.commands.perf import perf_command

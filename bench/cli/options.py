@@ -17,9 +17,9 @@ PROTOCOL = Group("What the protocol sets, for all methods alike", sort_key=2)
 WHERE = Group("Where and how it runs; none of this changes a result", sort_key=3)
 
 
-def what(text: str) -> Parameter:
+def what(text: str, name: str | None = None) -> Parameter:
     """An option that says what is compared."""
-    return Parameter(group=WHAT, help=text)
+    return Parameter(group=WHAT, help=text, name=name)
 
 
 def protocol(text: str) -> Parameter:

@@ -18,8 +18,13 @@ Spec = Mapping[str, Any]
 Options = dict[str, Any]
 
 ALWAYS_NAMED = ("model", "epochs", "batch_size", "schedule", "augment", "precision")
+DEFAULTS = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in RunSpec.model_fields.items()
+    if not field.is_required()
+}
+"""The fields that a spec may be written without."""
 NAMED_IF_UNUSUAL = ("optimizer", "hold_out", "draw", "train_size", "imbalance", "image_size")
-"""Options that are left out at the value that a spec has without them."""
 
 
 def explicit_command(runs: Sequence[Mapping[str, Any]], typed: TypedCommand | None = None) -> str:
@@ -34,49 +39,57 @@ def explicit_command(runs: Sequence[Mapping[str, Any]], typed: TypedCommand | No
     recipe_file = options.get("recipes", "plain")
     if recipe_file in ("plain", "published"):
         recipe_file = None
+    rows = [DEFAULTS | run["spec"] | {"run_id": run["run_id"]} for run in runs]
     newest: dict[str, int] = {}
-    for spec in (run["spec"] for run in runs):
-        newest[spec["method"]] = max(_version(spec), newest.get(spec["method"], 1))
+    for row in rows:
+        newest[row["method"]] = max(row["method_version"], newest.get(row["method"], 1))
     trainable = [  # today's code can't train an older version of a method
-        run
-        for run in runs
-        if _version(run["spec"]) == newest[run["spec"]["method"]]
-        and (recipe_file or not is_tuned(_privileges(run["spec"])))
+        row
+        for row in rows
+        if row["method_version"] == newest[row["method"]] and (recipe_file or not is_tuned(row["privileges"]))
     ]
-    if typed is not None and typed.run_ids.issuperset(run["run_id"] for run in trainable):
+    if typed is not None and typed.run_ids.issuperset(row["run_id"] for row in trainable):
         return typed.line
-    row_of = {
-        canonical_json({name: run["spec"].get(name) for name in CHOSEN_BY_METHOD}): run["spec"] for run in trainable
-    }
+    distinct = {canonical_json({name: row[name] for name in CHOSEN_BY_METHOD}): row for row in trainable}
+    seeds_of: dict[int | None, set[int]] = {}
+    for row in rows:
+        follows = row["noise_seed"] == row["seed"] and row["noise"] != "labels"
+        seeds_of.setdefault(None if follows else row["noise_seed"], set()).add(row["seed"])
+    seeds_in_order = {seed: seeds_of[seed] for seed in sorted(seeds_of, key=lambda seed: (seed is not None, seed or 0))}
     lines = [
-        command_line(_row_options(group, options, recipe_file) | seeds, runs[0]["spec"].get("world_size", 1))
-        for group in _group_rows(row_of.values())
-        for seeds in _seed_options(run["spec"] for run in runs)
+        command_line(_row_options(group, options, recipe_file) | seeds, rows[0]["world_size"])
+        for group in _group_rows(distinct.values())
+        for seeds in seed_options(seeds_in_order)
     ]
     return "\n".join(dict.fromkeys(lines))
 
 
-def _version(spec: Spec) -> int:
-    return int(spec.get("method_version", 1))
+def seed_options(seeds_of: Mapping[int | None, Iterable[int]]) -> list[Options]:
+    """`--seeds` for each run of consecutive seeds, with `--noise-seed` where it is fixed (None: it is the run's own).
 
-
-def _privileges(spec: Spec) -> Sequence[str]:
-    return tuple(spec.get("privileges", ()))
+    Seeds 0 to 4 are written "5", 5 to 7 "5:8".
+    """
+    return [
+        {"seeds": str(last + 1) if first == 0 else f"{first}:{last + 1}"}
+        | ({} if noise_seed is None else {"noise_seed": noise_seed})
+        for noise_seed, seeds in seeds_of.items()
+        for first, last in number_spans(seeds)
+    ]
 
 
 def _is_keyed(row: Spec) -> bool:
     """Whether the row's recipe is keyed by the noise, which `--recipes plain` would not give it."""
-    return "noise_kind" in _privileges(row) and not is_tuned(_privileges(row))
+    return "noise_kind" in row["privileges"] and not is_tuned(row["privileges"])
 
 
 def _group_rows(rows: Iterable[Spec]) -> list[list[Spec]]:
     """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind of recipe, noise rate."""
     groups: dict[tuple[float, float, int, bool, bool, float], list[Spec]] = {}
     for row in rows:
-        noise_rate, tuned = given_noise_rate(_privileges(row)), is_tuned(_privileges(row))
-        chosen = tuned or row.get("protocol") == SHARED_GRID
-        rates = (0.0, 0.0) if chosen else (row["learning_rate"], row.get("weight_decay", 0.0))
-        key = (*rates, row.get("members", 1), tuned, _is_keyed(row), -1.0 if noise_rate is None else noise_rate)
+        noise_rate, tuned = given_noise_rate(row["privileges"]), is_tuned(row["privileges"])
+        chosen = tuned or row["protocol"] == SHARED_GRID
+        rates = (0.0, 0.0) if chosen else (row["learning_rate"], row["weight_decay"])
+        key = (*rates, row["members"], tuned, _is_keyed(row), -1.0 if noise_rate is None else noise_rate)
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
@@ -84,7 +97,7 @@ def _group_rows(rows: Iterable[Spec]) -> list[list[Spec]]:
 def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: str | None) -> Options:
     """Methods, data, noise and training of one group of rows."""
     row = rows[0]
-    tuned, protocol = is_tuned(_privileges(row)), str(row.get("protocol", SHARED_LR))
+    tuned, protocol = is_tuned(row["privileges"]), row["protocol"]
     bare = tuned or _is_keyed(row)
     options: Options = {"methods": ",".join(sorted({row["method"] if bare else _method_call(row) for row in rows}))}
     if _is_keyed(row):
@@ -92,31 +105,25 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
     options["dataset"] = typed.get("dataset", row["data_set"])
     options |= _noise_options(row, typed)
     for option in ALWAYS_NAMED:
-        value = row.get(TYPED_FIELDS.get(option, option))
-        options |= {} if value is None else {option: format_value(value)}
+        options[option] = format_value(row[TYPED_FIELDS.get(option, option)])
     if protocol != SHARED_GRID:
         options["protocol"] = "shared-lr" if protocol == SHARED_LR else protocol
     if not tuned and protocol != SHARED_GRID:
         options["lr"] = format_value(row["learning_rate"])
-        options["weight_decay"] = format_value(row.get("weight_decay", 0.0))
+        options["weight_decay"] = format_value(row["weight_decay"])
     elif recipe_file is not None:
         options["recipes"] = recipe_file
-    if row.get("members", 1) > 1:
+    if row["members"] > 1:
         options["members"] = row["members"]
-    noise_rate = given_noise_rate(_privileges(row))
-    if noise_rate is not None:
+    if (noise_rate := given_noise_rate(row["privileges"])) is not None:
         options["noise_rate"] = format_value(noise_rate)
-    for name in NAMED_IF_UNUSUAL:
-        usual = RunSpec.model_fields[name].default
-        if row.get(name, usual) != usual:
-            options[name] = format_value(row[name])
-    options["sync_batch_norm"] = bool(row.get("sync_batch_norm"))
+    options |= {name: format_value(row[name]) for name in NAMED_IF_UNUSUAL if row[name] != DEFAULTS[name]}
+    options["sync_batch_norm"] = row["sync_batch_norm"]
     return options | {name: typed[name] for name in ("data_root", "plugin", "download") if name in typed}
 
 
 def _method_call(row: Spec) -> str:
-    parameters = sorted(row.get("parameters", {}).items())
-    values = ",".join(f"{name}={format_value(value)}" for name, value in parameters)
+    values = ",".join(f"{name}={format_value(value)}" for name, value in sorted(row["parameters"].items()))
     return f"{row['method']}[{values}]" if values else str(row["method"])
 
 
@@ -129,24 +136,4 @@ def _noise_options(row: Spec, typed: Mapping[str, Any]) -> Options:
     for text in split_values(typed.get("noise", ())):
         if argument and text.startswith(f"{kind}:") and PurePath(text.partition(":")[2]).name == argument:
             noise = text
-    rate = row.get("rate")
-    return {"noise": noise} | ({} if rate is None else {"rate": format_value(rate)})
-
-
-def _seed_options(specs: Iterable[Spec]) -> list[Options]:
-    """`--seeds`, with `--noise-seed` where it isn't the run's own seed, for each run of consecutive seeds."""
-    seeds_of: dict[int | None, set[int]] = {}
-    for spec in specs:
-        seed, noise_seed = spec.get("seed", 0), spec.get("noise_seed", 0)
-        follows = noise_seed == seed and spec["noise"] != "labels"
-        seeds_of.setdefault(None if follows else noise_seed, set()).add(seed)
-    return [
-        {"seeds": seed_range(first, last)} | ({} if noise_seed is None else {"noise_seed": noise_seed})
-        for noise_seed in sorted(seeds_of, key=lambda seed: (seed is not None, seed or 0))
-        for first, last in number_spans(seeds_of[noise_seed])
-    ]
-
-
-def seed_range(first: int, last: int) -> str:
-    """Consecutive seeds as `--seeds` takes them: 0 to 4 -> "5", 5 to 7 -> "5:8"."""
-    return str(last + 1) if first == 0 else f"{first}:{last + 1}"
+    return {"noise": noise} | ({} if row["rate"] is None else {"rate": format_value(row["rate"])})

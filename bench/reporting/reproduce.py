@@ -8,32 +8,36 @@ one. Commands are options, as the command line hands them over, until they are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from bench import registry
-from bench.planning.facts import Facts, ResolvedMethod
-from bench.planning.plan import LeftOut, make_plan
+from bench.planning import data_facts, recipe_files
+from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
+from bench.planning.plan import LeftOut, Plan, make_plan
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import SOURCES, TYPED_FIELDS, Request
 from bench.planning.resolve_run import Refused, resolve_run
 from bench.planning.validate import resolve_methods
 from bench.registry.names import SelectedMethod
 from bench.reporting.command_line import TypedCommand, command_line
-from bench.reporting.explicit_command import explicit_command, seed_range
-from bench.reporting.recorded_facts import UnknowableRequest, recorded_facts
+from bench.reporting.explicit_command import explicit_command, seed_options
 from bench.spec import SHARED_GRID, SHARED_LR, RunSpec
 from bench.spec.privileges import given_noise_rate
 from bench.system.errors import UsageError
-from bench.system.text import number_spans
+
+if TYPE_CHECKING:
+    from datasets.interface import Description
 
 Spec = Mapping[str, Any]
 Options = dict[str, Any]
-Replicate = tuple[int, int, int]
-"""Noise seed, split seed, seed."""
+
+
+class UnknowableRequest(Exception):  # noqa: N818 - an answer, not an error
+    """Only the data, the user's files or a method's own code knows."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def shortest_command(
         runs = [RunSpec.model_validate(spec) for spec in newest]
         if not runs:
             return None
-        facts = recorded_facts(runs, study)
+        facts = _recorded_facts(runs, study)
         for protocol in _protocol_options(runs[0], facts):
             command = _commands_under(protocol, runs, facts, dict(carried or {}))
             if command is not None:
@@ -100,7 +104,7 @@ def _commands_under(
         groups: dict[tuple[tuple[str, Any], ...], list[RunSpec]] = {}
         for run in {_row_key(run): run for run in runs}.values():
             groups.setdefault(tuple(sorted(_options_beyond_defaults(run, facts, protocol).items())), []).append(run)
-        seeds = list(_seed_options([(run.noise_seed, run.split_seed, run.seed) for run in runs]))
+        seeds = _seed_options(runs)
     except (UnknowableRequest, UsageError):
         return None
     values = {item for group in groups for item in group}
@@ -108,12 +112,12 @@ def _commands_under(
     if len({name for name, _ in values}) == len(values):  # a method that sets an option's value itself ignores it
         divisions.append([(dict(sorted(values)), [row for rows in groups.values() for row in rows])])
     divisions.append([(dict(key), groups[key]) for key in sorted(groups, key=lambda key: (-len(groups[key]), key))])
-    about = _setting_options(runs[0]) | protocol | _data_options(runs[0], facts)
+    setting = _setting_options(runs[0], facts, protocol)
     wanted = {run.run_id for run in runs}
     for division in divisions:
         try:
             lines = [
-                _line(about | replicates | options | carried, rows, facts)
+                _line(setting | replicates | options | carried, rows, facts)
                 for options, rows in division
                 for replicates in seeds
             ]
@@ -126,41 +130,31 @@ def _commands_under(
 
 
 def _line(options: Options, rows: Sequence[RunSpec], facts: Facts) -> tuple[str, set[str], Sequence[LeftOut]]:
-    """A command for these rows, the runs that it plans, and what it leaves out; `all` where that plans the same."""
+    """A command for these rows, the runs that it plans, and what it leaves out; `all` where that plans the same.
+
+    Raises UnknowableRequest where the rows that it plans are others.
+    """
     names = sorted(_method_call(row, facts, options) for row in rows)
     named = {"methods": [",".join(names)]} | options
-    planned, _ = _plan(named, facts)
-    if planned != {row.model_copy(update=seeds).run_id for row in rows for seeds in _replicates(options)}:
+    planned = {spec.run_id: spec for spec in _plan(named, facts).specs}
+    if {_row_key(spec) for spec in planned.values()} != set(map(_row_key, rows)):
         raise UnknowableRequest("today's code plans other runs")
+    with_parameters = [name for name in names if "[" in name]
     # `all` would say more than a file of studies does, which holds few methods
-    abbreviations = (
-        () if _names_a_file(options) else ("all", ",".join(["all", *(name for name in names if "[" in name)]))
-    )
-    for methods in abbreviations:
+    for methods in () if _names_a_file(options) else ("all", ",".join(["all", *with_parameters])):
+        short = {"methods": [methods]} | options
         try:
-            short = {"methods": [methods]} | options
-            ids, left_out = _plan(short, facts)
+            plan = _plan(short, facts)
         except (UnknowableRequest, UsageError):
             continue
-        if ids == planned:
-            return command_line(short, facts.processes), ids, left_out
-    return command_line(named, facts.processes), planned, ()
+        if {spec.run_id for spec in plan.specs} == planned.keys():
+            return command_line(short, facts.processes), set(planned), plan.left_out
+    return command_line(named, facts.processes), set(planned), ()
 
 
-def _plan(options: Options, facts: Facts) -> tuple[set[str], Sequence[LeftOut]]:
-    """The ids of the runs that the options ask for, and what is left out."""
+def _plan(options: Options, facts: Facts) -> Plan:
     request = Request.typed(**options)
-    facts = replace(_facts_under(options, facts), requested=resolve_methods(request, facts.methods))
-    plan = make_plan(request, facts)
-    return {spec.run_id for spec in plan.specs}, plan.left_out
-
-
-def _replicates(options: Options) -> Iterator[dict[str, int]]:
-    """The seeds of each replicate that the options ask for."""
-    request = Request.typed(**options)
-    for seed in request.seeds:
-        noise_seed = seed if request.noise_seed is None else request.noise_seed
-        yield {"seed": seed, "split_seed": seed, "noise_seed": noise_seed}
+    return make_plan(request, replace(_facts_under(options, facts), requested=resolve_methods(request, facts.methods)))
 
 
 def _row_key(run: RunSpec) -> str:
@@ -221,16 +215,13 @@ def _method_call(run: RunSpec, facts: Facts, options: Options) -> str:
     return f"{run.method}[{','.join(written)}]" if values else run.method
 
 
-def _setting_options(run: RunSpec) -> Options:
-    """Data and noise as options."""
-    return {"dataset": run.data_set, "noise": [run.noise]} | ({} if run.rate is None else {"rate": [str(run.rate)]})
-
-
-def _data_options(run: RunSpec, facts: Facts) -> Options:
-    """What differs from the default values of a request, and from the data set's precision, as options."""
+def _setting_options(run: RunSpec, facts: Facts, protocol: Options) -> Options:
+    """Data, noise, protocol, and what differs from the default values of a request or the data set's precision."""
+    options: Options = {"dataset": run.data_set, "noise": [run.noise]}
+    options |= {} if run.rate is None else {"rate": [str(run.rate)]}
     names = ("draw", "train_size", "imbalance", "image_size", "sync_batch_norm")
     usual = {name: Request.model_fields[name].default for name in names} | {"precision": facts.protocol.precision}
-    return {name: getattr(run, name) for name, value in usual.items() if getattr(run, name) != value}
+    return options | protocol | {name: getattr(run, name) for name in usual if getattr(run, name) != usual[name]}
 
 
 def _protocol_options(run: RunSpec, facts: Facts) -> list[Options]:
@@ -241,16 +232,68 @@ def _protocol_options(run: RunSpec, facts: Facts) -> list[Options]:
     return [{}, {"protocol": "shared-lr"}] if may_need_it else [{}]
 
 
-def _seed_options(replicates: Sequence[Replicate]) -> Iterator[Options]:
+def _seed_options(runs: Iterable[RunSpec]) -> list[Options]:
     """`--seeds`, with `--noise-seed` where it is fixed, for each run of consecutive seeds."""
     seeds_of: dict[int | None, set[int]] = {}
-    for noise_seed, split_seed, seed in replicates:
-        if split_seed != seed:
+    for run in runs:
+        if run.split_seed != run.seed:
             raise UnknowableRequest("no option gives a split of its own")
-        seeds_of.setdefault(None if noise_seed == seed else noise_seed, set()).add(seed)
+        seeds_of.setdefault(None if run.noise_seed == run.seed else run.noise_seed, set()).add(run.seed)
     for fixed in [key for key in seeds_of if key is not None]:
         if seeds_of.get(None) == {fixed}:  # a fixed noise seed that is among the seeds
             seeds_of[fixed] |= seeds_of.pop(None)
-    for fixed_seed, seeds in seeds_of.items():
-        for first, last in number_spans(seeds):
-            yield {"seeds": seed_range(first, last)} | ({} if fixed_seed is None else {"noise_seed": fixed_seed})
+    return seed_options(seeds_of)
+
+
+def _recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Facts:
+    """What planning must know of one setting, read off its runs' specs; `study` is the recipe file of its tuned rows.
+
+    Raises UnknowableRequest where files would be needed, and from `Facts.unsuitable` for a method that has no runs.
+    """
+    run, methods_with_runs = runs[0], {run.method for run in runs}
+    description = _describe_data_set(run.data_set)
+
+    def unsuitable(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
+        if method in methods_with_runs:
+            return None
+        raise UnknowableRequest("asking a method needs torch")
+
+    shared_file = recipe_files.shared_recipe_file(run.data_set, run.model)
+    return Facts(
+        methods=registry.methods(),
+        requested=(),
+        data_set=run.data_set,
+        data_sha256=run.data_sha256,
+        protocol=description.protocol,
+        classes=len(description.classes),
+        samples=description.train_size or 1,
+        image_shape=description.image_shape or (1, 1, 1),
+        noises=(_recorded_noise(run, description),),
+        precision=run.precision,
+        device="cuda" if run.sync_batch_norm else "cpu",
+        cores=1,
+        smallest={},  # the images are large enough, since the runs ended
+        unsuitable=unsuitable,
+        processes=run.world_size,
+        grid=None if shared_file is None else SourcedRecipes(shared_file[0].name, shared_file[1], named=False),
+        study=study,
+    )
+
+
+def _describe_data_set(name: str) -> Description:
+    from datasets.interface import Options
+
+    if registry.parse_data_set(name)[1] is not None or data_facts.recorded_data_set_name(name) != name:
+        raise UnknowableRequest("records don't hold the paths of files")
+    return registry.open_data_set(name, Options()).describe()
+
+
+def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:
+    """The noise of a run, with the privileges that it can give."""
+    from datasets.noise import NoiseFacts
+
+    name, argument = registry.parse_noise(run.noise)
+    if argument is not None and registry.noises()[name]["argument"] == "FILE":
+        raise UnknowableRequest("records don't hold the paths of files")
+    matrix = registry.open_noise(run.noise).matrix(NoiseFacts.of(description), run.rate)
+    return PlannedNoise(run.noise, run.noise, run.rate is not None, matrix is not None, run.noise_sha256)
