@@ -221,7 +221,7 @@ def show(
     typed = options.typed_options(locals())
     from bench.cli.commands.show import show_command
 
-    return show_command(**typed)
+    return show_command(typed.pop("what"), typed.pop("name"), **typed)
 
 
 @app.command
@@ -247,6 +247,7 @@ def perf(
     format: options.TextOrJson = "text",
 ) -> int:
     """Time the training core on this machine: steps, overhead, share of the matrix peak, evaluation, augmentation."""
+    typed = options.typed_options(locals())
     from bench.cli.commands.perf import perf_command
 
-    return perf_command(models, batch_size, image_size, pairs, threads, device, precision, augment, steps, format)
+    return perf_command(typed.pop("format"), **typed)

@@ -1,7 +1,8 @@
-"""The command line: carries out what was typed, and turns what went wrong into one line and a code.
+"""The command line's entry: one command carried out, and errors as one line and an exit code.
 
-Standard output carries the result only; progress and notes go to standard error. Exit codes: 0 every run asked for
-has a result; 1 some run failed; 2 the request was wrong, and nothing was run or written; 130 and 143 interrupted.
+Standard output carries the result only; progress and notes go to standard error. Exit codes: 0 every run of the
+request has a result; 1 some run failed; 2 the request was wrong, and nothing was run or written; 130 and 143
+interrupted.
 """
 
 from __future__ import annotations
@@ -22,24 +23,25 @@ EXIT_SOME_FAILED = 1
 EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
-"""What keeps a file from being written through no fault of ours."""
+"""Errors of the operating system that keep a file from being written, without a fault in this code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command line; returns the exit code. Errors that a user can mend are one or two lines."""
+    """Carry out one command line and return the exit code. Errors that a user can mend are one or two lines."""
     try:
         code = app(arguments, print_error=False, exit_on_error=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
-        return _wrong(_in_words(error))
+        return _wrong(_one_line(error))
     except UsageError as error:
         return _wrong(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has seen enough; keep the interpreter from flushing into the closed pipe again
+        # The reader of standard output has closed it, as `head` does: that is no failure. Without the replacement the
+        # interpreter would flush into the closed pipe again at its end.
         _forget_output()
         return 0
     except Exception as error:
@@ -47,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _wrong(str(error))
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             _forget_output()
-            where = error.filename or "standard output"
-            sys.stderr.write(f"error: {where}: {error.strerror}. What was finished before is safe\n")
+            target = error.filename or "standard output"
+            sys.stderr.write(f"error: {target}: {error.strerror}. What was finished before is safe\n")
             return EXIT_SOME_FAILED
         raise
 
 
 def _forget_output() -> None:
-    """Keep the interpreter from flushing, at its end, what standard output couldn't take."""
+    """Replace standard output, so that the interpreter's flush at its end can't fail on what was left unwritten."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -65,13 +67,13 @@ def _wrong(message: str) -> int:
 
 
 def _is_data_error(error: Exception) -> bool:
-    """Whether this is a DataError, asked without importing `datasets` (and NumPy) for every mistake."""
+    """Whether an error is a DataError. `datasets` isn't imported for it, since that would load NumPy for any mistake."""
     interface: Any = sys.modules.get("datasets.interface")
     return interface is not None and isinstance(error, interface.DataError)
 
 
-def _in_words(error: CycloptsError) -> str:
-    """cyclopts' own message on one line, and where to read on."""
+def _one_line(error: CycloptsError) -> str:
+    """The message of cyclopts on one line, and the help to read."""
     command = " ".join(error.command_chain or ())
     text = " ".join(str(error).split())
     return f"{text} See: python -m bench {f'{command} ' if command else ''}--help"

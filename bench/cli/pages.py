@@ -1,4 +1,9 @@
-"""Declarations, noises and records as a person reads them. rich is imported where something is drawn."""
+"""Declarations, noises and records as pages for people.
+
+`method_page`, `data_set_page`, `noise_page` and `run_page` each take the JSON value that `show --format json` prints;
+`table` and `pairs_table` are the two shapes that they and other commands draw. rich is imported where something is
+drawn, since printing JSON needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-UNTOLD = frozenset({"test_predictions", "versions"})
 PRIVATE = frozenset({"module", "file", "class", "label"})
 LONG = frozenset({"docstring", "description"})
+TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
 WIDEST_MATRIX = 12
 DITTO = "″"
 
@@ -27,28 +32,25 @@ def public_declaration(entry: Mapping[str, Any], brief: bool = False) -> dict[st
     return common | {key: value for key, value in entry.items() if key not in hidden}
 
 
-def declarations_table(what: str, entries: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A table of what there is: name, summary, and what matters for choosing."""
+def declarations_table(kind: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of what is registered: name, summary, and what matters for choosing. `kind` is a plural: "methods"."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(what[:-1], no_wrap=True)
-    table.add_column("summary", ratio=1)
-    columns = {"methods": ("needs", "assumes"), "datasets": ("classes", "images")}.get(what, ())
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column(kind[:-1], no_wrap=True)
+    drawn.add_column("summary", ratio=1)
+    columns = {"methods": ("needs", "assumes"), "datasets": ("classes", "images")}.get(kind, ())
     for column in columns:
-        table.add_column(column, overflow="fold")
+        drawn.add_column(column, overflow="fold")
     for entry in entries:
-        more = [_listed(entry[column]) for column in columns] if what == "methods" else _sizes(entry) if columns else []
-        table.add_row(_named(entry), entry.get("summary", ""), *more)
-    return table
-
-
-def _weight_decay(entry: Mapping[str, Any]) -> str:
-    """What a method's own penalty leaves of weight decay; nothing where it has none."""
-    if entry["weight_decay"] is None:
-        return ""
-    own = "" if entry["own_penalty"] is None else f": {entry['own_penalty']} stands in for it"
-    return f"{entry['weight_decay']:g} (the method's own{own})"
+        name = entry["name"] + (f":{entry['argument']}" if entry.get("argument") else "")
+        name += f" ({', '.join(entry['aliases'])})" if entry.get("aliases") else ""
+        more = (
+            [", ".join(entry[column]) for column in columns] if kind == "methods" else _sizes(entry) if columns else []
+        )
+        drawn.add_row(escape(name), entry.get("summary", ""), *more)
+    return drawn
 
 
 def method_page(entry: Mapping[str, Any]) -> RenderableType:
@@ -57,9 +59,9 @@ def method_page(entry: Mapping[str, Any]) -> RenderableType:
 
     facts = {
         "source": entry["source"],
-        "also called": _listed(entry["aliases"]),
-        "needs": _listed(entry["needs"]) or "noisy labels only",
-        "assumes": _listed(entry["assumes"]),
+        "also called": ", ".join(entry["aliases"]),
+        "needs": ", ".join(entry["needs"]) or "noisy labels only",
+        "assumes": ", ".join(entry["assumes"]),
         "networks": str(entry["networks"]),
         "expected cost": _cost(entry),
         "weight decay": _weight_decay(entry),
@@ -69,21 +71,31 @@ def method_page(entry: Mapping[str, Any]) -> RenderableType:
     if entry["parameters"]:
         keys = ("name", "default", "bounds", "search", "meaning", "source")
         rows = [[format_cell(item[key]) for key in keys] for item in entry["parameters"]]
-        parts += ["", _table(("parameter", *keys[1:]), rows)]
+        parts += ["", table(("parameter", *keys[1:]), rows)]
     if entry["recipes"]:
         titles = ("recipe for", "noise", "values", "chosen by", "source")
-        parts += ["", _table(titles, _without_repeats([_recipe(item) for item in entry["recipes"]]))]
-        trainings = dict.fromkeys((_where(item), _training(item)) for item in entry["recipes"] if item["training"])
+        parts += ["", table(titles, _without_repeats([_recipe_row(recipe) for recipe in entry["recipes"]]))]
+        trainings = dict.fromkeys(
+            (_recipe_place(recipe), _training(recipe)) for recipe in entry["recipes"] if recipe["training"]
+        )
         if trainings:
-            parts += ["", _table(("for", "published training (--protocol paper)"), list(trainings))]
+            parts += ["", table(("for", "published training (--protocol paper)"), list(trainings))]
     return Group(*parts)
 
 
+def _weight_decay(entry: Mapping[str, Any]) -> str:
+    """A weight decay that the method sets itself; "" where the protocol's holds."""
+    if entry["weight_decay"] is None:
+        return ""
+    penalty = "" if entry["own_penalty"] is None else f": {entry['own_penalty']} stands in for it"
+    return f"{entry['weight_decay']:g} (the method's own{penalty})"
+
+
 def _cost(entry: Mapping[str, Any]) -> str:
-    """What training costs by the method's own word; "" where it is what its networks cost."""
+    """The cost of training that the method declares; "" where it is what its networks cost."""
     if entry["units"] is None:
         return ""
-    parts = [f"{each:g} x {name}" for name, each in entry["units_per"].items()]
+    parts = [f"{factor:g} x {name}" for name, factor in entry["units_per"].items()]
     base = [f"{entry['units']:g}"] if entry["units"] or not parts else []
     return f"{' + '.join([*parts, *base])} forward passes for each image and epoch".replace("+ -", "- ")
 
@@ -93,21 +105,24 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
 
     description: Mapping[str, Any] | None = entry["description"]
-
     parts: list[RenderableType] = [_head(entry), ""]
     if description is None:
         usage = f"{entry['name']}:{entry['argument']}" if entry["argument"] else entry["name"]
         return Group(*parts, pairs_table({"type": usage, "source": entry["source"]}))
-    shape, classes, flips = description["image_shape"], description["classes"], description["pairs"]
+    shape, classes, confusions = description["image_shape"], description["classes"], description["pairs"]
+    sizes = [
+        "as found" if size is None else f"{size:,}" for size in (description["train_size"], description["test_size"])
+    ]
+    flips = [f"{classes[first]} -> {classes[second]}" for first, second in confusions["flips"]] if confusions else []
     facts = {
         "source": entry["source"],
         "classes": f"{len(classes)}: {list_first(classes, 10)}",
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
-        "train, test": f"{_count(description['train_size'])}, {_count(description['test_size'])}",
-        "label columns": _listed(description["columns"]),
+        "train, test": ", ".join(sizes),
+        "label columns": ", ".join(description["columns"]),
         "licence": description["licence"],
         "citation": description["citation"],
-        "asym pairs": "" if flips is None else f"{_flips(flips['flips'], classes)} ({flips['source']})",
+        "asym pairs": f"{list_first(flips, 10)} ({confusions['source']})" if confusions else "",
     }
     protocol = {key.replace("_", " "): format_cell(value) for key, value in description["protocol"].items()}
     return Group(*parts, pairs_table(facts), "", "[bold]shared protocol[/]", pairs_table(protocol))
@@ -141,9 +156,7 @@ def run_page(record: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [f"[bold]{record['run_id']}[/]"]
     for title in ("spec", "measures", "provenance"):
         values = {
-            key: format_cell(value)
-            for key, value in record.get(title, {}).items()
-            if key not in ("test_predictions", "versions")
+            key: format_cell(value) for key, value in record.get(title, {}).items() if key not in TOO_LONG_FOR_A_PAGE
         }
         parts += ["", f"[bold]{title}[/]", pairs_table(values)]
     if "reason" in record:
@@ -151,19 +164,21 @@ def run_page(record: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _matrix(shown: Mapping[str, Any]) -> RenderableType:
-    """The matrix; of many classes only the cells that aren't 0, row by row."""
+def _matrix(shown: Mapping[str, Any]) -> Table:
+    """The matrix; of many classes only each class's largest cells, row by row."""
     matrix, classes = shown["matrix"], shown["classes"]
     if len(classes) <= WIDEST_MATRIX:
-        rows = [[name, *(_cell(value) for value in row)] for name, row in zip(classes, matrix, strict=True)]
-        return _table(("", *classes), rows, numbers=True)
+        rows = [[name, *map(_probability, row)] for name, row in zip(classes, matrix, strict=True)]
+        return table(("", *classes), rows, numbers=True)
     rows = []
     for number, (name, row) in enumerate(zip(classes, matrix, strict=True)):
-        others = sorted(((value, j) for j, value in enumerate(row) if value and j != number), reverse=True)
-        told = ", ".join(f"{classes[j]} {_cell(value)}" for value, j in others[:3])
+        others = sorted(
+            ((value, column) for column, value in enumerate(row) if value and column != number), reverse=True
+        )
+        largest = ", ".join(f"{classes[column]} {_probability(value)}" for value, column in others[:3])
         more = f", and {len(others) - 3} more" if len(others) > 3 else ""
-        rows.append([name, _cell(row[number]), told + more])
-    return _table(("true class", "kept", "given as"), rows)
+        rows.append([name, _probability(row[number]), largest + more])
+    return table(("true class", "kept", "given as"), rows)
 
 
 def _head(entry: Mapping[str, Any]) -> RenderableType:
@@ -176,13 +191,23 @@ def _head(entry: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def _recipe(item: Mapping[str, Any]) -> list[str]:
-    keyed = " ".join(format_cell(each) for each in (item["noise"], item["rate"]) if each is not None) or "any"
-    return [_where(item), keyed, format_cell(item["values"]) or "defaults", item["chosen"], item["source"]]
+def _recipe_row(recipe: Mapping[str, Any]) -> list[str]:
+    noise = " ".join(format_cell(value) for value in (recipe["noise"], recipe["rate"]) if value is not None) or "any"
+    values = format_cell(recipe["values"]) or "defaults"
+    return [_recipe_place(recipe), noise, values, recipe["chosen"], recipe["source"]]
+
+
+def _recipe_place(recipe: Mapping[str, Any]) -> str:
+    return str(recipe["data_set"]) + (f", {recipe['model']}" if recipe["model"] else "")
+
+
+def _training(recipe: Mapping[str, Any]) -> str:
+    settings = {"model": None} | recipe["training"]
+    return ", ".join(f"{key} {'none' if value is None else format_cell(value)}" for key, value in settings.items())
 
 
 def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Recipes with a ditto mark for how a value was chosen, and for its source, where the row above says the same."""
+    """Rows with a ditto mark in the last two cells where the row above holds the same."""
     above = [None, *rows][: len(rows)]
     return [
         [
@@ -193,17 +218,8 @@ def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     ]
 
 
-def _where(item: Mapping[str, Any]) -> str:
-    return str(item["data_set"]) + (f", {item['model']}" if item["model"] else "")
-
-
-def _training(item: Mapping[str, Any]) -> str:
-    settings = {"model": None} | item["training"]
-    return ", ".join(f"{key} {'none' if value is None else format_cell(value)}" for key, value in settings.items())
-
-
 def pairs_table(facts: Mapping[str, str]) -> Table:
-    """Names and what they are, empty ones left out."""
+    """Names with their values, one a line; empty values are left out."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -216,63 +232,43 @@ def pairs_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> Table:
+def table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False, fold: bool = False) -> Table:
+    """A table with a header. `numbers` sets all columns but the first right; `fold` breaks cells that are too wide."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(names):
-        table.add_column(escape(name), justify="right" if numbers and place else "left", no_wrap=numbers or not place)
+        drawn.add_column(
+            escape(name),
+            justify="right" if numbers and place else "left",
+            no_wrap=not fold and (numbers or not place),
+            overflow="fold" if fold else "ellipsis",
+        )
     for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
-def _named(entry: Mapping[str, Any]) -> str:
-    from rich.markup import escape
-
-    name = entry["name"] + (f":{entry['argument']}" if entry.get("argument") else "")
-    aliases = entry.get("aliases") or ()
-    return escape(name + (f" ({', '.join(aliases)})" if aliases else ""))
+        drawn.add_row(*map(escape, row))
+    return drawn
 
 
 def _sizes(entry: Mapping[str, Any]) -> list[str]:
-    described = entry["description"]
-    if described is None:
+    """A data set's number of classes and image shape, as far as they are known."""
+    description = entry["description"]
+    if description is None:
         return ["", ""]
-    shape = described["image_shape"]
-    return [str(len(described["classes"])), "" if shape is None else "x".join(map(str, shape))]
+    shape = description["image_shape"]
+    return [str(len(description["classes"])), "" if shape is None else "x".join(map(str, shape))]
 
 
-def _flips(flips: Iterable[Sequence[int]], classes: Sequence[str]) -> str:
-    return list_first([f"{classes[first]} -> {classes[second]}" for first, second in flips], 10)
-
-
-def _listed(items: Sequence[str]) -> str:
-    return ", ".join(items)
-
-
-def _count(number: int | None) -> str:
-    return "as found" if number is None else f"{number:,}"
-
-
-def _cell(value: float) -> str:
+def _probability(value: float) -> str:
     return "." if value == 0 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def format_cell(value: Any) -> str:
-    """A value as a person reads it: six digits, nothing for None."""
+    """A value as text: six digits of a float, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={format_cell(each)}" for key, each in value.items())
+        return ", ".join(f"{key}={format_cell(item)}" for key, item in value.items())
     return ", ".join(map(format_cell, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def escape_markup(texts: Iterable[str]) -> list[str]:
-    """Texts with nothing in them that rich would take for markup."""
-    from rich.markup import escape
-
-    return [escape(each) for each in texts]

@@ -1,8 +1,9 @@
-"""`doctor`: what this machine and installation have."""
+"""`doctor`: device, precision, memory, folders and versions of this machine and installation."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,18 +22,18 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy", "scikit-
 
 def doctor_command(form: str) -> int:
     """Print device, precision, threads, folders and versions; exit code 1 where something is missing."""
-    found = examine_machine()
+    machine = examine_machine()
     if form == "json":
-        write_json(found)
+        write_json(machine)
     else:
-        write_page(pages.pairs_table(describe_machine(found)))
-    return 1 if found["problems"] else 0
+        write_page(pages.pairs_table(describe_machine(machine)))
+    return 1 if machine["problems"] else 0
 
 
-def describe_machine(found: dict[str, Any]) -> dict[str, str]:
-    """What was found as a person reads it: bytes as GiB, a fast path a line."""
+def describe_machine(machine: Mapping[str, Any]) -> dict[str, str]:
+    """The values of `examine_machine` as text: bytes as GiB, a line for each fast path and each GPU."""
     words: dict[str, str] = {}
-    for name, value in found.items():
+    for name, value in machine.items():
         label = name.replace("_", " ")
         if name == "fast_paths":
             words |= dict(value)
@@ -40,9 +41,9 @@ def describe_machine(found: dict[str, Any]) -> dict[str, str]:
             words[label.removesuffix(" bytes")] = "unknown" if value is None else format_bytes(value)
         elif name == "cards":
             words |= {
-                card["device"]: f"{card['name']}, {format_bytes(card['free_bytes'])} of "
-                f"{format_bytes(card['total_bytes'])} free"
-                for card in value
+                gpu["device"]: f"{gpu['name']}, {format_bytes(gpu['free_bytes'])} of "
+                f"{format_bytes(gpu['total_bytes'])} free"
+                for gpu in value
             }
         else:
             words[label] = pages.format_cell(value)
@@ -50,7 +51,7 @@ def describe_machine(found: dict[str, Any]) -> dict[str, str]:
 
 
 def examine_machine() -> dict[str, Any]:
-    """What there is, by name; `problems` lists what would keep a run from working."""
+    """Device, precision, cores, memory, folders and versions by name; `problems` lists what would stop a run."""
     device = hardware.resolve_device("auto")
     problems: list[str] = []
     counts: dict[str, int] = {}

@@ -1,4 +1,7 @@
-"""`run --dry-run`: the plan, what is stored of it, and what the rest is expected to cost. Trains and writes nothing."""
+"""`run --dry-run`: the plan, what is stored of it, and the expected cost of the rest. Trains and writes nothing.
+
+`compare_with_store` makes a `DryRun`, and `show_dry_run` prints it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 from bench.execution.study import When, split_by_stored
 from bench.planning.cost import DeclaredCosts, TimeForecast, forecast_seconds, sample_records
 from bench.planning.facts import Facts
-from bench.planning.plan import LeftOut, Plan
+from bench.planning.plan import Plan
 from bench.planning.shards import Shard, plan_name
 from bench.records.store import Store
 from bench.spec import SEEDS, RunSpec
@@ -23,12 +26,12 @@ NOT_SEEDS = tuple(name for name in RunSpec.model_fields if name not in SEEDS)
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a study would do: its part of the plan, what of it the store has, and the rest's expected cost."""
+    """A study before it runs: its part of the plan, the stored runs of that part, and the expected cost of the rest."""
 
     planned: Plan
     shard: Shard | None
     specs: tuple[RunSpec, ...]
-    """The part that this command would see to; all of the plan without a shard."""
+    """The shard's part of the plan; all of it without a shard."""
     stored: frozenset[str]
     failed: frozenset[str]
     todo: tuple[RunSpec, ...]
@@ -37,7 +40,7 @@ class DryRun:
     """Forward passes of a training image that `todo` amounts to, a backward pass counting as two."""
     forecast: TimeForecast
     later: str | None = None
-    """What of the study can't be planned before these runs are there."""
+    """A sentence on the part of the study that can't be planned before these runs are there."""
 
 
 def compare_with_store(
@@ -70,95 +73,90 @@ def compare_with_store(
     )
 
 
-def show_dry_run(found: DryRun, form: str) -> None:
+def show_dry_run(dry: DryRun, form: str) -> None:
     """Print a dry run to standard output."""
     if form == "json":
-        write_json(_as_json(found))
+        write_json(_as_json(dry))
     elif form == "csv":
-        rows = _rows(found)
+        rows = _rows(dry)
         table = csv.DictWriter(text := io.StringIO(), list(rows[0]) if rows else [], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
         write_text(text.getvalue())
     else:
-        _print_page(found)
+        _print_page(dry)
 
 
-def _as_json(found: DryRun) -> Mapping[str, Any]:
-    todo = {spec.run_id for spec in found.todo}
+def _as_json(dry: DryRun) -> Mapping[str, Any]:
+    todo = {spec.run_id for spec in dry.todo}
     return {
-        "plan": plan_name(found.planned.specs),
-        "shard": None if found.shard is None else asdict(found.shard),
+        "plan": plan_name(dry.planned.specs),
+        "shard": None if dry.shard is None else asdict(dry.shard),
         "runs": [
             {
                 "run_id": spec.run_id,
-                "stored": spec.run_id in found.stored,
+                "stored": spec.run_id in dry.stored,
                 "to_train": spec.run_id in todo,
                 "spec": spec.model_dump(mode="json"),
             }
-            for spec in found.specs
+            for spec in dry.specs
         ],
-        "stored": len(found.stored),
-        "failed": len(found.failed),
+        "stored": len(dry.stored),
+        "failed": len(dry.failed),
         "to_train": len(todo),
         "expected": {
-            "forward_passes": found.passes,
-            "seconds": found.forecast.seconds if found.forecast.wall(1) is not None else None,
-            "jobs": found.jobs,
-            "seconds_with_jobs": found.forecast.wall(found.jobs),
-            "runs_by_own_method": found.forecast.by_method,
-            "runs_by_other_methods": found.forecast.by_others,
-            "runs_unknown": found.forecast.unknown,
+            "forward_passes": dry.passes,
+            "seconds": dry.forecast.seconds if dry.forecast.wall(1) is not None else None,
+            "jobs": dry.jobs,
+            "seconds_with_jobs": dry.forecast.wall(dry.jobs),
+            "runs_by_own_method": dry.forecast.by_method,
+            "runs_by_other_methods": dry.forecast.by_others,
+            "runs_unknown": dry.forecast.unknown,
         },
-        "later": found.later,
+        "later": dry.later,
         "left_out": [
-            {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
-            for each in found.planned.left_out
+            {"method": left.method, "noise": left.noise, "rate": left.rate, "reason": left.reason}
+            for left in dry.planned.left_out
         ],
     }
 
 
-def _print_page(found: DryRun) -> None:
-    from rich.table import Table
+def _print_page(dry: DryRun) -> None:
+    from bench.cli.pages import table
 
-    from bench.cli.pages import escape_markup
-
-    rows = _rows(found)
+    rows = _rows(dry)
     if rows:
-        drawn = Table(box=None, pad_edge=False, header_style="bold")
-        for name in rows[0]:
-            drawn.add_column(name, overflow="fold")
-        for row in rows:
-            drawn.add_row(*escape_markup(row.values()))
-        write_page(drawn)
-    write_text("\n" + "\n".join(summarise_dry_run(found)))
-    for each in found.planned.left_out:
-        write_text(f"left out: {_named(each)}: {each.reason}")
+        write_page(table(list(rows[0]), [list(row.values()) for row in rows], fold=True))
+    write_text("\n" + "\n".join(summarise_dry_run(dry)))
+    for left in dry.planned.left_out:
+        rate = "" if left.rate is None else f" {left.rate:g}"
+        name = left.method if left.noise is None else f"{left.method} ({left.noise}{rate})"
+        write_text(f"left out: {name}: {left.reason}")
 
 
-def summarise_dry_run(found: DryRun) -> list[str]:
-    """What there is to do, what it costs, how long it takes; a line each."""
-    count = len(found.specs)
-    lines = [f"{count} runs: {len(found.stored)} stored, {len(found.todo)} to train"]
-    if found.failed:
-        lines[0] += f"; {len(found.failed)} failed before"
-    if found.shard is not None:
-        lines[0] = f"shard {found.shard} of {len(found.planned.specs)} runs: {lines[0]}"
-    lines[0] += f" (plan {plan_name(found.planned.specs)})"
-    if found.todo:
-        lines.append(f"expected cost: {format_large(found.passes)} forward passes of an image (a backward pass is two)")
-        lines.append(f"expected time: {_time(found)}")
-    if found.later is not None:
-        lines.append(found.later)
+def summarise_dry_run(dry: DryRun) -> list[str]:
+    """Lines on the number of runs, on their cost and on their time."""
+    count = len(dry.specs)
+    lines = [f"{count} runs: {len(dry.stored)} stored, {len(dry.todo)} to train"]
+    if dry.failed:
+        lines[0] += f"; {len(dry.failed)} failed before"
+    if dry.shard is not None:
+        lines[0] = f"shard {dry.shard} of {len(dry.planned.specs)} runs: {lines[0]}"
+    lines[0] += f" (plan {plan_name(dry.planned.specs)})"
+    if dry.todo:
+        lines.append(f"expected cost: {format_large(dry.passes)} forward passes of an image (a backward pass is two)")
+        lines.append(f"expected time: {_describe_time(dry)}")
+    if dry.later is not None:
+        lines.append(dry.later)
     return lines
 
 
-def _time(found: DryRun) -> str:
-    """Seconds in words, and what they rest on."""
-    expected, wall = found.forecast, found.forecast.wall(found.jobs)
+def _describe_time(dry: DryRun) -> str:
+    """The expected time in words, and the records that it rests on."""
+    expected, wall = dry.forecast, dry.forecast.wall(dry.jobs)
     if wall is None:
         return "unknown, since no record in the output folder is of comparable runs"
-    at_once = f"{found.jobs} at a time" if found.jobs > 1 else "one after another"
+    at_once = f"{dry.jobs} at a time" if dry.jobs > 1 else "one after another"
     grounds = []
     if expected.by_method:
         grounds.append(f"the same method ({expected.by_method} runs)")
@@ -168,16 +166,10 @@ def _time(found: DryRun) -> str:
     return f"{words}; beside it {expected.unknown} runs of unknown time" if expected.unknown else words
 
 
-def _named(each: LeftOut) -> str:
-    if each.noise is None:
-        return each.method
-    return f"{each.method} ({each.noise}{'' if each.rate is None else f' {each.rate:g}'})"
-
-
-def _rows(found: DryRun) -> list[dict[str, str]]:
+def _rows(dry: DryRun) -> list[dict[str, str]]:
     """One row for each method, parameters, noise and rate."""
     groups: dict[str, list[RunSpec]] = {}
-    for spec in found.specs:
+    for spec in dry.specs:
         groups.setdefault(repr([getattr(spec, name) for name in NOT_SEEDS]), []).append(spec)
     return [
         {
@@ -192,13 +184,13 @@ def _rows(found: DryRun) -> list[dict[str, str]]:
             "lr": f"{specs[0].learning_rate:g}",
             "weight decay": f"{specs[0].weight_decay:g}",
             "told": ", ".join(specs[0].privileges),
-            "seeds": _spans([spec.seed for spec in specs]),
-            "stored": f"{sum(spec.run_id in found.stored for spec in specs)} of {len(specs)}",
+            "seeds": _format_seeds([spec.seed for spec in specs]),
+            "stored": f"{sum(spec.run_id in dry.stored for spec in specs)} of {len(specs)}",
         }
         for specs in groups.values()
     ]
 
 
-def _spans(seeds: Sequence[int]) -> str:
-    """0, 1, 2, 3, 7 -> "0-3, 7"."""
+def _format_seeds(seeds: Sequence[int]) -> str:
+    """Spans of seeds: 0, 1, 2, 3, 7 -> "0-3, 7"."""
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in number_spans(seeds))

@@ -18,7 +18,7 @@ LONGEST_VALUE = 60
 
 
 def merge_command(sources: Sequence[str], out: str, dry_run: bool, form: str) -> int:
-    """Copy what `sources` hold into the store `out`; 1 where something of them isn't in it afterwards."""
+    """Copy the records and failures of `sources` into the store `out`; 1 where some of them aren't in it afterwards."""
     if not sources:
         raise UsageError("merge what? Type, for instance, python -m bench merge runs-1 runs-2 --out runs")
     store = Store(Path(out), on_problem=lambda problem: print_note(f"note: {problem}"), set_aside=not dry_run)
@@ -27,29 +27,27 @@ def merge_command(sources: Sequence[str], out: str, dry_run: bool, form: str) ->
     if form == "json":
         write_json(_as_json(tallies, dry_run))
     else:
-        _print(tallies, out, dry_run)
+        _print_tallies(tallies, out, dry_run)
     return 0 if all(tally.complete for tally in tallies) else 1
 
 
-def _print(tallies: Sequence[MergeTally], out: str, dry_run: bool) -> None:
-    from rich.table import Table
+def _print_tallies(tallies: Sequence[MergeTally], out: str, dry_run: bool) -> None:
+    """Print a line for each source, the first conflicts, and what can't be read."""
+    from bench.cli.pages import table
 
-    from bench.cli.pages import escape_markup
-
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("source", overflow="fold")
-    for name in ("new", "fuller", "there already", "conflicts", "unreadable", "failures"):
-        drawn.add_column(name, justify="right")
-    for tally in tallies:
-        numbers = (tally.new, tally.fuller, tally.same, len(tally.conflicts), len(tally.unreadable), tally.failures)
-        drawn.add_row(*escape_markup([tally.source, *map(str, numbers)]))
-    write_page(drawn)
+    names = ("source", "new", "fuller", "there already", "conflicts", "unreadable", "failures")
+    counts = (
+        (tally.new, tally.fuller, tally.same, len(tally.conflicts), len(tally.unreadable), tally.failures)
+        for tally in tallies
+    )
+    rows = [[tally.source, *map(str, numbers)] for tally, numbers in zip(tallies, counts, strict=True)]
+    write_page(table(names, rows, numbers=True, fold=True))
     copied, failures = sum(tally.new + tally.fuller for tally in tallies), sum(tally.failures for tally in tallies)
     would = "would be copied" if dry_run else "copied"
     write_text(f"\n{copied} records and {failures} failures {would} to {out}")
     conflicts = [conflict for tally in tallies for conflict in tally.conflicts]
     for conflict in conflicts[:CONFLICTS_SHOWN]:
-        write_text("\n" + "\n".join(_lines(conflict, out)))
+        write_text("\n" + "\n".join(_describe_conflict(conflict, out)))
     if len(conflicts) > CONFLICTS_SHOWN:
         write_text(f"\n... and {len(conflicts) - CONFLICTS_SHOWN} more conflicts; --format json has them all")
     for tally in tallies:
@@ -59,23 +57,23 @@ def _print(tallies: Sequence[MergeTally], out: str, dry_run: bool) -> None:
         print_note(f"python -m bench report --out {out} writes the boards")
 
 
-def _lines(conflict: MergeConflict, out: str) -> list[str]:
-    """What two records of one run say differently."""
-    lines = [f"conflict: {_name(conflict.kept)}: {out} is kept, {conflict.source} says otherwise"]
+def _describe_conflict(conflict: MergeConflict, out: str) -> list[str]:
+    """The values in which two records of one run differ, and where each record comes from; a line each."""
+    lines = [f"conflict: {_describe_run(conflict.kept)}: {out} is kept, {conflict.source} says otherwise"]
     lines += [
-        f"  {each.path}: {_short(each.kept)} kept, {_short(each.refused)} in {conflict.source}"
-        for each in conflict.differences[:DIFFERENCES_SHOWN]
+        f"  {difference.path}: {_shorten(difference.kept)} kept, {_shorten(difference.refused)} in {conflict.source}"
+        for difference in conflict.differences[:DIFFERENCES_SHOWN]
     ]
     more = len(conflict.differences) - DIFFERENCES_SHOWN
     if more > 0:
         lines.append(f"  ... and {more} more")
-    made = [_made(record) for record in (conflict.kept, conflict.refused)]
-    if made[0] != made[1]:
-        lines.append(f"  kept: {made[0]}; refused: {made[1]}")
+    kept, refused = _describe_origin(conflict.kept), _describe_origin(conflict.refused)
+    if kept != refused:
+        lines.append(f"  kept: {kept}; refused: {refused}")
     return lines
 
 
-def _name(record: Mapping[str, Any]) -> str:
+def _describe_run(record: Mapping[str, Any]) -> str:
     spec = record["spec"]
     rate = "" if spec.get("rate") is None else f" {spec['rate']:g}"
     return (
@@ -83,15 +81,15 @@ def _name(record: Mapping[str, Any]) -> str:
     )
 
 
-def _short(value: tuple[Any, ...]) -> str:
+def _shorten(value: tuple[Any, ...]) -> str:
     if not value:
         return "nothing"
     text = str(value[0])
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
-def _made(record: Mapping[str, Any]) -> str:
-    """Where a record comes from, as far as it says so: what may explain a difference."""
+def _describe_origin(record: Mapping[str, Any]) -> str:
+    """Revision, versions and machine of a record, as far as it holds them: what may explain a difference."""
     provenance = record["provenance"]
     revision = provenance.get("git_revision")
     torch = (provenance.get("versions") or {}).get("torch")
@@ -124,9 +122,9 @@ def _as_json(tallies: Sequence[MergeTally], dry_run: bool) -> Mapping[str, Any]:
             {
                 "run_id": conflict.kept["run_id"],
                 "source": conflict.source,
-                "kept": _made(conflict.kept),
-                "refused": _made(conflict.refused),
-                "differences": [_difference(each) for each in conflict.differences],
+                "kept": _describe_origin(conflict.kept),
+                "refused": _describe_origin(conflict.refused),
+                "differences": [_difference_as_json(difference) for difference in conflict.differences],
             }
             for tally in tallies
             for conflict in tally.conflicts
@@ -134,7 +132,7 @@ def _as_json(tallies: Sequence[MergeTally], dry_run: bool) -> Mapping[str, Any]:
     }
 
 
-def _difference(each: RecordDifference) -> dict[str, Any]:
-    """What a record doesn't hold at all is left out, since null is a value."""
-    sides = {"kept": each.kept, "refused": each.refused}
-    return {"path": each.path} | {name: value[0] for name, value in sides.items() if value}
+def _difference_as_json(difference: RecordDifference) -> dict[str, Any]:
+    """A difference; the side whose record lacks the value is left out, since null is a value."""
+    sides = {"kept": difference.kept, "refused": difference.refused}
+    return {"path": difference.path} | {name: value[0] for name, value in sides.items() if value}

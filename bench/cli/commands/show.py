@@ -1,8 +1,11 @@
-"""`list`: what there is, by kind. Imports no torch."""
+"""`list`: what is registered, by kind. `show`: one method, data set, noise or run in full. Imports no torch.
+
+`show_command` makes the value that JSON prints, of any kind, and of it the page that text prints.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +18,7 @@ from bench.system.console import print_note, write_json, write_page
 from bench.system.errors import UsageError, list_offenders
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from datasets.interface import DataSet, Description
+    from datasets.interface import DataSet
     from datasets.noise import NoisyLabels
 
 
@@ -29,48 +30,44 @@ LISTS = {
 }
 
 
-def list_command(what: str, plugins: Sequence[str], form: str) -> int:
+def list_command(kind: str, plugins: Sequence[str], form: str) -> int:
     """List methods, datasets, noises or models as text or JSON."""
     registry.load_plugins(plugins)
-    entries: list[dict[str, Any]] = list(LISTS[what]().values())
+    entries = list(LISTS[kind]().values())
     if form == "json":
         write_json([pages.public_declaration(entry, brief=True) for entry in entries])
     else:
-        write_page(pages.declarations_table(what, entries))
+        write_page(pages.declarations_table(kind, entries))
     return 0
 
 
-DEFAULT_RATE = 0.4
-
-
 def show_command(
-    what: str,
+    kind: str,
     name: str,
     *,
     dataset: str,
+    draw: str,
+    out: str,
+    format: str,
     rate: str | None = None,
     seed: str | None = None,
-    draw: str,
     save_labels: str | None = None,
     data_root: str | None = None,
     download: bool = False,
-    out: str,
     plugin: Sequence[str] = (),
-    format: str,
 ) -> int:
     """Show `name`, which is a method, dataset, noise or run."""
-    if save_labels is not None and what != "noise":
+    if save_labels is not None and kind != "noise":
         raise UsageError("--save-labels goes with show noise: type show noise sym --save-labels FILE")
     registry.load_plugins(plugin)
-    page: Callable[[Mapping[str, Any]], RenderableType]
-    if what == "method":
-        value: Mapping[str, Any] = pages.public_declaration(registry.methods()[validate.canonical_method_name(name)])
-        page = pages.method_page
-    elif what == "dataset":
-        entry, description = _data_set(name, data_root)
-        value = pages.public_declaration(entry) | {"description": description}
-        page = pages.data_set_page
-    elif what == "noise":
+    value: Mapping[str, Any]
+    if kind == "method":
+        value = pages.public_declaration(registry.methods()[validate.canonical_method_name(name)])
+        page = pages.method_page(value)
+    elif kind == "dataset":
+        value = _describe_data_set(name, data_root)
+        page = pages.data_set_page(value)
+    elif kind == "noise":
         try:
             request = Request.typed(
                 noise=[name],
@@ -83,28 +80,34 @@ def show_command(
             )
         except UsageError as error:  # `run` has another seed beside this one
             raise UsageError(str(error).replace("--noise-seed", "--seed")) from None
-        value, page = _noise(request, name, save_labels, rate is not None), pages.noise_page
+        value = _describe_noise(request, name, save_labels, rate is not None)
+        page = pages.noise_page(value)
     else:
-        value, page = _run(Path(out), name), pages.run_page
+        value = _read_run(Path(out), name)
+        page = pages.run_page(value)
     if format == "json":
         write_json(value)
     else:
-        write_page(page(value))
+        write_page(page)
     return 0
 
 
-def _data_set(text: str, data_root: str | None) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
-    """A data set's declaration, and its description where it can be had."""
+def _describe_data_set(text: str, data_root: str | None) -> dict[str, Any]:
+    """A data set's declaration, and its description (None where a type's own argument is missing)."""
     name, argument, _ = registry.parse_data_set(text) if ":" in text or "[" in text else (text, None, {})
     entry = registry.find_declaration("data set", name)
-    if entry["argument"] is not None and argument is None:
-        return entry, None
-    request = Request.typed(dataset=text, data_root=data_root)
-    return entry, asdict(data_facts.open_requested_data(request).describe())
+    description = None
+    if entry["argument"] is None or argument is not None:
+        request = Request.typed(dataset=text, data_root=data_root)
+        description = asdict(data_facts.open_requested_data(request).describe())
+    return pages.public_declaration(entry) | {"description": description}
 
 
-def _noise(request: Request, text: str, save_labels: str | None, rate_typed: bool) -> dict[str, Any]:
-    """What `show noise` says: the matrix needs declarations only, the realised rate needs the labels."""
+def _describe_noise(request: Request, text: str, save_labels: str | None, rate_typed: bool) -> dict[str, Any]:
+    """A noise on a data set: the matrix needs declarations only, the realised rate needs the labels.
+
+    With `save_labels`, the noisy labels are written to that file; raises DataError where they can't be had.
+    """
     from datasets.interface import DataError
     from datasets.noise import NoiseFacts
     from datasets.noise.captions import caption
@@ -119,80 +122,77 @@ def _noise(request: Request, text: str, save_labels: str | None, rate_typed: boo
     if rate_typed and not noise.takes_rate:
         raise UsageError(f"the noise {data_facts.noise_name(noise)} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
-    declared = NoiseFacts.of(description)
-    matrix = noise.matrix(declared, rate)
+    noise_facts = NoiseFacts.of(description)
+    matrix = noise.matrix(noise_facts, rate)
     labels: NoisyLabels | None = None
     try:
-        labels = _labels(request, data_set, text, rate, save_labels)
+        labels = _draw_labels(request, data_set, text, rate, save_labels)
     except DataError as error:
         if save_labels is not None:
             raise
-        print_note(f"note: without the images, the realised rate and the labels stay unknown ({_first_line(error)})")
+        reason = str(error).partition("\n")[0].rstrip(" .:")
+        print_note(f"note: without the images, the realised rate and the labels stay unknown ({reason})")
+    classes = list(description.classes)
     return {
         "noise": data_facts.noise_name(noise),
         "dataset": data_facts.recorded_data_set_name(request.dataset),
         "rate": rate,
-        "classes": list(description.classes),
+        "classes": classes,
         "matrix": None if matrix is None else matrix.tolist(),
-        "pairs": [list(pair) for pair in _named_pairs(noise.pairs(declared), description)],
-        "source": noise.origin(declared),
+        "pairs": [[classes[first], classes[second]] for first, second in noise.pairs(noise_facts)],
+        "source": noise.origin(noise_facts),
         "draw": request.draw,
         "seed": request.noise_seed or 0,
         "realised_rate": None if labels is None else labels.realised_rate,
         "labels_sha256": None if labels is None else labels.sha256,
-        "caption": labels.caption if labels is not None else caption(noise, declared, matrix, rate),
+        "caption": labels.caption if labels is not None else caption(noise, noise_facts, matrix, rate),
         "summary": noise.summary,
     }
 
 
-def _labels(request: Request, data_set: DataSet, text: str, rate: float | None, save_labels: str | None) -> NoisyLabels:
-    """The noisy labels of the whole training set, saved where that was asked for. Raises DataError without the data."""
+def _draw_labels(
+    request: Request, data_set: DataSet, text: str, rate: float | None, save_to: str | None
+) -> NoisyLabels:
+    """The noisy labels of all training images, written to `save_to` if given. Raises DataError without the data."""
     import numpy as np
 
     from datasets.noise import NoiseFacts, corrupt
-    from datasets.noise.labels import save_labels as save
+    from datasets.noise.labels import save_labels
     from datasets.splits import split_name
 
     seed = request.noise_seed or 0
     description, outline = data_set.describe(), data_set.outline(seed)
-    declared, clean = NoiseFacts.of(description), outline.labels
-    noisy = corrupt(registry.open_noise(text), clean, declared, rate, seed, request.draw, outline.columns)
-    if save_labels is not None:
-        save(
-            Path(save_labels),
-            noisy,
-            np.arange(len(clean)),
-            classes=len(declared.classes),
+    noise_facts, clean_labels = NoiseFacts.of(description), outline.labels
+    noise = registry.open_noise(text)
+    noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, outline.columns)
+    if save_to is not None:
+        save_labels(
+            Path(save_to),
+            noisy_labels,
+            np.arange(len(clean_labels)),
+            classes=len(noise_facts.classes),
             data_set=data_facts.recorded_data_set_name(request.dataset),
             data_sha256=data_set.content_hash(),
             split=split_name(description.seeded_split, seed),
             draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},
         )
         print_note(
-            f"saved {len(clean)} labels to {save_labels}; use them by run --labels {save_labels} --noise-seed {seed}"
+            f"saved {len(clean_labels)} labels to {save_to}; use them by run --labels {save_to} --noise-seed {seed}"
         )
-    return noisy
+    return noisy_labels
 
 
-def _run(out: Path, name: str) -> Mapping[str, Any]:
+def _read_run(out: Path, name: str) -> Mapping[str, Any]:
     """The record or the failure of a run by its id or the beginning of it."""
     from bench.records.store import Store
 
     store = Store(out)
-    found = [run_id for run_id in store.run_ids() if run_id.startswith(name)]
-    if not found:
+    run_ids = [run_id for run_id in store.run_ids() if run_id.startswith(name)]
+    if not run_ids:
         raise UsageError(f"there is no run {name!r} in {out}: give its id, or another folder by --out")
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} runs begin with {name!r}: type more of the id\n{list_offenders(found)}")
-    record = store.read(found[0]) or store.read_failure(found[0])
+    if len(run_ids) > 1:
+        raise UsageError(f"{len(run_ids)} runs begin with {name!r}: type more of the id\n{list_offenders(run_ids)}")
+    record = store.read(run_ids[0]) or store.read_failure(run_ids[0])
     if record is None:
-        raise UsageError(f"the run {found[0]} has neither a record nor a failure yet")
+        raise UsageError(f"the run {run_ids[0]} has neither a record nor a failure yet")
     return record
-
-
-def _named_pairs(pairs: Sequence[tuple[int, int]], description: Description) -> list[tuple[str, str]]:
-    return [(description.classes[first], description.classes[second]) for first, second in pairs]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(" .:")
