@@ -67,7 +67,7 @@ def _wrong(message: str) -> int:
 
 
 def _is_data_error(error: Exception) -> bool:
-    """Whether an error is a DataError. `datasets` isn't imported for it, since that would load NumPy for any mistake."""
+    """Whether an error is a DataError, without importing `datasets`, which would load NumPy for every mistake."""
     interface: Any = sys.modules.get("datasets.interface")
     return interface is not None and isinstance(error, interface.DataError)
 
