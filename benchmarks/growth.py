@@ -29,8 +29,9 @@ from bench.perf.timing import Seconds, median, time_alternately
 from bench.registry import load_method
 from bench.stats.summary import Summary, summarise
 from bench.system.hardware import cpu_name, resolve_precision
+from bench.training.method_task import TrainingPart
 from bench.training.precision import prepare_process
-from bench.training.trainer import EpochDone, Trainer, TrainingPart
+from bench.training.trainer import EpochResult, Trainer
 from methods.pieces.neighbours import nearest
 
 SIZES = {"ce": (5_000, 50_000, 500_000), "dividemix": (2_000, 8_000, 32_000), "neighbours": (5_000, 20_000, 50_000)}
@@ -39,7 +40,7 @@ ENDLESS = 1_000_000
 """More epochs than anyone times."""
 
 
-def ce_epochs(work: Workload, samples: int, device: torch.device) -> Iterator[EpochDone]:
+def ce_epochs(work: Workload, samples: int, device: torch.device) -> Iterator[EpochResult]:
     """Epochs of cross-entropy, one for each `next`."""
     store, labels = work.store(samples, device), torch.arange(samples, device=device) % CLASSES
     part = TrainingPart(store, labels, CLASSES, store, labels)

@@ -33,8 +33,9 @@ from bench.perf.steps import CLASSES, Workload
 from bench.perf.timing import median
 from bench.registry import load_method
 from bench.system.hardware import cpu_name, resolve_precision
+from bench.training.method_task import TrainingPart
 from bench.training.precision import prepare_process
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 
 IMAGES = {"cnn-small": 12_800, "cnn8": 2_560, "preact-resnet18": 768}
 """Images in an epoch, so that an epoch of the peer takes seconds, not minutes."""

@@ -76,7 +76,7 @@ def per_second(work: Callable[[], int], device: torch.device) -> float:
 def come(trainer: Trainer, epoch: int) -> int:
     """Go through an epoch's steps without training."""
     (work,) = trainer.method.passes(trainer.phases[0], 0)
-    return sum(len(step.index) for step in trainer.feeder.steps(work, trainer.networks, "train", (0, epoch, 0)))
+    return sum(len(step.index) for step in trainer.batch_loader.steps(work, trainer.networks, "train", (0, epoch, 0)))
 
 
 def trained(epochs: Any, samples: int) -> int:
@@ -88,8 +88,8 @@ def trained(epochs: Any, samples: int) -> int:
 def serve_ready(trainer: Trainer) -> None:
     """Let every epoch be made of the same batches, which lie ready: what training takes by itself."""
     (work,) = trainer.method.passes(trainer.phases[0], 0)
-    ready = list(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0)))
-    trainer.feeder.steps = lambda *given: iter(ready)  # type: ignore[method-assign]
+    ready = list(trainer.batch_loader.steps(work, trainer.networks, "train", (0, 0, 0)))
+    trainer.batch_loader.steps = lambda *given: iter(ready)  # type: ignore[method-assign]
 
 
 def main() -> None:

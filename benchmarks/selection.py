@@ -27,9 +27,10 @@ from bench.perf.steps import CLASSES, Workload
 from bench.perf.timing import median, time_alternately
 from bench.system.hardware import cpu_name
 from bench.training.inference import inference_batch
+from bench.training.method_task import TrainingPart
 from bench.training.optimizers import clip_gradient_norm, make_optimizer
 from bench.training.precision import prepare_process
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 from methods.dividemix import DivideMix
 from methods.pieces.mixtures import beta_clean_probability, gaussian_clean_probability, normalised
 
@@ -52,7 +53,7 @@ class Epoch:
         part = TrainingPart(store, labels, CLASSES, store, labels)
         self.trainer = Trainer(DivideMix(), work.spec(EPOCHS), part, device)
         self.phase = self.trainer.phases[0]
-        self.trainer._begin(self.phase)
+        self.trainer._begin_phase(self.phase)
         self.trainer._epoch = EPOCHS - 1
         half = (torch.arange(samples, device=device) % 2 == 0).float()
         self.half = half.expand(2, samples)
@@ -67,7 +68,7 @@ class Bare:
 
     def __init__(self, work: Workload, samples: int, device: torch.device) -> None:
         spec = work.spec()
-        self.networks = [work.network(device) for _ in range(2)]
+        self.networks = [work.build_network(device) for _ in range(2)]
         self.weights = [list(network.parameters()) for network in self.networks]
         self.optimizer = make_optimizer(
             spec.optimizer,

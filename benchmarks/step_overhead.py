@@ -60,7 +60,7 @@ def main() -> None:
         )
         ratios = {"core over bare": asdict(bare), "core over bare with clip": asdict(clipped), "sums": sums}
         medians = {each: times.milliseconds(each) for each in times.seconds}
-        results.append({"workload": asdict(times.work), "milliseconds": medians, **ratios})
+        results.append({"workload": asdict(times.workload), "milliseconds": medians, **ratios})
     if asked.json is not None:
         environment = {"threads": asked.threads, "torch": torch.__version__, "device": str(device)}
         asked.json.write_text(json.dumps({**environment, "results": results}, indent=1) + "\n")

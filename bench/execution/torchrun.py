@@ -63,7 +63,7 @@ def broadcast_message(message: Mapping[str, Any] | None) -> Mapping[str, Any] | 
     """The leader's message, in every process."""
     from bench.training.distributed import current_process_group
 
-    told: Mapping[str, Any] | None = current_process_group().told(message)
+    told: Mapping[str, Any] | None = current_process_group().broadcast_object(message)
     return told
 
 

@@ -38,9 +38,10 @@ from bench.training.augmentation import build_augmentation
 from bench.training.distributed import SINGLE_PROCESS
 from bench.training.images.image_store import ImageStore, worth_mirroring
 from bench.training.inference import CACHE_BYTES
+from bench.training.method_task import TrainingPart
 from bench.training.noisy_data import build_method
 from bench.training.step_modes import choose_step_mode
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 from methods.interface import Pass, Phase, Steps
 
 MINIATURE_MODEL, MINIATURE_SIDE, MINIATURE_EPOCHS = "cnn-small", 8, 4
@@ -77,7 +78,7 @@ def measure_footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint
     step, networks = 0, 0
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         for network in (*trainer.networks, *trainer.task.averages):
-            network.hold(build(spec.model, sizes.classes, channels, (height, width)))
+            network.set_module(build(spec.model, sizes.classes, channels, (height, width)))
         for steps in rehearsal.phases():
             peak, remaining = phase_bytes(trainer, steps, spec, sizes, mode)
             step, networks = max(step, peak), max(networks, remaining)
@@ -176,7 +177,7 @@ def phase_bytes(
     trainer: Trainer, steps: Sequence[ObservedStep], spec: RunSpec, sizes: DataSizes, mode: FakeTensorMode
 ) -> tuple[int, int]:
     """(peak during the steps of one phase, rest after them) in bytes, networks included."""
-    trainer.updates.begin(steps[0].phase)
+    trainer.optimizer_step.begin_phase(steps[0].phase)
     alive = LiveTensorBytes()
     for network in (*trainer.networks, *trainer.task.averages):
         for tensor in (*network.module.parameters(), *network.module.buffers()):
@@ -184,12 +185,12 @@ def phase_bytes(
     # Twice, since the optimiser makes its memory in the first round, and the peak is in the second.
     for observed in (*steps, *steps):
         for number, network in enumerate(trainer.networks):
-            network.learn(number in observed.training_pass.learn)
+            network.set_learning(number in observed.training_pass.learn)
         draws = {name: mode.from_tensor(values)[0] for name, values in observed.draws.items()}
         take_fake_step(trainer, partial(fake_step, trainer, observed, draws, spec, sizes), alive)
     peak, remaining = alive.peak, alive.now
     for network in trainer.networks:
-        network.learn(True)
+        network.set_learning(True)
         for weight in network.weights:
             weight.grad = None
     return peak, remaining

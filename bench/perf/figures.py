@@ -1,4 +1,7 @@
-"""What surrounds the steps: the machine's matrix peak, evaluation and augmentation."""
+"""The figures of `perf`: steps against the machine's matrix peak, evaluation and augmentation, as tables.
+
+Read `measure_model` first: it takes all measurements of one backbone. The tables are at the end.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from bench.training.precision import DTYPES, Precision
 
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 PLAIN_BATCH = 128
-"""The batch of the evaluation loop that the released codes have."""
+"""The batch size of the evaluation loop in released codes."""
 
 
 def measure_matrix_peak(precision: str, device: torch.device, rounds: int = 5) -> float:
@@ -34,8 +37,8 @@ def measure_matrix_peak(precision: str, device: torch.device, rounds: int = 5) -
 class PlainEvaluation:
     """Evaluation as released codes do it: gradients off, batches of 128, fp32, NCHW."""
 
-    def __init__(self, work: Workload, images: torch.Tensor) -> None:
-        self.network = work.network(images.device).to(memory_format=torch.contiguous_format).eval()
+    def __init__(self, workload: Workload, images: torch.Tensor) -> None:
+        self.network = workload.build_network(images.device).to(memory_format=torch.contiguous_format).eval()
         self.images = images.contiguous()
 
     @torch.no_grad()
@@ -47,11 +50,11 @@ class PlainEvaluation:
 class CoreEvaluation:
     """Evaluation as the core does it: inference mode, large batches, the run's precision, channels_last."""
 
-    def __init__(self, work: Workload, images: torch.Tensor) -> None:
-        module = work.network(images.device).eval()
-        self.network = TrainedNetwork(module, Precision(work.precision, images.device), PassCounter())
+    def __init__(self, workload: Workload, images: torch.Tensor) -> None:
+        module = workload.build_network(images.device).eval()
+        self.network = TrainedNetwork(module, Precision(workload.precision, images.device), PassCounter())
         self.images = images.contiguous(memory_format=torch.channels_last)
-        self.size = inference_batch(images.device, (work.size, work.size))
+        self.size = inference_batch(images.device, (workload.size, workload.size))
 
     @torch.inference_mode()
     def __call__(self) -> None:
@@ -59,26 +62,26 @@ class CoreEvaluation:
             self.network(self.images[start : start + self.size]).argmax(dim=1)
 
 
-def measure_evaluation(work: Workload, samples: int, rounds: int, device: torch.device) -> tuple[float, Median]:
+def measure_evaluation(workload: Workload, samples: int, rounds: int, device: torch.device) -> tuple[float, Median]:
     """(images a second of the core's evaluation, how many times the plain loop's), over `samples` ready images."""
-    images = torch.randn(samples, work.channels, work.size, work.size, device=device)
+    images = torch.randn(samples, workload.channels, workload.size, workload.size, device=device)
     loops: dict[str, Callable[[], None]] = {
-        "plain": PlainEvaluation(work, images),
-        "core": CoreEvaluation(work, images),
+        "plain": PlainEvaluation(workload, images),
+        "core": CoreEvaluation(workload, images),
     }
     seconds = time_alternately(loops, rounds, device, warm_up=1)
     core = median(seconds["core"])
     return samples / core.value, median(seconds["plain"] / seconds["core"])
 
 
-def measure_augmentation(work: Workload, name: str, rounds: int, device: torch.device) -> float:
+def measure_augmentation(workload: Workload, name: str, rounds: int, device: torch.device) -> float:
     """Milliseconds that gathering, augmenting by `name` and normalising one batch take."""
     augmentation = build_augmentation(name)
-    strong = Workload(work.model, work.size, work.channels, work.batch, name, work.precision)
-    store = strong.store(4 * work.batch, device)
-    draws = augmentation.draws(work.batch, store.size, torch.Generator().manual_seed(0))
+    strong = Workload(workload.model, workload.size, workload.channels, workload.batch, name, workload.precision)
+    store = strong.store(4 * workload.batch, device)
+    draws = augmentation.draws(workload.batch, store.size, torch.Generator().manual_seed(0))
     on_device = {key: values.to(device) for key, values in draws.items()}
-    index = torch.randint(len(store), (work.batch,), device=device)
+    index = torch.randint(len(store), (workload.batch,), device=device)
     seconds = time_alternately({name: lambda: augmentation.apply(store, index, on_device)}, rounds, device)[name]
     return median(seconds).value * 1e3
 
@@ -88,7 +91,7 @@ STRONG = "crop4+flip+autoaugment"
 
 @dataclass(frozen=True)
 class StepModeFigures:
-    """The core's step carried out in one way, against the eager bare step that took turns with it."""
+    """The core's step in one step mode, against the eager bare step that took turns with it."""
 
     steps: str
     core_milliseconds: float
@@ -100,9 +103,9 @@ class StepModeFigures:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """What was measured of one backbone. Milliseconds are of one batch; `over_*` are ratios of paired steps.
+    """The measurements of one backbone. Milliseconds are of one batch; `over_*` are ratios of paired steps.
 
-    The figures of the core's step are those of the first of `ways`.
+    `ways` has figures of the core's step for each step mode; the other figures of it are those of the first mode.
     """
 
     model: str
@@ -128,40 +131,40 @@ class ModelFigures:
 
 
 def measure_model(
-    work: Workload, pairs: int, device: torch.device, peak: float, ways: Sequence[str] = ("eager",)
+    workload: Workload, pairs: int, device: torch.device, peak: float, step_modes: Sequence[str] = ("eager",)
 ) -> ModelFigures:
-    """Time one backbone, its steps in each of `ways`; `peak` is the machine's matrix peak in this precision, FLOP/s."""
-    timed = [time_steps(work, pairs, device, steps=way) for way in ways]
-    steps = timed[0]
-    flops = flops_per_image(work.model, (work.size, work.size), work.channels, 10)[1]
-
-    def of_way(times: StepTimes) -> StepModeFigures:
-        milliseconds = times.milliseconds("core")
-        rate = work.batch / milliseconds * 1e3
-        return StepModeFigures(
-            times.way, milliseconds, times.over("bare"), rate, rate * flops / peak, times.compile_seconds
-        )
-
-    found = tuple(map(of_way, timed))
+    """Time one backbone, its steps in each mode; `peak` is the machine's matrix peak in this precision, FLOP/s."""
+    flops = flops_per_image(workload.model, (workload.size, workload.size), workload.channels, 10)[1]
+    timed = [time_steps(workload, pairs, device, steps=mode) for mode in step_modes]
+    ways = tuple(step_mode_figures(times, flops / peak) for times in timed)
     rounds = 5
-    evaluated, over_plain = measure_evaluation(work, 1024, rounds, device)
+    evaluated, over_plain = measure_evaluation(workload, 1024, rounds, device)
     return ModelFigures(
-        model=work.model,
-        precision=work.precision,
-        batch=work.batch,
+        model=workload.model,
+        precision=workload.precision,
+        batch=workload.batch,
         pairs=pairs,
-        bare_milliseconds=steps.milliseconds("bare"),
-        core_milliseconds=found[0].core_milliseconds,
-        over_bare=found[0].over_bare,
-        over_bare_with_clip=steps.over("bare with clip"),
-        images_per_second=found[0].images_per_second,
+        bare_milliseconds=timed[0].milliseconds("bare"),
+        core_milliseconds=ways[0].core_milliseconds,
+        over_bare=ways[0].over_bare,
+        over_bare_with_clip=timed[0].over("bare with clip"),
+        images_per_second=ways[0].images_per_second,
         training_megaflops_per_image=flops / 1e6,
-        share_of_matrix_peak=found[0].share_of_matrix_peak,
+        share_of_matrix_peak=ways[0].share_of_matrix_peak,
         evaluation_images_per_second=evaluated,
         evaluation_over_plain=over_plain,
-        weak_milliseconds=measure_augmentation(work, work.augmentation, 4 * rounds, device),
-        strong_milliseconds=measure_augmentation(work, STRONG, 4 * rounds, device),
-        ways=found,
+        weak_milliseconds=measure_augmentation(workload, workload.augmentation, 4 * rounds, device),
+        strong_milliseconds=measure_augmentation(workload, STRONG, 4 * rounds, device),
+        ways=ways,
+    )
+
+
+def step_mode_figures(times: StepTimes, flops_over_peak: float) -> StepModeFigures:
+    """The figures of one step mode; `flops_over_peak`: operations of training on one image over those of a second."""
+    milliseconds = times.milliseconds("core")
+    rate = times.workload.batch / milliseconds * 1e3
+    return StepModeFigures(
+        times.step_mode, milliseconds, times.over("bare"), rate, rate * flops_over_peak, times.compile_seconds
     )
 
 
@@ -179,7 +182,7 @@ COLUMNS = (
     ("weak view", lambda f: f"{100 * f.weak_milliseconds / f.core_milliseconds:.1f} %"),
     ("strong view", lambda f: f"{100 * f.strong_milliseconds / f.core_milliseconds:.1f} %"),
 )
-"""What the table shows; views are shares of the core's step."""
+"""The columns of the table; views are shares of the core's step."""
 
 
 def figures_table(figures: Sequence[ModelFigures]) -> str:
@@ -199,11 +202,11 @@ STEP_MODE_COLUMNS = (
     ("of peak", lambda f, way: f"{100 * way.share_of_matrix_peak:.0f} %"),
     ("once, s", lambda f, way: f"{way.compile_seconds:.1f}"),
 )
-"""What the table of several ways shows; "once" is what compiling and recording took."""
+"""The columns of the table of several step modes; "once" is the time of compiling and recording."""
 
 
 def step_modes_table(figures: Sequence[ModelFigures]) -> str:
-    """The core's step in each way that was asked for, as a Markdown table."""
+    """The core's step in each step mode, as a Markdown table."""
     from tabulate import tabulate
 
     rows = [[cell(figure, way) for _, cell in STEP_MODE_COLUMNS] for figure in figures for way in figure.ways]

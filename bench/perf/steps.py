@@ -1,4 +1,7 @@
-"""The core's training step against the bare one: forward, loss, backward and update on a batch that lies ready."""
+"""The core's training step against a bare one: forward, loss, backward and update on a batch that is ready.
+
+`time_steps` trains with the core's own loop; `AlternatingSteps` takes its turns from inside that loop.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ from bench.models import build
 from bench.perf.timing import Median, Seconds, device_waiter, median
 from bench.registry import load_method
 from bench.spec import RunSpec
-from bench.training.augmentation import build_augmentation
+from bench.training.augmentation import padding_and_flips
 from bench.training.images.image_sets import ImageSets
 from bench.training.images.image_store import ImageStore
+from bench.training.method_task import TrainingPart
 from bench.training.optimizers import clip_gradient_norm, make_optimizer
 from bench.training.precision import Precision
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 
 CLASSES = 10
 WARM_UP = 10
@@ -29,7 +33,7 @@ MOST_BATCHES = 391
 
 @dataclass(frozen=True)
 class Workload:
-    """One network with the images (size x size x channels), batch, augmentation and precision it is timed with."""
+    """A network to time, with its images (size x size x channels), batch, augmentation and precision."""
 
     model: str
     size: int = 32
@@ -53,7 +57,7 @@ class Workload:
             precision=self.precision,
         )
 
-    def network(self, device: torch.device) -> nn.Module:
+    def build_network(self, device: torch.device) -> nn.Module:
         """A fresh network in the core's memory format."""
         module: nn.Module = build(
             self.model, num_classes=CLASSES, in_chans=self.channels, image_size=(self.size, self.size), seed=0
@@ -66,8 +70,8 @@ class Workload:
         shape = (samples, self.size, self.size, self.channels)
         images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
         parts = ImageSets({"train": images}, [0.5] * self.channels, [0.25] * self.channels)
-        store = parts.store("train", device, [build_augmentation(self.augmentation)])
-        assert isinstance(store, ImageStore)  # which images on their device are
+        store = parts.store("train", device, *padding_and_flips(self.augmentation))
+        assert isinstance(store, ImageStore)  # images on their device are
         return store
 
     def batch_of(self, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -78,12 +82,12 @@ class Workload:
 
 
 class BareStep:
-    """One network's steps on one batch that lies ready; `clip` clips the gradient's norm as the protocol does."""
+    """Steps of one network on one ready batch; `clip`: the gradient's norm is clipped as the protocol does."""
 
-    def __init__(self, work: Workload, device: torch.device, clip: bool) -> None:
-        spec = work.spec()
-        self.network = work.network(device)
-        self.images, self.labels = work.batch_of(device)
+    def __init__(self, workload: Workload, device: torch.device, clip: bool) -> None:
+        spec = workload.spec()
+        self.network = workload.build_network(device)
+        self.images, self.labels = workload.batch_of(device)
         self.precision = Precision(spec.precision, device)
         self.weights = list(self.network.parameters())
         self.clip = spec.gradient_clip if clip else None
@@ -103,8 +107,8 @@ class BareStep:
 
 
 @dataclass
-class Turns:
-    """Handed to the core as `should_stop`, which its loop asks before every step: takes turns with other steps."""
+class AlternatingSteps:
+    """The core's `should_stop`, which its loop calls before every step: it takes the other steps at that moment."""
 
     others: dict[str, Callable[[], None]]
     wait: Callable[[], None]
@@ -115,7 +119,7 @@ class Turns:
         self.wait()
         self.seconds["core"].append(time.perf_counter() - self.began)
         names = list(self.others)
-        # none of the others always follows the core's
+        # rotate, so that the step after the core's isn't always the same one
         turn = len(self.seconds["core"]) % len(names)
         for name in names[turn:] + names[:turn]:
             before = time.perf_counter()
@@ -128,14 +132,14 @@ class Turns:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of each pair of steps: the core's, and others that took turns with it.
+    """Seconds of each step of the core, and of the others that took turns with it.
 
-    `way`: how the core's were carried out; `compile_seconds`: what compiling and recording them took, once.
+    `step_mode`: that of the core's steps; `compile_seconds`: time of compiling and recording them, once.
     """
 
-    work: Workload
+    workload: Workload
     seconds: dict[str, Seconds]
-    way: str = "eager"
+    step_mode: str = "eager"
     compile_seconds: float = 0.0
 
     def over(self, name: str) -> Median:
@@ -148,7 +152,7 @@ class StepTimes:
 
 
 def time_steps(
-    work: Workload,
+    workload: Workload,
     pairs: int,
     device: torch.device,
     others: dict[str, Callable[[], None]] | None = None,
@@ -157,21 +161,21 @@ def time_steps(
     """Time `pairs` steps of the core's loop, each beside a bare step, a bare step with the clip, and `others`.
 
     The core's loop runs as it does in every run: gathering, augmenting, normalising, forward, the method's loss,
-    backward, clip, update and running total; `steps` says how they are carried out (the others are eager). What ends
-    with a turn is the step before it, so the others of that turn are its pair.
+    backward, clip, update and running total; `steps` is its step mode (the others are eager). A turn ends the core's
+    step before it, so the others of that turn are its pair.
     """
-    samples = min(pairs + WARM_UP, MOST_BATCHES) * work.batch
-    epochs = -(-(pairs + WARM_UP) * work.batch // samples)
-    store = work.store(samples, device)
+    samples = min(pairs + WARM_UP, MOST_BATCHES) * workload.batch
+    epochs = -(-(pairs + WARM_UP) * workload.batch // samples)
+    store = workload.store(samples, device)
     labels = torch.randint(CLASSES, (samples,), device=device)
     bare: dict[str, Callable[[], None]] = {
-        "bare": BareStep(work, device, clip=False),
-        "bare with clip": BareStep(work, device, clip=True),
+        "bare": BareStep(workload, device, clip=False),
+        "bare with clip": BareStep(workload, device, clip=True),
     }
-    turns = Turns(bare | (others or {}), device_waiter(device))
+    turns = AlternatingSteps(bare | (others or {}), device_waiter(device))
     part = TrainingPart(store, labels, CLASSES, store, labels)
-    trainer = Trainer(load_method("ce")(), work.spec(epochs), part, device, turns, steps=steps)
+    trainer = Trainer(load_method("ce")(), workload.spec(epochs), part, device, turns, steps=steps)
     for _ in trainer.epochs():
         pass
     seconds = {name: np.array(values[WARM_UP:]) for name, values in turns.seconds.items()}
-    return StepTimes(work, seconds, str(trainer.way), trainer.compile_seconds)
+    return StepTimes(workload, seconds, str(trainer.step_mode), trainer.compile_seconds)

@@ -1,4 +1,4 @@
-"""Timing on machines that other work disturbs: things take turns in one process, and ratios come with an interval."""
+"""Timing on machines with other load: calls alternate in one process, and ratios come with an interval."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def median(values: Seconds) -> Median:
 
 
 def device_waiter(device: torch.device) -> Callable[[], None]:
-    """A call that returns when the device has done all that it was asked."""
+    """A call that returns when the device has finished its queued work."""
     return torch.cuda.synchronize if device.type == "cuda" else _nothing
 
 
 def _nothing() -> None:
-    """The processor is always done."""
+    """A CPU has no queue."""
 
 
 def time_alternately(
-    things: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 2
+    calls: Mapping[str, Callable[[], object]], rounds: int, device: torch.device, warm_up: int = 2
 ) -> dict[str, Seconds]:
-    """Seconds (rounds,) of each of `things`, called in turn, the first place going round."""
-    wait, names = device_waiter(device), list(things)
+    """Seconds (rounds,) of each of `calls`, made in turn; each round starts with the next one."""
+    wait, names = device_waiter(device), list(calls)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + warm_up):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             wait()
             began = time.perf_counter()
-            things[name]()
+            calls[name]()
             wait()
             seconds[name].append(time.perf_counter() - began)
     return {name: np.array(values[warm_up:]) for name, values in seconds.items()}

@@ -1,4 +1,8 @@
-"""CUDA graphs: a step's kernels recorded once, and launched again all together."""
+"""Two ways to a faster step on CUDA: graphs, whose kernels are recorded once and launched together, and compiling.
+
+`GraphRecorder` is the recorder that `bench.training.step_modes.StepRunner` uses; `compile_networks` is the context in
+which networks run compiled.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from bench.training.networks import PooledFeatures, TrainedNetwork, pooled_featu
 class GraphRecorder:
     """Records work as CUDA graphs that share one pool of memory, on a stream of their own.
 
-    Only the latest recording may be played: the next one takes over its memory.
+    Only the latest recording may be replayed: the next one takes over its memory.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,8 +30,9 @@ class GraphRecorder:
         self._latest: torch.cuda.CUDAGraph | None = None
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """On the stream that is recorded later: what work makes there (workspaces, gradients' places) belongs to it."""
+    def warm_up(self) -> Iterator[None]:
+        """Run on the stream that is recorded later, which then owns workspaces and the memory of gradients."""
+        # the two streams wait for each other, since the work in here reads and writes what the other stream's does
         current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -39,14 +44,14 @@ class GraphRecorder:
 
         Raises RuntimeError with the way out where the work can't be recorded.
         """
-        # what the device has in hand is training, and isn't counted as recording
+        # work that is still queued on the device is training, and isn't counted as recording
         torch.cuda.synchronize(self._device)
         began = time.perf_counter()
         graph = torch.cuda.CUDAGraph()
-        # a pool lives as long as a graph that uses it: the latest one is let go after the next has been made
+        # a pool lives as long as a graph that uses it: the latest graph is freed after the next one has been made
         pool = None if self._latest is None else self._latest.pool()
         try:
-            # other threads may allocate and copy meanwhile, as those that bring images do
+            # other threads may allocate and copy meanwhile, as those that read images do
             with torch.cuda.graph(graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"):
                 work()
         except torch.OutOfMemoryError:
@@ -67,24 +72,24 @@ MOST_VARIANTS = 64
 
 
 class CompileClock:
-    """Seconds that PyTorch's compiler has taken in this process."""
+    """The seconds that PyTorch's compiler has taken in this process."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._began = 0.0
 
-    def start(self, *about: Any) -> None:
-        """A compilation begins; those inside it aren't told."""
+    def start(self, *arguments: Any) -> None:
+        """Called when a compilation begins; PyTorch doesn't call it for a compilation inside another."""
         self._began = time.perf_counter()
 
-    def stop(self, *about: Any) -> None:
-        """It has ended."""
+    def stop(self, *arguments: Any) -> None:
+        """Called when the compilation has ended."""
         self.seconds += time.perf_counter() - self._began
 
 
 @functools.cache
 def compile_clock() -> CompileClock:
-    """The process's one clock; it runs from the first call on."""
+    """The one clock of this process; it counts from the first call on."""
     from torch._dynamo.callback import on_compile_end, on_compile_start
 
     clock = CompileClock()
@@ -95,7 +100,7 @@ def compile_clock() -> CompileClock:
 
 @functools.cache
 def compile_pooled() -> PooledFeatures:
-    """`pooled_features`, compiled anew for every shape, mode and kind of network that it meets."""
+    """`pooled_features`, compiled anew for every shape, mode and kind of network."""
     from torch._dynamo import config
 
     config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
@@ -105,16 +110,16 @@ def compile_pooled() -> PooledFeatures:
 
 @contextmanager
 def compile_networks(networks: Iterable[TrainedNetwork]) -> Iterator[None]:
-    """Inside, the networks' forward passes are compiled."""
+    """Compile the forward passes of `networks` for as long as the context lasts."""
     from torch._inductor import config
 
-    # as many as the run may have; a single one compiles in this process
+    # no more than the run's own threads; with a single one compilation stays in this process
     config.compile_threads = torch.get_num_threads()
-    fast, held = compile_pooled(), list(networks)
-    for network in held:
-        network.pooled = fast
+    networks = list(networks)
+    for network in networks:
+        network.pooled = compile_pooled()
     try:
         yield
     finally:
-        for network in held:
+        for network in networks:
             network.pooled = pooled_features

@@ -1,4 +1,8 @@
-"""From a pass to its steps: order, augmentation and draws, all made ahead, so that a step is only tensors."""
+"""The steps of a pass: order, augmentation and draws, all made ahead, so that a step is only tensors.
+
+Read `BatchLoader.steps` first. It draws everything random of the pass, makes a `BatchPlan` for each batch of each
+stream, and turns plans into `TrainingStep`s as their images arrive from the store.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,9 @@ from methods.interface import Pass, Steps, Stream
 
 
 def batch_bounds(samples: int, batch: int, processes: int = 1) -> list[tuple[int, int]]:
-    """Where each batch begins and ends. Nothing is dropped; a last batch of one joins the batch before it.
+    """Start and stop of each batch. Nothing is dropped; a last batch of one image joins the batch before it.
 
-    One image alone has no batch statistics, so batch normalisation would fail on it; with several processes each must
-    have two.
+    A single image has no batch statistics, so batch normalisation would fail on it; each process needs two images.
     """
     starts = list(range(0, samples, batch))
     if len(starts) > 1 and samples - starts[-1] < 2 * processes:
@@ -30,7 +33,7 @@ def batch_bounds(samples: int, batch: int, processes: int = 1) -> list[tuple[int
 
 
 class BatchLoader:
-    """Turns passes into steps over one training part."""
+    """Makes the steps of passes over one training part."""
 
     def __init__(
         self,
@@ -40,62 +43,64 @@ class BatchLoader:
         augmentations: Mapping[str, Augmentation],
         batch_size: int,
         seed: int,
-        ranks: ProcessGroup = SINGLE_PROCESS,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.ranks = ranks
+        self.group = group
         self.store = store
         self.labels = labels
         self.classes = classes
         self.augmentations = augmentations
         self.batch_size = batch_size
         self.seed = seed
-        self._labels_on_host = labels.cpu()
+        self._labels_on_cpu = labels.cpu()
 
     def steps(
-        self, work: Pass, networks: Sequence[TrainedNetwork], phase: str, where: tuple[int, ...]
+        self, training_pass: Pass, networks: Sequence[TrainedNetwork], phase: str, pass_key: tuple[int, ...]
     ) -> Iterator[TrainingStep]:
-        """The steps of one pass. `where` (numbers of phase, epoch and pass) keys its random streams.
+        """The steps of one pass. `pass_key` (numbers of phase, epoch and pass) keys its random streams.
 
-        Whatever waits for the device waits in this call; going through the steps doesn't. Raises ValueError where
-        the pass has no stream, a stream no samples, or a view that doesn't exist.
+        This call may wait for the device; iterating over the steps doesn't. Raises ValueError where the pass has no
+        stream, a stream no samples, or a view that doesn't exist.
         """
-        leaders = {name: self._leader(name, work.streams) for name in work.streams}
+        streams = training_pass.streams
+        leaders = {name: self._leader(name, streams) for name in streams}
         if not leaders:
             raise ValueError("a pass needs one stream at least")
-        among = {name: self._among(name, stream) for name, stream in work.streams.items()}
+        samples = {name: self._samples(name, stream) for name, stream in streams.items()}
         first = leaders[next(iter(leaders))]
-        bounds = batch_bounds(len(among[first]), self._batch(work.streams[first]), self.ranks.size)
-        largest = max(self.ranks.largest_share(stop - start) for start, stop in bounds)
-        drawn = work.draws(Steps(len(bounds), largest), seeds.seeded_generator(self.seed, "draws", *where))
+        bounds = batch_bounds(len(samples[first]), self._batch_size(streams[first]), self.group.world_size)
+        largest = max(self.group.largest_shard(stop - start) for start, stop in bounds)
+        drawn = training_pass.draws(Steps(len(bounds), largest), seeds.seeded_generator(self.seed, "draws", *pass_key))
         draws = {name: to_device(values, self.labels.device) for name, values in drawn.items()}
-        drafts = {name: self._drafts(name, leader, work.streams, among, where) for name, leader in leaders.items()}
-        return self._assembled(len(bounds), (phase, where[1]), work.learn, draws, drafts, networks)
+        plans = {name: self._plans(name, leader, streams, samples, pass_key) for name, leader in leaders.items()}
+        return self._assemble(len(bounds), (phase, pass_key[1]), training_pass.learn, draws, plans, networks)
 
-    def _assembled(
+    def _assemble(
         self,
         count: int,
-        when: tuple[str, int],
+        phase_and_epoch: tuple[str, int],
         learn: tuple[int, ...],
         draws: Mapping[str, Tensor],
-        drafts: Mapping[str, Iterator[BatchPlan]],
+        plans: Mapping[str, Iterator[BatchPlan]],
         networks: Sequence[TrainedNetwork],
     ) -> Iterator[TrainingStep]:
-        # all streams' batches in the order of their use, of which the store looks a few ahead
-        ordered, ahead = itertools.tee(next(stream) for _ in range(count) for stream in drafts.values())
-        images = self.store.ahead(draft.wanted for draft in ahead)
+        # all streams' batches in the order of their use; the store runs a few batches ahead of the steps
+        ordered, prefetched = itertools.tee(next(stream) for _ in range(count) for stream in plans.values())
+        images = self.store.prefetch(plan.store_index for plan in prefetched)
         for number in range(count):
-            streams = {name: self._made(next(ordered), *next(images)) for name in drafts}
-            yield TrainingStep(*when, learn, {key: value[number] for key, value in draws.items()}, streams, networks)
+            streams = {name: self._load_batch(next(ordered), *next(images)) for name in plans}
+            step_draws = {name: values[number] for name, values in draws.items()}
+            yield TrainingStep(*phase_and_epoch, learn, step_draws, streams, networks)
 
-    def _made(self, draft: BatchPlan, store: ImageStore, places: Tensor) -> Batch:
-        """A batch from its draft and the store that has its images, at `places` (B,)."""
+    def _load_batch(self, plan: BatchPlan, store: ImageStore, places: Tensor) -> Batch:
+        """The batch of a plan; `store` holds its images at `places` (B,)."""
         views = [
             store.plain(places) if augmentation is None else augmentation.apply(store, places, draws)
-            for augmentation, draws in draft.views
+            for augmentation, draws in plan.views
         ]
-        return Batch(draft.index, self.labels.index_select(0, draft.index), views, draft.share)
+        return Batch(plan.index, self.labels.index_select(0, plan.index), views, plan.share)
 
-    def _batch(self, stream: Stream) -> int:
+    def _batch_size(self, stream: Stream) -> int:
         return self.batch_size if stream.batch is None else stream.batch
 
     def _leader(self, name: str, streams: Mapping[str, Stream]) -> str:
@@ -109,76 +114,69 @@ class BatchLoader:
             raise ValueError(f"the stream {name!r} stands beside another and needs an index ({len(self.labels)},)")
         return stream.beside
 
-    def _among(self, name: str, stream: Stream) -> Tensor:
-        """The positions that a stream goes through, on the CPU, where its orders are drawn."""
-        among = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
-        if len(among) < self.ranks.size:
-            few = "no samples" if len(among) == 0 else f"{len(among)} samples for {self.ranks.size} processes"
+    def _samples(self, name: str, stream: Stream) -> Tensor:
+        """The positions of a stream's samples, on the CPU, where its orders are drawn."""
+        samples = torch.arange(len(self.labels)) if stream.index is None else stream.index.cpu()
+        if len(samples) < self.group.world_size:
+            few = f"{len(samples)} samples for {self.group.world_size} processes" if len(samples) else "no samples"
             raise ValueError(f"the stream {name!r} has {few}")
-        for kind in stream.views:
-            if kind != "none" and kind not in self.augmentations:
-                raise ValueError(f"the stream {name!r} asks for a view {kind!r}; views are weak, strong and none")
-        return among
+        for view in stream.views:
+            if view != "none" and view not in self.augmentations:
+                raise ValueError(f"the stream {name!r} asks for a view {view!r}; views are weak, strong and none")
+        return samples
 
-    def _drafts(
+    def _plans(
         self,
         name: str,
         leader: str,
         streams: Mapping[str, Stream],
-        among: Mapping[str, Tensor],
-        where: tuple[int, ...],
+        samples: Mapping[str, Tensor],
+        pass_key: tuple[int, ...],
     ) -> Iterator[BatchPlan]:
-        """Drafts of one stream's batches, for ever: each round has an order (its leader's) and draws of its own."""
-        stream, size = streams[name], len(among[leader])
-        sizes = [stop - start for start, stop in batch_bounds(size, self._batch(streams[leader]), self.ranks.size)]
+        """Endless batch plans of one stream; each round has an order (its leader's) and draws of its own."""
+        stream, count = streams[name], len(samples[leader])
+        bounds = batch_bounds(count, self._batch_size(streams[leader]), self.group.world_size)
+        sizes = [stop - start for start, stop in bounds]
         device = self.labels.device
 
-        def shares(values: Tensor) -> Sequence[Tensor]:
-            """This process's share of each batch, all cut in one call."""
-            return [self.ranks.mine(batch) for batch in torch.split(values, sizes)]
+        def split(values: Tensor) -> Sequence[Tensor]:
+            """This process's shard of each batch; all batches are cut in one call."""
+            return [self.group.shard(batch) for batch in torch.split(values, sizes)]
 
-        round_number = 0
-        while True:
-            key: tuple[str | int, ...] = (name, *where, round_number)
-            order = self._order(streams[leader], among[leader], (leader, *where, round_number))
+        for round_number in itertools.count():
+            key: tuple[str | int, ...] = (name, *pass_key, round_number)
+            order = self._order(streams[leader], samples[leader], (leader, *pass_key, round_number))
             if stream.beside is not None:
-                order = among[name][order]
-            index = to_device(order, device)
-            own = shares(index)
-            wanted = own if self.store.indexed_on == device else shares(order)
-            views = [self._view_draws(kind, number, size, key) for number, kind in enumerate(stream.views)]
-            drawn = [{name: shares(values) for name, values in draws.items()} for _, draws in views]
-            for number, whole in enumerate(sizes):
-                now = [
-                    (augmentation, {name: batches[number] for name, batches in each.items()})
-                    for (augmentation, _), each in zip(views, drawn, strict=True)
+                order = samples[name][order]
+            indices = split(to_device(order, device))
+            store_indices = indices if self.store.index_device == device else split(order)
+            round_views = [self._view_draws(view, number, count, key) for number, view in enumerate(stream.views)]
+            split_draws = [{name: split(values) for name, values in draws.items()} for _, draws in round_views]
+            for number, size in enumerate(sizes):
+                views = [
+                    (augmentation, {name: batches[number] for name, batches in draws.items()})
+                    for (augmentation, _), draws in zip(round_views, split_draws, strict=True)
                 ]
-                yield BatchPlan(own[number], wanted[number], now, len(own[number]) / whole)
-            round_number += 1
+                yield BatchPlan(indices[number], store_indices[number], views, len(indices[number]) / size)
 
-    def _order(self, stream: Stream, among: Tensor, key: tuple[str | int, ...]) -> Tensor:
-        """One round's order over the positions `among`, on the CPU as they are."""
+    def _order(self, stream: Stream, samples: Tensor, key: tuple[str | int, ...]) -> Tensor:
+        """One round's order of a stream's `samples` (positions, on the CPU)."""
+        if stream.order == "given":
+            return samples
+        generator = seeds.seeded_generator(self.seed, "order", *key)
         if stream.order == "shuffled":
-            among = among[torch.randperm(len(among), generator=seeds.seeded_generator(self.seed, "order", *key))]
-        elif stream.order == "class-balanced":
-            labels = self._labels_on_host[among]
-            counts = torch.bincount(labels, minlength=self.classes).double()
-            chosen = torch.multinomial(
-                1 / counts[labels],
-                len(among),
-                replacement=True,
-                generator=seeds.seeded_generator(self.seed, "order", *key),
-            )
-            among = among[chosen]
-        return among
+            return samples[torch.randperm(len(samples), generator=generator)]
+        labels = self._labels_on_cpu[samples]
+        weights = 1 / torch.bincount(labels, minlength=self.classes).double()[labels]
+        return samples[torch.multinomial(weights, len(samples), replacement=True, generator=generator)]
 
     def _view_draws(
-        self, kind: str, number: int, size: int, key: tuple[str | int, ...]
+        self, view: str, number: int, count: int, key: tuple[str | int, ...]
     ) -> tuple[Augmentation | None, dict[str, Tensor]]:
-        if kind == "none":
+        """The augmentation of a view, the stream's `number`-th, and its draws for `count` images, on the device."""
+        if view == "none":
             return None, {}
-        augmentation = self.augmentations[kind]
-        drawn = augmentation.draws(
-            size, self.store.size, seeds.seeded_generator(self.seed, "augmentation", kind, number, *key)
-        )
+        augmentation = self.augmentations[view]
+        generator = seeds.seeded_generator(self.seed, "augmentation", view, number, *key)
+        drawn = augmentation.draws(count, self.store.size, generator)
         return augmentation, {name: to_device(values, self.labels.device) for name, values in drawn.items()}

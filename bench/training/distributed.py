@@ -1,8 +1,12 @@
-"""Several processes that train one run together: who takes which samples, and how their results become one.
+"""Several processes that train one run together: how they share out samples and join their results.
 
-Every process holds the whole training part and the same weights. It takes every `size`-th sample of each batch,
-gradients are summed with the weight of each share, and memory per sample is merged by who visited a sample last, so
-that at the end of a pass all processes know the same. Alone, every call here returns what it was given.
+Every process holds the whole training part and the same weights. It takes every `world_size`-th sample of each batch;
+gradients are summed with the weight of each shard, and memory per sample is merged by who visited a sample last, so
+that at the end of a pass all processes hold the same. In a single process every call returns its input. Read
+`ProcessGroup` first, then `StopVote`.
+
+The processes must make the same collective calls (all_reduce, broadcast, ...) in the same order, or they wait for one
+another for ever: whatever decides on a call must be equal in all of them.
 """
 
 from __future__ import annotations
@@ -19,171 +23,178 @@ from torch import Tensor, distributed, nn
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's `number` among `size`, in [0, size). With size 1 nothing is ever sent."""
+    """This process's `rank` in [0, world_size) among the processes of one run. A single one never sends anything."""
 
-    number: int = 0
-    size: int = 1
+    rank: int = 0
+    world_size: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.number < self.size:
-            raise ValueError(f"rank {self.number} isn't one of {self.size}")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank {self.rank} isn't one of {self.world_size}")
 
     @property
-    def alone(self) -> bool:
+    def is_single(self) -> bool:
         """Whether this process trains by itself."""
-        return self.size == 1
+        return self.world_size == 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes."""
-        return self.number == 0
+        return self.rank == 0
 
-    def mine(self, values: Tensor) -> Tensor:
-        """This process's share of the first axis: every `size`-th entry from its number on."""
-        return values if self.alone else values[self.number :: self.size]
+    def shard(self, values: Tensor) -> Tensor:
+        """This process's part of the first axis: every `world_size`-th entry from its rank on."""
+        return values if self.is_single else values[self.rank :: self.world_size]
 
     def for_count(self, count: int) -> ProcessGroup:
-        """These processes for work on `count` entries; each one alone where they are too few to share."""
-        return SINGLE_PROCESS if count < self.size else self
+        """The group that works on `count` entries: this one, or each process by itself where they are too few."""
+        return SINGLE_PROCESS if count < self.world_size else self
 
-    def largest_share(self, count: int) -> int:
+    def largest_shard(self, count: int) -> int:
         """The most entries of `count` that one process takes."""
-        return -(-count // self.size)
+        return -(-count // self.world_size)
 
-    def sum_gradients(self, weights: Iterable[nn.Parameter]) -> None:
-        """Add up the gradients of all processes, in one message; weights without one stay as they are."""
-        if self.alone:
+    def all_reduce_gradients(self, weights: Iterable[nn.Parameter]) -> None:
+        """Add up the gradients of all processes, in one message; weights without a gradient stay as they are."""
+        if self.is_single:
             return
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         if gradients:
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             distributed.all_reduce(flat)
-            pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
-            for gradient, piece in zip(gradients, pieces, strict=True):
-                gradient.copy_(piece.view_as(gradient))
+            sums = torch.split(flat, [gradient.numel() for gradient in gradients])
+            for gradient, total in zip(gradients, sums, strict=True):
+                gradient.copy_(total.view_as(gradient))
 
-    def sum(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """The sum of `value` over the processes."""
-        if self.alone:
+        if self.is_single:
             return value
         total = value.clone()
         distributed.all_reduce(total)
         return total
 
-    def largest(self, values: Sequence[float], device: torch.device) -> list[float]:
+    def all_reduce_max(self, values: Sequence[float], device: torch.device) -> list[float]:
         """The largest of each value over the processes; every process waits for the others, and for its device."""
-        if self.alone:
+        if self.is_single:
             return list(values)
-        # float64, so that all know the same numbers to the last bit of what was measured
-        most = torch.tensor(values, dtype=torch.float64, device=device)
-        distributed.all_reduce(most, distributed.ReduceOp.MAX)
-        return [float(value) for value in most.tolist()]
+        # float64, so that all hold the same numbers to the last bit of what was measured
+        largest = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        return [float(value) for value in largest.tolist()]
 
-    def gather(self, share: Tensor, count: int) -> Tensor:
-        """All of `count` entries, in order, out of every process's `mine` of them."""
-        if self.alone:
-            return share
-        padded = share.new_zeros((self.largest_share(count), *share.shape[1:]))
-        padded[: len(share)] = share
-        pieces = [torch.empty_like(padded) for _ in range(self.size)]
-        distributed.all_gather(pieces, padded)
-        whole = share.new_empty((count, *share.shape[1:]))
-        for number, piece in enumerate(pieces):
-            place = whole[number :: self.size]
-            place.copy_(piece[: len(place)])
-        return whole
+    def all_gather(self, shard: Tensor, count: int) -> Tensor:
+        """All of `count` entries, in order, from every process's `shard` of them."""
+        if self.is_single:
+            return shard
+        # all_gather takes tensors of one shape only
+        padded = shard.new_zeros((self.largest_shard(count), *shard.shape[1:]))
+        padded[: len(shard)] = shard
+        shards = [torch.empty_like(padded) for _ in range(self.world_size)]
+        distributed.all_gather(shards, padded)
+        entries = shard.new_empty((count, *shard.shape[1:]))
+        for rank, received in enumerate(shards):
+            target = entries[rank :: self.world_size]
+            target.copy_(received[: len(target)])
+        return entries
 
-    def lead(self, tensors: Sequence[Tensor]) -> None:
-        """Give every process the first one's values of `tensors`, in place."""
-        if not self.alone:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite `tensors` in every process with the main process's values."""
+        if not self.is_single:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
-    def told(self, value: Any) -> Any:
-        """The first process's `value` (numbers, text, tensors and what holds them), in every process."""
-        if self.alone:
+    def broadcast_object(self, value: Any) -> Any:
+        """The main process's `value` (numbers, text, tensors and what holds them), in every process."""
+        if self.is_single:
             return value
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
 
-    def merge(self, tensors: Sequence[Tensor], visited: Tensor) -> None:
-        """Make memory per sample one, in place: each sample's row is that of the process that visited it last.
+    def merge_last_visited(self, tensors: Sequence[Tensor], last_step: Tensor) -> None:
+        """Merge memory per sample in place: each sample's row becomes that of the process that visited it last.
 
-        `tensors` have the samples as their first axis; `visited` int64 (samples,) holds this process's last step at
-        each sample, from 1, and 0 where it never was. Where two visited a sample in one step, as a stream that draws
-        with replacement may, it is the first one's; where nobody did, too.
+        `tensors` have the samples as their first axis; `last_step` int64 (samples,) holds this process's last step at
+        each sample, from 1, and 0 for a sample that it never visited. Where two processes visited a sample in the same
+        step (a stream that draws with replacement), or none did, the row of the lowest rank is taken.
         """
-        if self.alone or not tensors:
+        if self.is_single or not tensors:
             return
-        stamp = torch.where(visited > 0, (visited + 1) * self.size, self.size) - self.number
-        last = stamp.clone()
-        distributed.all_reduce(last, distributed.ReduceOp.MAX)
-        theirs = last > stamp
+        stamp = torch.where(last_step > 0, (last_step + 1) * self.world_size, self.world_size) - self.rank
+        latest = stamp.clone()
+        distributed.all_reduce(latest, distributed.ReduceOp.MAX)
+        visited_elsewhere = latest > stamp
         for tensor in tensors:
             rows = tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor.clone()
-            rows[theirs] = 0
+            # one process alone keeps its row, so that the sum over all is that row
+            rows[visited_elsewhere] = 0
             distributed.all_reduce(rows)
             tensor.copy_(rows)
 
 
 def current_process_group() -> ProcessGroup:
-    """The processes that have met in this one's process group; this one alone where there is none."""
+    """The group that torch.distributed has set up for this process, or a single process."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return SINGLE_PROCESS
     return ProcessGroup(distributed.get_rank(), distributed.get_world_size())
 
 
 SINGLE_PROCESS = ProcessGroup()
-"""The one process of an ordinary run."""
+"""The group of an ordinary run."""
 
 SECONDS_BETWEEN_VOTES = 0.25
 """How long processes that train together go on before they ask one another whether to stop."""
 
 
 class StopVote:
-    """Whether to stop, asked before every step: true in all processes at the same step once any of them was told to.
+    """Decides before every step whether to stop; all processes stop at the same step once one of them wants to.
 
-    Alone, every call asks. Together, asking means that all wait for one another and for their devices, so they do it
-    every so many steps: as many as take SECONDS_BETWEEN_VOTES at the slowest one's pace, agreed upon at each vote.
+    In a single process every call asks `should_stop`. In a group, asking makes all processes wait for one another and
+    for their devices, so they ask after every few steps: as many as take SECONDS_BETWEEN_VOTES at the slowest one's
+    pace, which is agreed upon at each vote.
     """
 
-    def __init__(self, ranks: ProcessGroup, device: torch.device, should_stop: Callable[[], bool]) -> None:
+    def __init__(self, group: ProcessGroup, device: torch.device, should_stop: Callable[[], bool]) -> None:
         self.votes = 0
-        self._ranks, self._device, self._should_stop = ranks, device, should_stop
-        self.begin()
+        self._group, self._device, self._should_stop = group, device, should_stop
+        self.start_pass()
 
-    def begin(self) -> None:
-        """A pass begins: its steps may take longer than those before it, so the pace is measured anew."""
-        self._left = self._between = 0
-        self._since: float | None = None
+    def start_pass(self) -> None:
+        """Measure the pace anew: the steps of a new pass may take longer than those before it."""
+        self._steps_left = self._steps_between = 0
+        self._last_vote: float | None = None
 
     def __call__(self) -> bool:
         """Whether to stop before the next step."""
-        if self._ranks.alone:
+        if self._group.is_single:
             return self._should_stop()
-        if self._left:
-            self._left -= 1
+        if self._steps_left:
+            self._steps_left -= 1
             return False
         now = time.perf_counter()
-        pace = math.inf if self._since is None else (now - self._since) / (self._between + 1)
-        told, slowest = self._ranks.largest([float(self._should_stop()), pace], self._device)
+        pace = math.inf if self._last_vote is None else (now - self._last_vote) / (self._steps_between + 1)
+        # a synchronisation point: every process votes at this step, since the pace that they agreed on is one number
+        stop, slowest = self._group.all_reduce_max([float(self._should_stop()), pace], self._device)
         self.votes += 1
         # at most twice as many as before: one quick step says little about the next hundred
-        self._between = min(2 * self._between + 1, int(SECONDS_BETWEEN_VOTES / max(slowest, 1e-9)))
-        self._left, self._since = self._between, time.perf_counter()
-        return told > 0
+        self._steps_between = min(2 * self._steps_between + 1, int(SECONDS_BETWEEN_VOTES / max(slowest, 1e-9)))
+        self._steps_left, self._last_vote = self._steps_between, time.perf_counter()
+        return stop > 0
 
 
 class LastVisits:
-    """Which samples this process visited in a pass, and when: what `merge` needs. Alone, it does nothing."""
+    """The step at which this process last visited each sample in a pass; not kept in a single process.
 
-    def __init__(self, ranks: ProcessGroup, samples: int, device: torch.device) -> None:
-        self.ranks = ranks
-        self.last = torch.zeros(0 if ranks.alone else samples, dtype=torch.int64, device=device)
+    `last_step` int64 (samples,) counts steps from 1; 0: never. It is what `ProcessGroup.merge_last_visited` takes.
+    """
 
-    def note(self, batches: Iterable[Tensor], number: int) -> None:
-        """The samples (B,) of each stream's batch in step `number`, from 1."""
-        if not self.ranks.alone:
+    def __init__(self, group: ProcessGroup, samples: int, device: torch.device) -> None:
+        self._is_single = group.is_single
+        self.last_step = torch.zeros(0 if group.is_single else samples, dtype=torch.int64, device=device)
+
+    def record(self, batches: Iterable[Tensor], number: int) -> None:
+        """Record that step `number`, from 1, visits the samples (B,) of each stream's batch."""
+        if not self._is_single:
             for index in batches:
-                self.last[index] = number
+                self.last_step[index] = number

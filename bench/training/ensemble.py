@@ -1,7 +1,8 @@
-"""Several copies of one method as one: an ensemble that any method can be made into.
+"""Ensembles of several copies of one method, which are a method themselves.
 
 Member 0 is the method as it would run alone, bit for bit; the others differ from it by their first weights and by every
-random number of their training, and never hear of one another.
+random number of their training. Members share nothing. Read `Ensemble` first; `MemberTask` and `MemberStep` are the
+core's task and step with the numbers of one member's networks.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Ensemble(Method):
     is all passes of member 0, then all of member 1, and so on: orders, crops and draws are keyed by a pass's number, so
     they differ too. Memory, learned values and averages are each member's own. Costs as many times the method.
 
-    Of each sample it says the mean of its members' probabilities and targets; it keeps what at least half of them keep.
+    A sample's clean probability and soft target are the means over members; a sample that at least half of the members
+    select is selected.
     """
 
     name = "members"
@@ -34,107 +36,112 @@ class Ensemble(Method):
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
         self.members = tuple(members)
-        self.each = members[0].networks
+        self.networks_per_member = members[0].networks
         self._phases: list[tuple[Phase, Phase]] = []
         first = members[0]
-        # what is declared is the copies' own
+        # an ensemble declares what its copies declare
         vars(self).update(
             name=first.name,
             needs=first.needs,
             assumes=first.assumes,
             control=first.control,
-            networks=self.each * len(self.members),
+            networks=self.networks_per_member * len(self.members),
             weight_decay=first.weight_decay,
             static_shapes=first.static_shapes,
         )
 
     def unsuitable(self, setting: Setting) -> str | None:
-        """What the first member says."""
+        """The first member's reason."""
         return self.members[0].unsuitable(setting)
 
     def start(self, task: Task) -> None:
         """Start every member on its own part of the task."""
         self.task = task
         for number, member in enumerate(self.members):
-            member.start(MemberTask(task, number, self.each))
+            member.start(MemberTask(task, number, self.networks_per_member))
         self.effective = self.members[0].effective
 
     def phases(self) -> tuple[Phase, ...]:
-        """The members' phases, side by side. Raises ValueError where these aren't equally long."""
+        """The members' phases, each joined into one. Raises ValueError where they aren't equally long."""
         self._phases = []
-        for own, *others in zip(*(member.phases() for member in self.members), strict=True):
-            if any((each.name, each.epochs) != (own.name, own.epochs) for each in others):
+        for first, *others in zip(*(member.phases() for member in self.members), strict=True):
+            if any((other.name, other.epochs) != (first.name, first.epochs) for other in others):
                 raise ValueError(f"members of {self.name} go through different phases")
-            together = replace(
-                own,
-                initialise=self._everyones(own.initialise),
-                trainable=None if own.trainable is None else self._everyones(own.trainable),
+            joint = replace(
+                first,
+                initialise=self._of_all_members(first.initialise),
+                trainable=None if first.trainable is None else self._of_all_members(first.trainable),
             )
-            self._phases.append((together, own))
-        return tuple(together for together, _ in self._phases)
+            self._phases.append((joint, first))
+        return tuple(joint for joint, _ in self._phases)
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
         """All passes of the first member, then all of the second, and so on."""
-        own = self._own(phase)
+        member_phase = self._member_phase(phase)
         return [
-            replace(work, learn=self._shifted(work.learn, number))
+            replace(member_pass, learn=self._of_member(member_pass.learn, number))
             for number, member in enumerate(self.members)
-            for work in member.passes(own, epoch)
+            for member_pass in member.passes(member_phase, epoch)
         ]
 
     def loss(self, step: Step) -> Tensor:
         """The loss of the member whose networks learn."""
-        number = step.learn[0] // self.each
-        return self.members[number].loss(MemberStep(step, number, self.each))
+        number = step.learn[0] // self.networks_per_member
+        return self.members[number].loss(MemberStep(step, number, self.networks_per_member))
 
     def end_epoch(self, phase: Phase, epoch: int) -> None:
-        """Every member's own refits."""
+        """Let every member refit."""
         for member in self.members:
-            member.end_epoch(self._own(phase), epoch)
+            member.end_epoch(self._member_phase(phase), epoch)
 
     def predict(self, networks: Sequence[Network], images: Tensor) -> Tensor:
         """Log-probabilities (B, K): the log of the mean of the members' probabilities."""
-        said = [
-            member.predict(networks[number * self.each : (number + 1) * self.each], images)
+        predictions = [
+            member.predict(
+                networks[number * self.networks_per_member : (number + 1) * self.networks_per_member], images
+            )
             for number, member in enumerate(self.members)
         ]
-        return torch.logsumexp(torch.stack(said), dim=0) - math.log(len(said))
+        return torch.logsumexp(torch.stack(predictions), dim=0) - math.log(len(predictions))
 
     def clean_probability(self) -> Tensor | None:
-        """The mean of the members', or None where they say nothing."""
+        """The mean over members, or None where a member has none."""
         return _mean([member.clean_probability() for member in self.members])
 
     def selected(self) -> Tensor | None:
-        """What at least half of the members keep, or None where they say nothing."""
-        kept = _mean([None if own is None else own.double() for own in (each.selected() for each in self.members)])
-        return None if kept is None else kept >= 0.5
+        """The samples that at least half of the members select, or None where a member has no selection."""
+        selections = (member.selected() for member in self.members)
+        share = _mean([None if selection is None else selection.double() for selection in selections])
+        return None if share is None else share >= 0.5
 
     def soft_targets(self) -> Tensor | None:
-        """The mean of the members', or None where they say nothing."""
+        """The mean over members, or None where a member has none."""
         return _mean([member.soft_targets() for member in self.members])
 
-    def _own(self, phase: Phase) -> Phase:
-        """The phase as each member knows it."""
-        return next(own for together, own in self._phases if together == phase)
+    def _member_phase(self, phase: Phase) -> Phase:
+        """The phase of each member that a joint phase was made of."""
+        return next(member_phase for joint, member_phase in self._phases if joint == phase)
 
-    def _shifted(self, networks: Sequence[int], member: int) -> tuple[int, ...]:
+    def _of_member(self, networks: Sequence[int], member: int) -> tuple[int, ...]:
         if not networks:
             raise ValueError(f"{self.name} has a pass in which no network learns; members can't tell whose it is")
-        return tuple(network + member * self.each for network in networks)
+        return tuple(network + member * self.networks_per_member for network in networks)
 
-    def _everyones(self, networks: Sequence[int]) -> tuple[int, ...]:
-        return tuple(network + number * self.each for number in range(len(self.members)) for network in networks)
+    def _of_all_members(self, networks: Sequence[int]) -> tuple[int, ...]:
+        return tuple(
+            network + number * self.networks_per_member for number in range(len(self.members)) for network in networks
+        )
 
 
 def _mean(values: Sequence[Tensor | None]) -> Tensor | None:
-    there = [value for value in values if value is not None]
-    return torch.stack(there).mean(dim=0) if len(there) == len(values) else None
+    present = [value for value in values if value is not None]
+    return torch.stack(present).mean(dim=0) if len(present) == len(values) else None
 
 
 class MemberTask:
-    """The task as one member sees it: its networks count from 0, and its memory bears its own names."""
+    """The task of one member: its networks are numbered from 0, and its memory has names of its own."""
 
-    def __init__(self, task: Task, member: int, each: int) -> None:
+    def __init__(self, task: Task, member: int, networks_per_member: int) -> None:
         self.samples = task.samples
         self.classes = task.classes
         self.labels = task.labels
@@ -145,51 +152,43 @@ class MemberTask:
         self.privileges: Mapping[str, Any] = task.privileges
         self._task = task
         self._member = member
-        self._first = member * each
+        self._first = member * networks_per_member
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """See `methods.interface.Task`."""
-        return self._task.infer_held(self._mine(network))
+        return self._task.infer_held(self._shift(network))
 
-    def infer(
-        self,
-        network: int | Network = 0,
-        view: str = "none",
-        index: Tensor | None = None,
-        output: Callable[..., Tensor] | None = None,
-        along: Tensor | None = None,
-        units: float = 1.0,
-    ) -> Tensor:
+    def infer(self, network: int | Network = 0, *arguments: Any, **options: Any) -> Tensor:
         """See `methods.interface.Task`."""
-        return self._task.infer(self._mine(network), view, index, output, along, units)
+        return self._task.infer(self._shift(network), *arguments, **options)
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """See `methods.interface.Task`."""
-        return self._task.state(self._named(name), tensor)
+        return self._task.state(self._prefix(name), tensor)
 
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
         """See `methods.interface.Task`."""
-        return self._task.rows(self._named(name), tensor, learning_rate)
+        return self._task.rows(self._prefix(name), tensor, learning_rate)
 
     def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
         """See `methods.interface.Task`."""
-        return self._task.parameter(self._named(name), tensor, learning_rate, momentum)
+        return self._task.parameter(self._prefix(name), tensor, learning_rate, momentum)
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> Network:
         """See `methods.interface.Task`."""
         return self._task.average(network + self._first, decay)
 
-    def _mine(self, network: int | Network) -> int | Network:
+    def _shift(self, network: int | Network) -> int | Network:
         return network + self._first if isinstance(network, int) else network
 
-    def _named(self, name: str) -> str:
+    def _prefix(self, name: str) -> str:
         return f"member {self._member}: {name}"
 
 
 class MemberStep:
-    """A step as the member that learns in it sees it: its networks count from 0."""
+    """The step of the member that learns in it: its networks are numbered from 0."""
 
-    def __init__(self, step: Step, member: int, each: int) -> None:
+    def __init__(self, step: Step, member: int, networks_per_member: int) -> None:
         self.phase = step.phase
         self.epoch = step.epoch
         self.draws = step.draws
@@ -197,7 +196,7 @@ class MemberStep:
         self.labels = step.labels
         self.index = step.index
         self._step = step
-        self._first = member * each
+        self._first = member * networks_per_member
 
     @property
     def learn(self) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""Where memory runs out in inference: it goes on in smaller pieces."""
+"""Inference on many images: large batches, cut into smaller chunks once memory has run out.
+
+`log_probabilities` is a method's prediction on an `EvaluationSet`; `ChunkSize.apply` is the loop over chunks.
+"""
 
 from __future__ import annotations
 
@@ -22,43 +25,45 @@ from methods.interface import Method
 
 
 def inference_batch(device: torch.device, size: tuple[int, int]) -> int:
-    """How many images of `size` (height, width) go through a network at once; fewer of large ones, for the memory."""
+    """The number of images of `size` (height, width) that go through a network at once; fewer of large images."""
     return max(1, INFERENCE_BATCH[device.type] * 4096 // max(4096, size[0] * size[1]))
 
 
 class ChunkSize:
-    """How many images go through a network at once: all that come together, and fewer once memory has run out.
+    """The number of images that go through a network at once: no `limit` at first, a smaller one when memory runs out.
 
-    Each image's result is its own, so pieces change no more than the last bits that a library's order of sums does.
+    Each image's result is its own, so chunks change only the last bits, by a library's order of sums.
     """
 
     def __init__(self) -> None:
-        self.most: int | None = None
+        self.limit: int | None = None
 
-    def join(self, output: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        """`output(*rows)` with the first axis cut into as many pieces as it takes, joined again.
+    def apply(self, output: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        """`output(*rows)`, computed in as few chunks of the first axis as memory allows, and joined.
 
         Raises what `output` raises where not even one row fits.
         """
-        total, at = len(rows[0]), 0
-        pieces: list[Tensor] = []
-        while at < total:
-            size = total - at if self.most is None else min(self.most, total - at)
+        total, start = len(rows[0]), 0
+        results: list[Tensor] = []
+        while start < total:
+            size = total - start if self.limit is None else min(self.limit, total - start)
             try:
-                pieces.append(output(*(each[at : at + size] for each in rows)))
-                at += size
+                results.append(output(*(values[start : start + size] for values in rows)))
+                start += size
                 continue
             except Exception as error:
                 if not is_out_of_memory(error) or size < 2:
                     raise
+                # the frames of the failed call hold its tensors
                 traceback.clear_frames(error.__traceback__)
+            # after the except block, where the error no longer holds those frames
             release_memory(rows[0].device)
-            self.most = size // 2
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+            self.limit = size // 2
+        return results[0] if len(results) == 1 else torch.cat(results)
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that nothing uses any more back to whoever asks next."""
+    """Free memory that nothing uses any more, so that other processes can have it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -67,51 +72,54 @@ def release_memory(device: torch.device) -> None:
 
 
 CACHE_BYTES = 64 << 20
-"""Sets whose normalised images take less than this are normalised once, not each epoch."""
+"""Sets whose normalised images take less than this are normalised once, not at each evaluation."""
 
 
 class EvaluationSet:
-    """Images that are only ever looked at plainly, in order; of several processes each looks at its share."""
+    """Images to evaluate on, unaugmented and in order; each process of a group infers its shard of them."""
 
-    def __init__(self, store: Images, ranks: ProcessGroup = SINGLE_PROCESS, pieces: ChunkSize | None = None) -> None:
+    def __init__(
+        self, store: Images, group: ProcessGroup = SINGLE_PROCESS, chunk_size: ChunkSize | None = None
+    ) -> None:
         self.store = store
-        self.pieces = pieces or ChunkSize()
-        self.ranks = ranks.for_count(len(store))
+        self.chunk_size = chunk_size or ChunkSize()
+        self.group = group.for_count(len(store))
         height, width = store.size
         small = len(store) * height * width * store.channels * 4 <= CACHE_BYTES
-        self._ready = list(self._cut()) if small else None
+        self._cached = list(self._load()) if small else None
 
     def __len__(self) -> int:
         return len(self.store)
 
     def batches(self) -> Iterator[Tensor]:
-        """Normalised images of this process's share in large batches."""
-        return iter(self._ready) if self._ready is not None else self._cut()
+        """Normalised images of this process's shard in large batches."""
+        return iter(self._cached) if self._cached is not None else self._load()
 
-    def each(self, output: Callable[[Tensor], Tensor]) -> Tensor:
-        """`output(images)` of all images (n, ...), in order, whichever process they were looked at by."""
-        return self.ranks.gather(torch.cat([self.pieces.join(output, batch) for batch in self.batches()]), len(self))
+    def apply(self, output: Callable[[Tensor], Tensor]) -> Tensor:
+        """`output(images)` of all images (n, ...), in order, in every process."""
+        shard = torch.cat([self.chunk_size.apply(output, batch) for batch in self.batches()])
+        return self.group.all_gather(shard, len(self))
 
-    def _cut(self) -> Iterator[Tensor]:
+    def _load(self) -> Iterator[Tensor]:
         size = inference_batch(self.store.device, self.store.size)
-        rows = self.ranks.mine(torch.arange(len(self.store), device=self.store.indexed_on))
-        wanted = (rows[start : start + size] for start in range(0, len(rows), size))
-        for store, places in self.store.ahead(wanted):
+        rows = self.group.shard(torch.arange(len(self.store), device=self.store.index_device))
+        batches = (rows[start : start + size] for start in range(0, len(rows), size))
+        for store, places in self.store.prefetch(batches):
             yield store.plain(places)
 
 
 @contextmanager
 def without_counting(networks: Sequence[TrainedNetwork]) -> Iterator[None]:
-    """Passes in here are the harness's measuring, not the method's cost."""
-    meter = networks[0].meter
-    before = replace(meter)
+    """Don't count the passes in this context: measuring isn't a cost of the method."""
+    pass_counter = networks[0].pass_counter
+    before = replace(pass_counter)
     yield
-    meter.forward, meter.backward = before.forward, before.backward
+    pass_counter.forward, pass_counter.backward = before.forward, before.backward
 
 
 @contextmanager
 def evaluation_mode(networks: Sequence[TrainedNetwork]) -> Iterator[None]:
-    """Eval mode without gradients, uncounted."""
+    """Put networks in eval mode, without gradients and without counting passes."""
     for network in networks:
         network.module.eval()
     with without_counting(networks), torch.inference_mode():
@@ -123,13 +131,13 @@ def log_probabilities(method: Method, networks: Sequence[TrainedNetwork], images
     if not len(images):
         return np.zeros((0, 1), np.float32)
     with evaluation_mode(networks):
-        return images.each(partial(method.predict, networks)).float().cpu().numpy()
+        return images.apply(partial(method.predict, networks)).float().cpu().numpy()
 
 
 def single_predictions(networks: Sequence[TrainedNetwork], images: EvaluationSet) -> list[NDArray[np.int64]]:
     """Predicted classes (n,) of each network on its own."""
     with evaluation_mode(networks):
-        return [images.each(partial(_classes, network)).cpu().numpy() for network in networks]
+        return [images.apply(partial(_classes, network)).cpu().numpy() for network in networks]
 
 
 def _classes(network: TrainedNetwork, images: Tensor) -> Tensor:

@@ -1,15 +1,20 @@
-"""What a method is handed at its start; see `methods.interface.Task`."""
+"""The training part as a method may use it: the object that `Method.start` is handed (`methods.interface.Task`).
+
+Read `MethodTask.infer` first: it is how methods look at the whole training part. The other methods register what the
+core has to checkpoint, update or merge for the method: states, learned tensors and averages.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.spec import RunSpec
 from bench.training import seeds
 from bench.training.augmentation import Augmentation
 from bench.training.batch_loader import batch_bounds
@@ -21,8 +26,20 @@ from methods.interface import Network
 
 
 @dataclass(frozen=True)
+class TrainingPart:
+    """What training may see: images, noisy labels int64 (n,), those of the hold-out, and the declared privileges."""
+
+    images: Images
+    labels: Tensor
+    classes: int
+    held_images: Images
+    held_labels: Tensor
+    privileges: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LearnedTensor:
-    """Values beside the networks that a run learns by SGD of their own."""
+    """A tensor beside the networks that a run learns, stepped by SGD with settings of its own."""
 
     values: nn.Parameter
     learning_rate: float
@@ -31,45 +48,40 @@ class LearnedTensor:
 
 
 class MethodTask:
-    """The training part as a method may see it: images behind `infer`, noisy labels, memory that survives a stop."""
+    """The training part as a method may see it: images behind `infer`, noisy labels, memory that survives a stop.
+
+    `epoch_key` (numbers of phase and epoch) and `inferences`, the count within the epoch, key the draws of `infer`.
+    """
 
     def __init__(
         self,
-        store: Images,
-        labels: Tensor,
-        held_store: Images,
-        held_labels: Tensor,
-        classes: int,
-        epochs: int,
-        batch_size: int,
-        privileges: Mapping[str, Any],
+        part: TrainingPart,
+        spec: RunSpec,
         networks: Sequence[TrainedNetwork],
         augmentations: Mapping[str, Augmentation],
-        seed: int,
-        ranks: ProcessGroup = SINGLE_PROCESS,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.ranks = ranks
-        self.samples = len(labels)
-        self.classes = classes
-        self.labels = labels
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.steps_per_epoch = len(batch_bounds(len(labels), batch_size, ranks.size))
-        self.privileges = privileges
+        self.group = group
+        self.samples = len(part.labels)
+        self.classes = part.classes
+        self.labels = part.labels
+        self.held_labels = part.held_labels
+        self.privileges = part.privileges
+        self.epochs = spec.epochs
+        self.batch_size = spec.batch_size
+        self.steps_per_epoch = len(batch_bounds(self.samples, spec.batch_size, group.world_size))
         self.states: dict[str, Tensor] = {}
         self.learned: dict[str, LearnedTensor] = {}
         self.averages: list[AveragedNetwork] = []
+        self.chunk_size = ChunkSize()
+        # before the first epoch, so that inferences in start() have draws of their own
+        self.epoch_key: tuple[int, ...] = (-1, -1)
         self.inferences = 0
-        self.pieces = ChunkSize()
-        # before the first epoch, so that what start() infers has draws of its own
-        self.where: tuple[int, ...] = (-1, -1)
         self._closed = False
-        self.held_labels = held_labels
-        self._store = store
-        self._held_store = held_store
+        self._images, self._held_images = part.images, part.held_images
         self._networks = networks
         self._augmentations = augmentations
-        self._seed = seed
+        self._seed = spec.seed
 
     def infer(
         self,
@@ -80,86 +92,82 @@ class MethodTask:
         along: Tensor | None = None,
         units: float = 1.0,
     ) -> Tensor:
-        """Whole-set inference in eval mode, in the order of `index` (None: all): logits (n, K) float32.
+        """Inference in eval mode on the samples `index` (None: all), in that order: logits (n, K) float32.
 
-        `output(module, images)` replaces the plain forward, or `output(module, images, rows)` with those rows of
+        `output(module, images)` replaces the plain forward pass, or `output(module, images, rows)` with the rows of
         `along` (samples, ...) that belong to the images; `units`: its cost for each image, in forward passes.
         """
         device = self.labels.device
-        everything = torch.arange(self.samples, device=device) if index is None else index.to(device)
+        samples = torch.arange(self.samples, device=device) if index is None else index.to(device)
         if view != "none" and view not in self._augmentations:
             raise ValueError(f"there is no view {view!r} to infer with; views are weak, strong and none")
         augmentation = None if view == "none" else self._augmentations[view]
-        ranks = self.ranks.for_count(len(everything))
+        group = self.group.for_count(len(samples))
         draws: dict[str, Tensor] = {}
         if augmentation is not None:
-            generator = seeds.seeded_generator(self._seed, "inference", view, *self.where, self.inferences)
-            drawn = augmentation.draws(len(everything), self._store.size, generator)
-            draws = {name: ranks.mine(values).to(device) for name, values in drawn.items()}
+            generator = seeds.seeded_generator(self._seed, "inference", view, *self.epoch_key, self.inferences)
+            drawn = augmentation.draws(len(samples), self._images.size, generator)
+            draws = {name: group.shard(values).to(device) for name, values in drawn.items()}
         self.inferences += 1
-        rows = ranks.mine(everything)
+        rows = group.shard(samples)
 
-        def images() -> Iterator[Tensor]:
-            for start, stop, store, places in self._fetched(self._store, rows):
-                part = {name: values[start:stop] for name, values in draws.items()}
-                yield store.plain(places) if augmentation is None else augmentation.apply(store, places, part)
+        def batches() -> Iterator[Tensor]:
+            for start, stop, store, places in self._load(self._images, rows):
+                batch_draws = {name: values[start:stop] for name, values in draws.items()}
+                yield store.plain(places) if augmentation is None else augmentation.apply(store, places, batch_draws)
 
-        def whole(share: Tensor) -> Tensor:
-            return ranks.gather(share, len(everything))
+        def run_output(chosen: TrainedNetwork, batch: Tensor, start: int) -> Tensor:
+            assert output is not None
+            chosen.pass_counter.forward += units * len(batch)
+            inputs = (batch,) if along is None else (batch, along.index_select(0, rows[start : start + len(batch)]))
+            return self.chunk_size.apply(partial(output, chosen.module), *inputs)
 
-        if output is None:
-            return whole(self._in_batches(network, images()))
-
-        def result(chosen: TrainedNetwork, batch: Tensor, start: int) -> Tensor:
-            chosen.meter.forward += units * len(batch)
-            given = (batch,) if along is None else (batch, along.index_select(0, rows[start : start + len(batch)]))
-            return self.pieces.join(partial(output, chosen.module), *given)
-
-        return whole(self._in_batches(network, images(), result))
+        shard = self._infer_batches(network, batches(), None if output is None else run_output)
+        return group.all_gather(shard, len(samples))
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """Inference on the held-out images in eval mode: logits (m, K) float32, in the order of `held_labels`."""
-        everything = torch.arange(len(self._held_store), device=self.labels.device)
-        ranks = self.ranks.for_count(len(everything))
-        fetched = self._fetched(self._held_store, ranks.mine(everything))
-        mine = self._in_batches(network, (store.plain(places) for _, _, store, places in fetched))
-        return ranks.gather(mine, len(everything))
+        samples = torch.arange(len(self._held_images), device=self.labels.device)
+        group = self.group.for_count(len(samples))
+        loaded = self._load(self._held_images, group.shard(samples))
+        shard = self._infer_batches(network, (store.plain(places) for _, _, store, places in loaded))
+        return group.all_gather(shard, len(samples))
 
-    def _fetched(self, images: Images, rows: Tensor) -> Iterator[tuple[int, int, ImageStore, Tensor]]:
-        """The images `rows` (n,) in large batches: where each begins and ends, and its images' store and places."""
+    def _load(self, images: Images, rows: Tensor) -> Iterator[tuple[int, int, ImageStore, Tensor]]:
+        """The images `rows` (n,) in large batches: for each its start and stop in `rows`, its store, and its places."""
         size = inference_batch(self.labels.device, images.size)
         bounds = [(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
-        wanted = rows.to(images.indexed_on)
-        stores = images.ahead(wanted[start:stop] for start, stop in bounds)
+        index = rows.to(images.index_device)
+        stores = images.prefetch(index[start:stop] for start, stop in bounds)
         for (start, stop), (store, places) in zip(bounds, stores, strict=True):
             yield start, stop, store, places
 
-    def _in_batches(
+    def _infer_batches(
         self,
         network: int | Network,
         batches: Iterator[Tensor],
-        result: Callable[[TrainedNetwork, Tensor, int], Tensor] | None = None,
+        run_output: Callable[[TrainedNetwork, Tensor, int], Tensor] | None = None,
     ) -> Tensor:
-        """Eval-mode logits of all batches of images, joined; the training mode is put back after it.
+        """Eval-mode logits of all batches of images, joined; the network's mode is restored afterwards.
 
-        `result(network, images, start)` replaces the logits of the batch that begins at `start`.
+        `run_output(network, images, start)` replaces the logits of the batch that begins at `start`.
         """
         chosen = self._networks[network] if isinstance(network, int) else network
         if not isinstance(chosen, TrainedNetwork):
             raise TypeError("inference takes a network's number or what average() returned")
         was_training = chosen.module.training
         chosen.module.eval()
-        pieces, start = [], 0
-        with torch.inference_mode() if result is None else torch.no_grad():
+        results, start = [], 0
+        with torch.inference_mode() if run_output is None else torch.no_grad():
             for batch in batches:
-                pieces.append(result(chosen, batch, start) if result else self.pieces.join(chosen, batch))
+                results.append(run_output(chosen, batch, start) if run_output else self.chunk_size.apply(chosen, batch))
                 start += len(batch)
         chosen.module.train(was_training)
         # joined outside inference mode, so that a method may use the result in its loss
-        return torch.cat(pieces) if pieces else torch.zeros((0, self.classes), device=self.labels.device)
+        return torch.cat(results) if results else torch.zeros((0, self.classes), device=self.labels.device)
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
-        """Memory that the core checkpoints; returned on the device, to be written in place under no_grad."""
+        """Register memory that the core checkpoints; returned on the device, to be written in place under no_grad."""
         self._check_open("state")
         if name in self.states:
             raise ValueError(f"the state {name!r} exists already")
@@ -167,13 +175,13 @@ class MethodTask:
         return self.states[name]
 
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
-        """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
+        """Register learned per-sample parameters (samples, ...), stepped by plain SGD with the networks."""
         if len(tensor) != self.samples:
             raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
         return self._learn("rows", name, tensor, learning_rate, per_sample=True)
 
     def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
-        """A learned tensor of any shape beside the networks (a transition matrix), stepped by SGD with them."""
+        """Register a learned tensor of any shape (a transition matrix, say), stepped by SGD with the networks."""
         return self._learn("parameter", name, tensor, learning_rate, momentum)
 
     def _learn(
@@ -193,10 +201,10 @@ class MethodTask:
         return values
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> AveragedNetwork:
-        """An exponential moving average of a network, updated after each step in which that network learns.
+        """Make an exponential moving average of a network, updated after each step in which that network learns.
 
-        `decay` in [0, 1), or a function of the updates made so far that gives it. Checkpointed; where a phase gives the
-        network fresh weights, it begins again with them, and the count of updates with it.
+        `decay` in [0, 1), or a function of the number of updates so far that gives it. Checkpointed; where a phase
+        initialises the network anew, the average restarts at the new weights, and the number of updates at 0.
         """
         self._check_open("average")
         self.averages.append(AveragedNetwork(self._networks[network], decay))
@@ -208,11 +216,11 @@ class MethodTask:
         return rows + [state for state in self.states.values() if state.dim() and len(state) == self.samples]
 
     def other_memory(self) -> list[Tensor]:
-        """States that belong to no sample."""
+        """States whose first axis isn't the samples."""
         return [state for state in self.states.values() if not state.dim() or len(state) != self.samples]
 
     def close(self) -> None:
-        """No more states, rows or averages: one that is made later couldn't be restored from a checkpoint."""
+        """End registration: a state, tensor or average that is made later couldn't be restored from a checkpoint."""
         self._closed = True
 
     def _check_open(self, kind: str) -> None:

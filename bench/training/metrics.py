@@ -1,7 +1,7 @@
-"""What is measured, each with one definition. NumPy only: this is the one place where predictions meet clean labels.
+"""The measures of a run, each with one definition, in NumPy: the one module that compares with clean labels.
 
-Throughout: `log_probabilities` float (n, K), `predictions`, `given` and `clean` int (n,). Shares are in [0, 1], and
-None where there is nothing to take a share of.
+`test_measures`, `training_fit` and `selector_quality` return entries of the record. Throughout: `log_probabilities`
+float (n, K), `predictions`, `noisy_labels` and `clean_labels` int (n,). Shares are in [0, 1], and None of no samples.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def accuracy(predictions: Array, labels: Array) -> float | None:
     return share_of_true(predictions == labels)
 
 
-def training_fit(predictions: Array, given: Array, clean: Array) -> dict[str, float | None]:
-    """What became of the training labels, from eval-mode predictions on unaugmented training images.
+def training_fit(predictions: Array, noisy_labels: Array, clean_labels: Array) -> dict[str, float | None]:
+    """Shares of training labels by their prediction, from eval-mode predictions on unaugmented training images.
 
-    memorised: share of wrongly labelled images that are predicted as their given label;
+    memorised: share of wrongly labelled images that are predicted as their noisy label;
     corrected: share of wrongly labelled images that are predicted as the truth;
     learnt: share of rightly labelled images that are predicted right.
     """
-    wrong = given != clean
+    wrong = noisy_labels != clean_labels
     return {
-        "memorised": share_of_true(predictions[wrong] == given[wrong]),
-        "corrected": share_of_true(predictions[wrong] == clean[wrong]),
-        "learnt": share_of_true(predictions[~wrong] == clean[~wrong]),
+        "memorised": share_of_true(predictions[wrong] == noisy_labels[wrong]),
+        "corrected": share_of_true(predictions[wrong] == clean_labels[wrong]),
+        "learnt": share_of_true(predictions[~wrong] == clean_labels[~wrong]),
     }
 
 
@@ -60,8 +60,8 @@ def calibration_error(log_probabilities: Array, labels: Array) -> float | None:
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     right = log_probabilities.argmax(axis=1) == labels
     order = np.argsort(confidence, kind="stable")
-    pieces = np.array_split(order, min(BINS, len(order)))
-    return float(sum(abs(confidence[piece].sum() - right[piece].sum()) for piece in pieces) / len(order))
+    bins = np.array_split(order, min(BINS, len(order)))
+    return float(sum(abs(confidence[members].sum() - right[members].sum()) for members in bins) / len(order))
 
 
 def test_measures(log_probabilities: Array, labels: Array) -> dict[str, float | None]:
@@ -108,20 +108,20 @@ def lowest_suspicion(suspicion: Array, count: int) -> Array:
     return kept
 
 
-def in_noisy_classes(given: Array, clean: Array) -> Array:
-    """Samples whose given label is a class that gives or gets wrong labels, bool (n,).
+def in_noisy_classes(noisy_labels: Array, clean_labels: Array) -> Array:
+    """Whether each sample's noisy label is a class that wrong labels come from or go to, bool (n,).
 
     Every wrong label is among them; under asymmetric noise the rightly labelled samples of the other classes aren't,
-    which are easy to tell from wrong ones by their class alone.
+    which their class alone tells from wrong ones.
     """
-    wrong = given != clean
-    return np.isin(given, np.union1d(given[wrong], clean[wrong]))
+    wrong = noisy_labels != clean_labels
+    return np.isin(noisy_labels, np.union1d(noisy_labels[wrong], clean_labels[wrong]))
 
 
 def selector_quality(
-    suspicion: Array, kept: Array | None, corrected: Array, given: Array, clean: Array
+    suspicion: Array, kept: Array | None, corrected: Array, noisy_labels: Array, clean_labels: Array
 ) -> dict[str, float | None]:
-    """How well `suspicion` (n,) (1 - clean probability, or the loss) finds the wrong labels, and what came of it.
+    """The quality of noise detection by `suspicion` (n,) (1 - clean probability, or the loss), and of its consequences.
 
     auroc, average_precision: of wrong labels against suspicion; with `_noisy_classes` the same among the samples of
     `in_noisy_classes`, None where those are all samples.
@@ -132,8 +132,8 @@ def selector_quality(
 
     All but the last two are undefined (None) at 0 % and 100 % noise; corrected is at 0 %, damaged at 100 %.
     """
-    wrong = given != clean
-    noisy = in_noisy_classes(given, clean)
+    wrong = noisy_labels != clean_labels
+    noisy = in_noisy_classes(noisy_labels, clean_labels)
     both, part = 0 < wrong.sum() < len(wrong), not noisy.all()
     kept = lowest_suspicion(suspicion, int((~wrong).sum())) if kept is None else kept
     return {
@@ -143,8 +143,8 @@ def selector_quality(
         "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
         "precision": share_of_true(~wrong[kept]) if both else None,
         "recall": share_of_true(kept[~wrong]) if both else None,
-        "corrected": share_of_true(corrected[wrong] == clean[wrong]),
-        "damaged": share_of_true(corrected[~wrong] != clean[~wrong]),
+        "corrected": share_of_true(corrected[wrong] == clean_labels[wrong]),
+        "damaged": share_of_true(corrected[~wrong] != clean_labels[~wrong]),
     }
 
 

@@ -1,13 +1,13 @@
-"""Where memory runs out in a step of training: the batch is named, with one that does fit."""
+"""Out of memory in a step of training: the error names the batch, and a smaller one that does fit.
+
+`explain_out_of_memory` wraps the steps of a pass; `largest_batch_that_fits` is the search, independent of training.
+"""
 
 from __future__ import annotations
 
-import copy
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -15,92 +15,63 @@ from bench.system.memory_limits import free_reserve, is_out_of_memory, process_m
 from bench.system.text import format_bytes
 from bench.training.inference import release_memory
 from bench.training.outcome import OutOfMemory
-from methods.interface import Pass, Phase
-
-if TYPE_CHECKING:
-    from bench.training.step_modes import StepRunner
-    from bench.training.trainer import Trainer
-
 
 STEPS_UP = 3
-"""After doubling has found a batch that fits: how often a larger one is tried."""
+"""After doubling has found a batch that fits: the number of times that a larger one is tried."""
 FEWER = 16
-"""The first size that is tried for it: a batch that failed, divided by this."""
+"""The failed batch divided by this is the first size that is tried."""
 ROUND = 8
-SMALLER = "type a smaller --batch-size or --model, or fewer --jobs"
 
 
-class OutOfMemoryGuard:
-    """Around the steps of a pass: memory that runs out in one becomes OutOfMemory, which says what would have fit."""
-
-    def __init__(self, trainer: Trainer, stepper: StepRunner, phase: Phase, work: Pass, where: tuple[int, ...]) -> None:
-        self.trainer = trainer
-        self.stepper = stepper
-        self.phase = phase
-        self.work = work
-        self.where = where
-
-    def __enter__(self) -> None:
-        """Nothing yet."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+@contextmanager
+def explain_out_of_memory(batch: int, device: torch.device, largest_batch: Callable[[], int | None]) -> Iterator[None]:
+    """Turn an error of memory in here into OutOfMemory; `largest_batch()` then finds one that fits, or None."""
+    try:
+        yield
+    except Exception as error:
         if not is_out_of_memory(error):
-            return
+            raise
         # the frames of the failed step hold its tensors
-        traceback.clear_frames(trace)
-        device = self.trainer.device
-        batch = min(self.trainer.spec.batch_size, self.trainer.task.samples)
-        room = usable_bytes(device)
-        within = "memory" if room is None else f"the {format_bytes(room)} that this process may use"
-        if not self.trainer.ranks.alone:
-            raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
-        self.stepper.forget()
-        _forget_backward_pass()
-        release_memory(device)
-        free_reserve()
-        found = largest_batch_that_fits(batch, self.fits)
-        if found is None:
-            raise OutOfMemory(f"a batch of {batch} doesn't fit into {within}: {SMALLER}") from None
+        traceback.clear_frames(error.__traceback__)
+        usable = usable_bytes(device)
+        within = "memory" if usable is None else f"the {format_bytes(usable)} that this process may use"
+        reason = f"a batch of {batch} doesn't fit into {within}"
+        fitting = largest_batch()
+        if fitting is None:
+            raise OutOfMemory(f"{reason}: type a smaller --batch-size or --model, or fewer --jobs") from None
         raise OutOfMemory(
-            f"a batch of {batch} doesn't fit into {within}; the largest that did is {found}: "
-            f"type --batch-size {found}, or fewer --jobs"
+            f"{reason}; the largest that did is {fitting}: type --batch-size {fitting}, or fewer --jobs"
         ) from None
 
-    def fits(self, batch: int) -> bool:
-        """Whether a step of `batch` images does; it is taken with the run's own networks, whose training is over."""
-        trainer = self.trainer
-        for network in trainer.networks:
-            for weight in network.weights:
-                weight.grad = None
-        release_memory(trainer.device)
-        feeder = copy.copy(trainer.feeder)
-        whole, feeder.batch_size = feeder.batch_size, batch
-        streams = {
-            name: stream if stream.batch is None else replace(stream, batch=max(1, stream.batch * batch // whole))
-            for name, stream in self.work.streams.items()
-        }
+
+def search_largest_batch(failed: int, device: torch.device, try_batch: Callable[[int], object]) -> int | None:
+    """About the largest batch below `failed` that `try_batch` takes without an error."""
+
+    def fits(batch: int) -> bool:
         try:
-            work = replace(self.work, streams=streams)
-            trainer.train_step(next(feeder.steps(work, trainer.networks, self.phase.name, self.where)))
+            try_batch(batch)
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
-            _forget_backward_pass()
+            _drop_backward_pass()
             return False
         return True
+
+    _drop_backward_pass()
+    release_memory(device)
+    free_reserve()
+    return largest_batch_that_fits(failed, fits)
 
 
 def largest_batch_that_fits(failed: int, fits: Callable[[int], bool]) -> int | None:
     """About the largest batch below `failed` that fits; None where not even 2 does.
 
-    By doubling, from small to large, so that one attempt at most fails before there is an answer: memory that was
-    filled to its limit may be too scattered afterwards for what would have fit. Few sizes are tried for the same
-    reason, since libraries keep code for each: from a FEWER-th on, and lower only where that is too much already.
-    Then a few steps between the two.
+    Sizes double, from small to large, so that at most one attempt fails before there is an answer: memory that was
+    filled to its limit may be too scattered afterwards for a batch that would have fit. Few sizes are tried for the
+    same reason, since libraries keep code for each: from a FEWER-th on, and lower only where that is too much already.
+    Then a few sizes between the largest that fitted and the smallest that failed.
     """
     halves = [failed >> times for times in range(failed.bit_length() - 2, 0, -1)]
-    start = next((place for place, batch in enumerate(halves) if batch * FEWER >= failed), 0)
+    start = next((number for number, batch in enumerate(halves) if batch * FEWER >= failed), 0)
     fitting, above = None, failed
     for batch in halves[start:]:
         if not fits(batch):
@@ -127,13 +98,13 @@ def largest_batch_that_fits(failed: int, fits: Callable[[int], bool]) -> int | N
     return fitting
 
 
-def _forget_backward_pass() -> None:
-    """Drop what a failed backward pass left to do: autograd keeps its tensors until this thread's next one."""
+def _drop_backward_pass() -> None:
+    """Free the tensors of a failed backward pass, which autograd keeps until this thread's next one."""
     torch.zeros((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
 
 def usable_bytes(device: torch.device) -> int | None:
-    """Bytes that this process may take where it computes; None where nobody says."""
+    """Bytes that this process may use on its device; None where no limit is known."""
     if device.type != "cuda":
         return process_memory_limit()
     free, total = torch.cuda.mem_get_info(device)

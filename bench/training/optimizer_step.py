@@ -1,4 +1,7 @@
-"""What a step does to the weights: loss, backward, the gradients of all processes, clip, optimisers, averages."""
+"""One optimiser step: loss, backward pass, sum of gradients over the processes, clipping, update.
+
+Read `OptimizerStep.__call__` first: it is the arithmetic of every training step.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from bench.training.method_task import MethodTask
 from bench.training.networks import TrainedNetwork
 from bench.training.optimizers import (
     allow_recording,
+    clear_gradients,
     clip_gradient_norm,
-    forget_gradients,
     make_optimizer,
     step_optimizer,
 )
@@ -25,7 +28,7 @@ from bench.training.step import TrainingStep
 from methods.interface import Method, Phase
 
 SETTINGS = ("optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "schedule")
-"""What a phase may set of its own."""
+"""Fields of the spec that a phase may set to its own values."""
 
 
 def has_gradient(optimizer: torch.optim.Optimizer) -> bool:
@@ -34,9 +37,9 @@ def has_gradient(optimizer: torch.optim.Optimizer) -> bool:
 
 
 class OptimizerStep:
-    """The updates of one run, a phase at a time: `begin` one, set `rate_for` each epoch, then call it with every step.
+    """The updates of one run: `begin_phase`, then `set_learning_rate` for each epoch, then a call with every step.
 
-    The method has started with `task`, whose learned values keep one optimiser of their own through all phases.
+    The method has started with `task`; its learned tensors keep one optimiser of their own through all phases.
     """
 
     def __init__(
@@ -46,9 +49,9 @@ class OptimizerStep:
         networks: Sequence[TrainedNetwork],
         task: MethodTask,
         precision: Precision,
-        ranks: ProcessGroup,
+        group: ProcessGroup,
     ) -> None:
-        self.method, self.spec, self.networks, self.task, self.ranks = method, spec, networks, task, ranks
+        self.method, self.spec, self.networks, self.task, self.group = method, spec, networks, task, group
         self.scaler = precision.scaler()
         self.optimizer: torch.optim.Optimizer | None = None
         self._learned_optimizer: torch.optim.Optimizer | None = None
@@ -59,8 +62,8 @@ class OptimizerStep:
             ]
             self._learned_optimizer = torch.optim.SGD(groups, fused=True)
 
-    def begin(self, phase: Phase) -> None:
-        """Make the optimiser of `phase`. Raises ValueError where it sets what a phase can't."""
+    def begin_phase(self, phase: Phase) -> None:
+        """Make the optimiser of `phase`. Raises ValueError where the phase sets something that a phase can't."""
         numbers = range(len(self.networks)) if phase.trainable is None else phase.trainable
         settings = self._settings(phase)
         self.optimizer = make_optimizer(
@@ -72,12 +75,12 @@ class OptimizerStep:
             settings["nesterov"],
         )
 
-    def end(self) -> None:
-        """Let go of the phase's optimiser."""
+    def end_phase(self) -> None:
+        """Drop the phase's optimiser."""
         self.optimizer = None
 
-    def rate_for(self, phase: Phase, epoch: int, recorded: bool) -> None:
-        """Set the learning rate of an epoch of `phase`, from 0, whose steps are `recorded` as a CUDA graph or not."""
+    def set_learning_rate(self, phase: Phase, epoch: int, recorded: bool) -> None:
+        """Set the learning rate of an epoch (from 0) of `phase`; `recorded`: its steps may become a CUDA graph."""
         assert self.optimizer is not None
         settings = self._settings(phase)
         rate = learning_rate_at(settings["schedule"], settings["learning_rate"], epoch, phase.epochs)
@@ -92,54 +95,58 @@ class OptimizerStep:
         return {name: getattr(self.spec, name) for name in SETTINGS} | dict(phase.optimizer)
 
     def __call__(self, step: TrainingStep) -> Tensor:
-        """One forward, backward and update; returns the loss, detached, still on the device.
+        """Take one step: forward, backward, update; returns the loss, detached, still on the device.
 
-        Recorded, it is played again without Python: it may count and decide nothing on the host, but for the meter.
-        Averages are moved apart, by `move_averages`.
+        A recording of it is replayed without Python, so it may count and decide nothing on the host (the pass counter
+        apart). `update_averages` is a call of its own.
         """
         assert self.optimizer is not None
         loss = self.method.loss(step)
-        if not self.ranks.alone:
+        if not self.group.is_single:
             loss = loss * step.share
         optimizers = [self.optimizer]
         if self._learned_optimizer is not None:
             optimizers.append(self._learned_optimizer)
         for optimizer in optimizers:
-            forget_gradients(optimizer)
+            clear_gradients(optimizer)
         if self.scaler.is_enabled():
             torch.autograd.backward(self.scaler.scale(loss))
-            self._sum_gradients(step.learn)
-            # the scaler refuses an optimiser without a single gradient, such as that of values the loss didn't use
-            moving = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
-            for optimizer in moving:
+            self._all_reduce_gradients(step.learn)
+            # the scaler refuses an optimiser without a single gradient, such as that of tensors the loss didn't use
+            optimizers = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
+            for optimizer in optimizers:
                 self.scaler.unscale_(optimizer)
             self._clip(step.learn)
-            for optimizer in moving:
+            for optimizer in optimizers:
                 self.scaler.step(optimizer)
             self.scaler.update()
         else:
             torch.autograd.backward(loss)
-            self._sum_gradients(step.learn)
+            self._all_reduce_gradients(step.learn)
             self._clip(step.learn)
             for optimizer in optimizers:
                 step_optimizer(optimizer)
         return loss.detach()
 
-    def move_averages(self, learn: tuple[int, ...]) -> None:
-        """Averages of the networks that have just learned take their step.
+    def update_averages(self, learn: tuple[int, ...]) -> None:
+        """Update the averages of the networks that have just learned.
 
-        Never recorded: how far an average moves depends on how often it has.
+        Never recorded: an average's decay depends on the number of its updates.
         """
         for average in self.task.averages:
-            if any(average.of is self.networks[number] for number in learn):
+            if any(average.source is self.networks[number] for number in learn):
                 average.update()
 
-    def _sum_gradients(self, learn: tuple[int, ...]) -> None:
-        """Every process's gradient of what all of them share; a sample's own rows have theirs in one process."""
-        if not self.ranks.alone:
+    def _all_reduce_gradients(self, learn: tuple[int, ...]) -> None:
+        """Sum the gradients of networks and shared tensors over the processes.
+
+        A synchronisation point, before clipping, so that all processes clip by the same norm. Learned rows of samples
+        have their gradient in one process only, and are merged at the end of the pass.
+        """
+        if not self.group.is_single:
             weights = [weight for number in learn for weight in self.networks[number].weights]
             shared = [learned.values for learned in self.task.learned.values() if not learned.per_sample]
-            self.ranks.sum_gradients([*weights, *shared])
+            self.group.all_reduce_gradients([*weights, *shared])
 
     def _clip(self, learn: tuple[int, ...]) -> None:
         """Clip each network's gradient by its own norm, so that members of an ensemble train as they would alone."""
@@ -149,7 +156,7 @@ class OptimizerStep:
             clip_gradient_norm(self.networks[number].weights, self.spec.gradient_clip)
 
     def state(self) -> dict[str, Any]:
-        """What the next update depends on beside weights, averages and learned values."""
+        """The state of optimisers and scaler, which the next step depends on besides weights and learned tensors."""
         return {
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "learned_optimizer": None if self._learned_optimizer is None else self._learned_optimizer.state_dict(),
@@ -157,11 +164,11 @@ class OptimizerStep:
         }
 
     def load_state(self, state: Mapping[str, Any], phase: Phase | None) -> None:
-        """Continue from what `state` returned, in `phase` where one had begun."""
+        """Continue from what `state` returned; `phase` is the one that had begun, if one had."""
         if self._learned_optimizer is not None:
             self._learned_optimizer.load_state_dict(state["learned_optimizer"])
         if state["optimizer"] is not None and phase is not None:
-            self.begin(phase)
+            self.begin_phase(phase)
             assert self.optimizer is not None
             self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -20,25 +20,20 @@ def make_optimizer(
     nesterov: bool,
 ) -> torch.optim.Optimizer:
     """An optimiser over `parameters` with its fused step, which exists for the CPU as well as for CUDA."""
-    held = list(parameters)
+    weights = list(parameters)
     if name == "sgd":
+        nesterov = nesterov and momentum > 0
         return torch.optim.SGD(
-            held,
-            lr=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            nesterov=nesterov and momentum > 0,
-            fused=True,
+            weights, learning_rate, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
         )
-    if name == "adam":
-        return torch.optim.Adam(held, lr=learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
-    if name == "adamw":
-        return torch.optim.AdamW(held, lr=learning_rate, betas=(momentum, 0.999), weight_decay=weight_decay, fused=True)
+    if name in ("adam", "adamw"):
+        kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+        return kind(weights, learning_rate, (momentum, 0.999), weight_decay=weight_decay, fused=True)
     raise UsageError(f"no optimizer is called {name!r}; there are: {', '.join(OPTIMIZERS)}")
 
 
 def allow_recording(optimizer: torch.optim.Optimizer, recorded: bool) -> None:
-    """Tell an optimiser that counts its steps (Adam) whether they may be recorded as a CUDA graph.
+    """Set whether the steps of an optimiser that counts them (Adam) may be recorded as a CUDA graph.
 
     The count lies on the device either way, and the step is the same.
     """
@@ -47,8 +42,8 @@ def allow_recording(optimizer: torch.optim.Optimizer, recorded: bool) -> None:
             group["capturable"] = recorded
 
 
-def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """What `optimizer.zero_grad(set_to_none=True)` does, without what it tells profilers."""
+def clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Do what `optimizer.zero_grad(set_to_none=True)` does, without its calls for profilers."""
     for group in optimizer.param_groups:
         for weight in group["params"]:
             weight.grad = None
@@ -56,22 +51,22 @@ def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
 
 @torch.no_grad()
 def step_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """What `optimizer.step()` does, bit for bit; with SGD also where a weight gets its first gradient after the others.
+    """Do what `optimizer.step()` does, bit for bit; with SGD also if some weights get their first gradient later.
 
-    Around its one fused call SGD checks and sorts every tensor anew, which a small network's step feels
-    (`benchmarks/step_overhead.py`), and it refuses momenta of which only some are there.
+    PyTorch's SGD checks and sorts every tensor anew around its one fused call, which costs a small network's step much
+    (`benchmarks/step_overhead.py`), and it refuses momenta of which some are missing.
     """
     if type(optimizer) is not torch.optim.SGD:
         optimizer.step()
         return
     for group in optimizer.param_groups:
-        moving = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
-        if moving:
-            weights, gradients = map(list, zip(*moving, strict=True))
+        updated = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
+        if updated:
+            weights, gradients = map(list, zip(*updated, strict=True))
             torch._fused_sgd_(
                 weights,
                 gradients,
-                [_momentum(optimizer.state[weight], gradient) for weight, gradient in moving]
+                [_momentum(optimizer.state[weight], gradient) for weight, gradient in updated]
                 if group["momentum"]
                 else [],
                 weight_decay=group["weight_decay"],
@@ -85,7 +80,7 @@ def step_optimizer(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _momentum(state: dict[str, Tensor], gradient: Tensor) -> Tensor:
-    """A weight's momentum. It begins at 0, from where a step makes it the gradient, as PyTorch's first step does."""
+    """A weight's momentum; it starts at 0, so that the first step makes it the gradient, as in PyTorch."""
     if "momentum_buffer" not in state:
         state["momentum_buffer"] = torch.zeros_like(gradient)
     return state["momentum_buffer"]
@@ -95,8 +90,8 @@ def _momentum(state: dict[str, Tensor], gradient: Tensor) -> Tensor:
 def clip_gradient_norm(weights: Sequence[nn.Parameter], largest: float) -> None:
     """Scale the gradients of `weights` so that their common norm is at most `largest`.
 
-    Every bit is that of `torch.nn.utils.clip_grad_norm_`, which sorts tensors by device and type before. Nothing waits
-    for the device.
+    Every bit is that of `torch.nn.utils.clip_grad_norm_`, which also sorts tensors by device and type. The host doesn't
+    wait for the device.
     """
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if gradients:

@@ -1,4 +1,4 @@
-"""How a run ends: finished, interrupted, paused, diverged, or out of memory."""
+"""The ends of a run other than a record: interrupted, paused, diverged, or out of memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ReportProgress = Callable[[int, int], None]
 Runner = Callable[[RunSpec, Runtime, "Store", ReportProgress, Callable[[], bool]], None]
 """run(spec, runtime, store, report, should_stop): trains and writes the record.
 
-It raises `Interrupted` once `should_stop()` is true and its checkpoint is written, `PauseReached` where the runtime's
-`pause_at` is reached, `Diverged` where training left the finite numbers, and anything else for any other failure.
+It raises `Interrupted` once `should_stop()` is true, `PauseReached` at the runtime's `pause_at`, `Diverged` when a loss
+or a weight isn't finite, and any other exception for any other failure.
 """
 
 
 class Interrupted(Exception):  # noqa: N818 - an answer to a request, not an error
-    """The run was asked to stop and did so, after its checkpoint."""
+    """The run was asked to stop and did so; its last checkpoint remains."""
 
 
 class PauseReached(Exception):  # noqa: N818 - an answer to a request, not an error
-    """The run has reached its runtime's `pause_at`; its checkpoint and its curves over `epochs` epochs stand."""
+    """The run has reached its runtime's `pause_at`; its checkpoint and its curves over `epochs` epochs are written."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__(epochs)
@@ -35,11 +35,11 @@ class PauseReached(Exception):  # noqa: N818 - an answer to a request, not an er
 
 
 DIVERGED = "diverged in epoch"
-"""How a divergence's reason begins."""
+"""The first words of a divergence's reason."""
 
 
 class Diverged(Exception):  # noqa: N818 - a result of training, not an error
-    """Training left the finite numbers in epoch `epoch` (counted from 1)."""
+    """A loss or a weight was no longer finite in epoch `epoch` (counted from 1)."""
 
     def __init__(self, epoch: int, reason: str) -> None:
         super().__init__(epoch, reason)

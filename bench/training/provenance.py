@@ -1,13 +1,17 @@
-"""What depends on the machine, the time or how often a run was stopped; kept apart from every result."""
+"""The part of a record that depends on the machine, the time or the number of interruptions, apart from every result.
+
+`collect_provenance` makes it; `RunClock` and `Stopwatch` measure for it from the start of a run on.
+"""
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +20,7 @@ import torch
 
 from bench.spec import Runtime
 from bench.system.code_version import git_revision, package_versions
+from bench.system.hardware import cpu_name
 
 if TYPE_CHECKING:
     from bench.training.trainer import Trainer
@@ -37,28 +42,50 @@ class RunClock:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent so far, those of earlier attempts included."""
+        """Seconds spent so far, including those of earlier attempts."""
         return self._before + time.perf_counter() - self._began
 
     def peak_memory(self) -> int:
-        """Bytes: on a card what tensors took at most, else the process's largest resident size in this run."""
+        """Bytes: the peak of the tensors on a GPU, else the largest resident size of the process in this run."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return _peak_memory()
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """The start, the number of attempts and the seconds so far."""
         return {"started": self.started, "attempts": self.attempts, "seconds": self.seconds}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Add what earlier attempts took."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from an earlier attempt's state."""
         self.started = state["started"]
         self.attempts = state["attempts"] + 1
         self._before = state["seconds"]
 
 
+class Stopwatch:
+    """Seconds by the name of an activity, over all attempts at one run."""
+
+    def __init__(self, *names: str) -> None:
+        self.seconds = dict.fromkeys(names, 0.0)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add the seconds of the context to those of `name`."""
+        began = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - began
+
+    def state(self) -> dict[str, float]:
+        """The seconds so far."""
+        return self.seconds
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Continue from an earlier attempt's state."""
+        self.seconds = state
+
+
 def _reset_peak_memory() -> None:
-    """Let the kernel count a new high-water mark; elsewhere than on Linux it stays the process's."""
+    """Start a new high-water mark of the resident size; only Linux can, elsewhere it is that of the whole process."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -75,7 +102,7 @@ def _peak_memory() -> int:
 
 
 def collect_provenance(
-    clock: RunClock, trainer: Trainer, seconds: dict[str, float], runtime: Runtime
+    clock: RunClock, trainer: Trainer, seconds: Mapping[str, float], runtime: Runtime
 ) -> dict[str, Any]:
     """The `provenance` part of a record."""
     head, dirty = git_revision()
@@ -85,15 +112,15 @@ def collect_provenance(
         "compile_seconds": trainer.compile_seconds,
         "steps": {
             "asked": runtime.steps,
-            "way": str(trainer.way),
-            "because": trainer.way.because,
+            "way": str(trainer.step_mode),
+            "because": trainer.step_mode.reason,
             "replayed": trainer.steps_replayed / trainer.steps_done if trainer.steps_done else 0.0,
         },
         "images_per_second": images / trainer.seconds if trainer.seconds else None,
         "peak_memory_bytes": clock.peak_memory(),
-        "inference_batch": trainer.task.pieces.most,
+        "inference_batch": trainer.task.chunk_size.limit,
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),
-        "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else cpu_name(),
         "images": runtime.images,
         "threads": torch.get_num_threads(),
         "versions": package_versions(),
@@ -105,12 +132,3 @@ def collect_provenance(
         "started": clock.started,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-@functools.cache
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -18,8 +18,8 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 
 def seeded_generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator of its own for one purpose.
+    """A new CPU generator for one purpose.
 
-    Draws are made on the CPU whatever the device, so that a card and a processor draw the same numbers.
+    Draws are made on the CPU whatever the device, so that runs on a GPU and on a CPU draw the same numbers.
     """
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))

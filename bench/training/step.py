@@ -1,9 +1,9 @@
-"""A training step as a method sees it: batches, views, labels and logits."""
+"""A training step as a method sees it: batches, views, labels and logits; see `methods.interface.Step`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from bench.training.networks import TrainedNetwork
 class Batch:
     """One stream's batch: positions (B,) in the training part, noisy labels (B,), views (B, C, H, W).
 
-    `share` in (0, 1] is this process's part of the batch that all processes train on together.
+    `share` in (0, 1] is the size of this process's shard as a part of the group's batch.
     """
 
     index: Tensor
@@ -27,19 +27,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One stream's batch before its images are there: which they are, and how each view of them is drawn.
+    """One stream's batch before its images are loaded: their positions, and the draws of each view.
 
-    `index` (B,) lies on the device, `wanted` (B,) is the same where the images are looked up.
+    `index` (B,) lies on the device, `store_index` (B,) is the same where the image store looks images up.
     """
 
     index: Tensor
-    wanted: Tensor
+    store_index: Tensor
     views: list[tuple[Augmentation | None, dict[str, Tensor]]]
     share: float
 
 
 class TrainingStep:
-    """What `Method.loss` is handed; see `methods.interface.Step`."""
+    """The argument of `Method.loss`."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TrainingStep:
         return self._networks[number]
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor that differs from step to step, in one order for all steps of a pass."""
+        """Every tensor that differs from step to step, in the same order for all steps of a pass."""
         batches = self.streams.values()
         return [
             *self.draws.values(),
@@ -88,12 +88,7 @@ class TrainingStep:
     def copy(self) -> TrainingStep:
         """The same step on tensors of its own."""
         streams = {
-            name: replace(
-                batch,
-                index=batch.index.clone(),
-                labels=batch.labels.clone(),
-                views=[view.clone() for view in batch.views],
-            )
+            name: Batch(batch.index.clone(), batch.labels.clone(), [view.clone() for view in batch.views], batch.share)
             for name, batch in self.streams.items()
         }
         draws = {name: drawn.clone() for name, drawn in self.draws.items()}
@@ -101,12 +96,12 @@ class TrainingStep:
 
     @property
     def share(self) -> float:
-        """This process's part of the first stream's batch."""
+        """The part of the first stream's batch that this process trains on."""
         return self._first.share
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """`values` on `device`; from the CPU without waiting for the work that the device has in hand."""
+    """`values` on `device`; from the CPU without waiting for the work that is queued on the device."""
     if device.type != "cuda" or values.device.type == "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)

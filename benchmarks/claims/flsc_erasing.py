@@ -78,7 +78,7 @@ def outcomes(spec: RunSpec, problem: NoisyData, trainer: Trainer, cued: bool) ->
         return accuracy(predicted, problem.data.test.labels) or 0.0
 
     clean = trainer.method.clean_probability()
-    wrong = problem.noisy.labels[problem.train] != problem.clean[problem.train]
+    wrong = problem.noisy.labels[problem.train] != problem.clean_labels[problem.train]
     found = None if clean is None else area_under_roc(-clean.double().numpy(), wrong)
     return {
         "accuracy": tested(setup.pixels(problem.data.test)),

@@ -123,7 +123,7 @@ def pixels(part: Part) -> Images:
 
 def plain(images: StoredImages, index: Tensor) -> Tensor:
     """The images `index` (B,) of a store unaugmented and normalised, (B, C, H, W)."""
-    ((store, places),) = images.ahead([index])
+    ((store, places),) = images.prefetch([index])
     return store.plain(places)
 
 

@@ -70,8 +70,8 @@ def test_cued_backgrounds_tell_the_given_label_and_objects_stay(claims: dict[str
     cues = np.abs(added[:, None] - wheel).sum(axis=-1).argmin(axis=1)
     told = (cues == plain.noisy.labels).mean()
     assert 0.8 < told < 1
-    wrong = plain.noisy.labels != plain.clean
-    assert (cues == plain.clean)[wrong].mean() < 0.2
+    wrong = plain.noisy.labels != plain.clean_labels
+    assert (cues == plain.clean_labels)[wrong].mean() < 0.2
     test = (cued.data.test.images != plain.data.test.images).any(axis=-1)
     assert not test[plain.data.test.masks].any() and test.any()
     swapped = setup.swapped_test(spec, cued, True)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench.spec import RunSpec
 from bench.training.images.image_store import ImageStore
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.method_task import TrainingPart
+from bench.training.trainer import Trainer
 from methods.interface import Method
 
 torch.set_num_threads(1)

@@ -25,17 +25,18 @@ from bench.memory.rehearsal import measure_footprint
 from bench.models import build
 from bench.records.store import Store
 from bench.registry import load_method
-from bench.training import checkpoint
-from bench.training.augmentation import build_augmentation
+from bench.training.augmentation import build_augmentation, padding_and_flips
+from bench.training.checkpoint import Checkpoint
 from bench.training.images.image_sets import ImageSets
 from bench.training.images.image_store import ImageStore
+from bench.training.method_task import TrainingPart
 from bench.training.networks import PassCounter, TrainedNetwork
 from bench.training.noisy_data import build_noisy_data, build_trainer
 from bench.training.outcome import OutOfMemory
 from bench.training.precision import Precision, limit_gpu_memory, prepare_process
 from bench.training.run import run_spec
 from bench.training.step import Batch, TrainingStep
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 from methods.interface import Steps
 
 CPU = torch.device("cpu")
@@ -80,7 +81,7 @@ class NoWaiting(TorchDispatchMode):
 
 def guard_steps(trainer: Trainer) -> None:
     """Let nothing wait for the device between the first and the last step of a pass."""
-    prepare = trainer.feeder.steps
+    prepare = trainer.batch_loader.steps
 
     def guarded(*given: Any) -> Iterator[TrainingStep]:
         steps = prepare(*given)
@@ -93,14 +94,14 @@ def guard_steps(trainer: Trainer) -> None:
             if trainer.device.type == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
 
-    trainer.feeder.steps = guarded  # type: ignore[method-assign]
+    trainer.batch_loader.steps = guarded  # type: ignore[method-assign]
 
 
 def first_loss(problem: Any, spec: Any, device: torch.device) -> float:
     """The loss of a run's first step."""
     trainer = build_trainer(problem, spec, device)
     work = trainer.method.passes(trainer.phases[0], 0)[0]
-    step = next(iter(trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0))))
+    step = next(iter(trainer.batch_loader.steps(work, trainer.networks, "train", (0, 0, 0))))
     return float(trainer.method.loss(step).detach())
 
 
@@ -115,7 +116,7 @@ def test_two_epochs_without_a_wait_between_steps(
     guard_steps(trainer)
     done = [epoch.train_loss for epoch in trainer.epochs()]
     assert len(done) >= 2 and all(map(math.isfinite, done))
-    tensors = [*trainer.networks[0].parameters(), *trainer.task.states.values(), trainer.feeder.store.images]
+    tensors = [*trainer.networks[0].parameters(), *trainer.task.states.values(), trainer.batch_loader.store.images]
     assert {tensor.device.type for tensor in tensors} == {device}
 
 
@@ -163,7 +164,7 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
             networks.append(TrainedNetwork(module, Precision("fp32", torch.device("cuda")), PassCounter()))
         # an average that the loss asks: the shapes of its weights are those of its network
         for average in trainer.task.averages:
-            network = networks[trainer.networks.index(average.of)]
+            network = networks[trainer.networks.index(average.source)]
             average.module, average.classifier = network.module, network.classifier
         rows = torch.zeros(spec.batch_size, dtype=torch.int64, device="cuda")
         images = torch.zeros(spec.batch_size, 3, 8, 8, device="cuda")
@@ -204,7 +205,7 @@ def test_low_precision_trains_close_to_float32(device: str, precision: str, make
         spec, runtime = make("ce", precision=name, epochs=3)
         trainer = build_trainer(problem_of(spec, runtime), spec, torch.device(device))
         losses[name] = [done.train_loss for done in trainer.epochs()]
-        logits = trainer.networks[0](trainer.feeder.store.plain(torch.arange(4, device=device)))
+        logits = trainer.networks[0](trainer.batch_loader.store.plain(torch.arange(4, device=device)))
         assert logits.dtype == torch.float32
         assert all(weight.dtype == torch.float32 for weight in trainer.networks[0].parameters())
     assert losses[precision] == pytest.approx(losses["fp32"], rel=0.1)
@@ -221,11 +222,10 @@ def test_a_checkpoint_comes_back_onto_the_device(
     whole = build_trainer(problem, spec, torch.device(device))
     epochs = whole.epochs()
     next(epochs)
-    checkpoint.save_checkpoint(tmp_path / "checkpoint", {"trainer": whole.state()})
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    checkpoint.save({"trainer": whole})
     continued = build_trainer(problem, spec, torch.device(device))
-    saved = checkpoint.load_checkpoint(tmp_path / "checkpoint")
-    assert saved is not None
-    continued.load_state(saved["trainer"])
+    assert checkpoint.load({"trainer": continued})
     mine, theirs = flat(continued.state()), flat(whole.state())
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) and mine[name].device.type == device for name in mine)
@@ -283,7 +283,7 @@ def test_images_from_elsewhere_come_without_a_wait_and_are_the_same(
         with closing(problem.images):
             trainer = build_trainer(problem, spec, torch.device(device))
             # processes that read files start with their first use, once, and draw a seed on the host then
-            assert len(list(trainer.part.images.ahead([torch.arange(2)]))) == 1
+            assert len(list(trainer.part.images.prefetch([torch.arange(2)]))) == 1
             note_batches(trainer, batches := [])
             guard_steps(trainer)
             assert len(list(trainer.epochs())) == 2
@@ -294,14 +294,14 @@ def test_images_from_elsewhere_come_without_a_wait_and_are_the_same(
 
 def note_batches(trainer: Trainer, batches: list[Tensor]) -> None:
     """Keep what every step was handed."""
-    prepare = trainer.feeder.steps
+    prepare = trainer.batch_loader.steps
 
     def noted(*given: Any) -> Iterator[TrainingStep]:
         for step in prepare(*given):
             batches.extend([step.index, *step.streams["all"].views])
             yield step
 
-    trainer.feeder.steps = noted  # type: ignore[method-assign]
+    trainer.batch_loader.steps = noted  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("device", [CUDA])
@@ -309,11 +309,11 @@ def test_batches_sent_to_a_busy_card_arrive_whole(device: str) -> None:
     """While the card works off a long queue, batch after batch is sent beside it, and none is overwritten."""
     pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     gallery = ImageSets({"train": pixels}, (0.5,) * 3, (0.25,) * 3, "host")
-    store = gallery.store("train", torch.device(device), [build_augmentation("crop4+flip")])
+    store = gallery.store("train", torch.device(device), *padding_and_flips("crop4+flip"))
     square = torch.randn(4096, 4096, device=device)
     order = [torch.randperm(64)[:48] for _ in range(40)]
     kept = []
-    for arrived, places in store.ahead(iter(order)):
+    for arrived, places in store.prefetch(iter(order)):
         square = (square @ square).clamp(-1, 1)
         kept.append(arrived.centre(places))
     for index, images in zip(order, kept, strict=True):
@@ -354,14 +354,14 @@ def test_inference_goes_on_in_pieces_on_a_full_card(device: str, make: Any) -> N
     trainer = large_trainer(make, device, 64, "eager")
     trainer.networks[0].module.eval()
     whole = trainer.task.infer()
-    assert trainer.task.pieces.most is None
+    assert trainer.task.chunk_size.limit is None
     torch.cuda.empty_cache()
     limit_gpu_memory(torch.device(device), 320 << 20)
     try:
         pieces = trainer.task.infer()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert trainer.task.pieces.most is not None
+    assert trainer.task.chunk_size.limit is not None
     torch.testing.assert_close(pieces, whole, rtol=1e-4, atol=1e-4)
 
 

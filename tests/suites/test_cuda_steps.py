@@ -21,10 +21,11 @@ from bench.registry import load_method
 from bench.spec import RunSpec
 from bench.training.distributed import ProcessGroup
 from bench.training.images.image_store import ImageStore
+from bench.training.method_task import TrainingPart
 from bench.training.noisy_data import build_trainer
 from bench.training.precision import prepare_process
 from bench.training.step import TrainingStep
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
@@ -58,11 +59,11 @@ def test_a_graph_trains_as_single_steps_do(subject: str, precision: str, make: A
     problem = problem_of(spec, runtime)
     single, losses = trained(problem, spec, "eager")
     graph, others = trained(problem, spec, "auto")
-    assert (str(single.way), str(graph.way)) == ("eager", "graph")
+    assert (str(single.step_mode), str(graph.step_mode)) == ("eager", "graph")
     assert others[:2] == pytest.approx(losses[:2], **NEAR)
     assert all(map(math.isfinite, others))
     assert graph.steps_replayed > 0 == single.steps_replayed
-    assert graph.meter == single.meter
+    assert graph.pass_counter == single.pass_counter
     assert graph.compile_seconds > 0 and graph.seconds > 0
 
 
@@ -84,7 +85,7 @@ def test_a_run_goes_on_under_another_way(optimizer: str, make: Any, problem_of: 
 def test_nothing_waits_for_the_device_between_replays(make: Any, problem_of: Any) -> None:
     spec, runtime = make("elr+", epochs=2, batch_size=4)
     trainer = build_trainer(problem_of(spec, runtime), spec, CUDA, steps="graph")
-    prepare = trainer.feeder.steps
+    prepare = trainer.batch_loader.steps
 
     def guarded(*given: Any) -> Iterator[TrainingStep]:
         for number, step in enumerate(prepare(*given)):
@@ -93,7 +94,7 @@ def test_nothing_waits_for_the_device_between_replays(make: Any, problem_of: Any
             yield step
         torch.cuda.set_sync_debug_mode("default")
 
-    trainer.feeder.steps = guarded  # type: ignore[method-assign]
+    trainer.batch_loader.steps = guarded  # type: ignore[method-assign]
     try:
         assert len(list(trainer.epochs())) == 2
     finally:
@@ -115,7 +116,7 @@ def test_compiled_networks_under_a_graph_train_as_single_steps_do(make: Any, pro
     problem = problem_of(spec, runtime)
     _, losses = trained(problem, spec, "eager")
     compiled, others = trained(problem, spec, "compiled")
-    assert str(compiled.way) == "compiled, graph" and compiled.steps_replayed > 0
+    assert str(compiled.step_mode) == "compiled, graph" and compiled.steps_replayed > 0
     assert others == pytest.approx(losses, **NEAR)
 
 
@@ -138,7 +139,7 @@ def shared(number: int, size: int) -> tuple[list[float], dict[str, torch.Tensor]
     )
     store = ImageStore(images, [0.5], [0.25], 0)
     part = TrainingPart(store, labels, 4, store, labels)
-    trainer = Trainer(load_method("ce")(), spec, part, CUDA, ranks=ProcessGroup(number, size))
+    trainer = Trainer(load_method("ce")(), spec, part, CUDA, group=ProcessGroup(number, size))
     losses = [done.train_loss for done in trainer.epochs()]
     return losses, {name: value.cpu() for name, value in trainer.networks[0].module.state_dict().items()}
 

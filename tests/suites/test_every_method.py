@@ -44,7 +44,7 @@ def finite_log_probabilities(method: str, problem: Any, spec: Any) -> None:
     trainer = build_trainer(problem, spec, CPU)
     for done in trainer.epochs():
         assert math.isfinite(done.train_loss)
-    images = trainer.feeder.store.plain(torch.arange(8))
+    images = trainer.batch_loader.store.plain(torch.arange(8))
     for network in trainer.networks:
         network.module.eval()
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_autocast_computes_losses_in_float32(method: str, make: Any, problem_of:
     for done in trainer.epochs():
         assert math.isfinite(done.train_loss)
     assert all(weight.dtype == torch.float32 for weight in trainer.networks[0].parameters())
-    logits = trainer.networks[0](trainer.feeder.store.plain(torch.arange(4)))
+    logits = trainer.networks[0](trainer.batch_loader.store.plain(torch.arange(4)))
     assert logits.dtype == torch.float32
     # otherwise bf16 would be fp32 under another name
     trained = [network.module.state_dict() for network in (*trainer.networks, *trainer.task.averages)]
@@ -146,7 +146,7 @@ def test_clean_labels_reach_only_methods_that_declare_them(
     assert (problem.noisy.labels == drawn.noisy.labels).all()
     # a label file has no matrix; a method that needs one keeps that of the draw
     problem = dataclasses.replace(problem, noisy=dataclasses.replace(problem.noisy, matrix=drawn.noisy.matrix))
-    shuffled = dataclasses.replace(problem, clean=np.random.default_rng(0).permutation(problem.clean))
+    shuffled = dataclasses.replace(problem, clean=np.random.default_rng(0).permutation(problem.clean_labels))
     told = bool({"clean_labels", "noise_rate"} & set(methods()[method]["needs"]))
     assert equal(weights(problem, spec), weights(shuffled, spec)) != told
 
@@ -180,7 +180,7 @@ def test_shapes_do_not_depend_on_data(method: str, epoch: int, make: Any, proble
         ]
         # an average that the loss asks: the shapes of its weights are those of its network
         for average in trainer.task.averages:
-            network = networks[trainer.networks.index(average.of)]
+            network = networks[trainer.networks.index(average.source)]
             average.module, average.classifier = network.module, network.classifier
         batches = {
             name: Batch(

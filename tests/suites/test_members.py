@@ -42,7 +42,7 @@ def predicted(trainer: Trainer) -> Tensor:
     for network in trainer.networks:
         network.module.eval()
     with torch.no_grad():
-        return trainer.method.predict(trainer.networks, trainer.feeder.store.plain(torch.arange(16)))
+        return trainer.method.predict(trainer.networks, trainer.batch_loader.store.plain(torch.arange(16)))
 
 
 def told_by(method: Method) -> list[Any]:
@@ -68,7 +68,7 @@ def test_one_member_is_the_method_itself(method: str, make: Any, problem_of: Any
     assert alike(*learned)
     assert torch.equal(predicted(plain), predicted(wrapped))
     assert alike(told_by(plain.method), told_by(wrapped.method))
-    assert plain.meter == wrapped.meter
+    assert plain.pass_counter == wrapped.pass_counter
     assert plain.method.effective == wrapped.method.effective
     for name in ("name", "needs", "assumes", "control", "networks", "weight_decay", "static_shapes"):
         assert getattr(wrapped.method, name) == getattr(plain.method, name), name
@@ -90,7 +90,7 @@ def test_the_first_of_two_members_trains_as_it_would_alone(
     assert len(own[1]) == 2 * each and equal(own[0], own[1][:each])
     assert not equal(own[0], own[1][each:])
     # a second member costs about as much: what it selects, and so how many steps it takes, is its own
-    assert two.meter.units == pytest.approx(2 * alone.meter.units, rel=0.25)
+    assert two.pass_counter.units == pytest.approx(2 * alone.pass_counter.units, rel=0.25)
     assert torch.allclose(predicted(two).exp().sum(dim=1), torch.ones(16), atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_members_of_ce_are_those_of_ce_ensemble_but_for_their_order(
     first = [weights(build_trainer(problem, each, CPU)) for each in (spec, control)]
     assert equal(*first)
     ours, theirs = (finished(build_trainer(problem, each, CPU)) for each in (spec, control))
-    assert ours.meter == theirs.meter
+    assert ours.pass_counter == theirs.pass_counter
     assert equal(weights(ours)[:1], weights(theirs)[:1])
     assert not equal(weights(ours)[1:], weights(theirs)[1:])
 
@@ -114,7 +114,7 @@ def test_the_prediction_is_the_mean_of_the_members(make: Any, problem_of: Any) -
     trainer = finished(build_trainer(problem_of(spec, runtime), spec, CPU))
     together = predicted(trainer).exp()
     with torch.no_grad():
-        images = trainer.feeder.store.plain(torch.arange(16))
+        images = trainer.batch_loader.store.plain(torch.arange(16))
         each = torch.stack([network(images).softmax(dim=1) for network in trainer.networks])
     assert torch.allclose(together, each.mean(dim=0), atol=1e-6)
 

@@ -55,7 +55,7 @@ class Tape:
         self.seconds = 0.0
         self.recorded = self.played = 0
 
-    def aside(self) -> nullcontext[None]:
+    def warm_up(self) -> nullcontext[None]:
         """There is one stream only."""
         return nullcontext()
 
@@ -81,7 +81,7 @@ class Tape:
 def trained(problem: Any, spec: Any, tape: Tape | None) -> tuple[Trainer, list[float]]:
     """A run's trainer after its epochs, and its losses."""
     trainer = build_trainer(problem, spec, CPU)
-    trainer.recorder = tape
+    trainer.step_recorder = tape
     return trainer, [done.train_loss for done in trainer.epochs()]
 
 
@@ -150,11 +150,11 @@ def test_a_run_resumed_under_another_way_is_the_same_run(method_name: str, make:
     whole, losses = trained(problem, spec, None)
     for ways in ((None, Tape()), (Tape(), None)):
         first = build_trainer(problem, spec, CPU)
-        first.recorder = ways[0]
+        first.step_recorder = ways[0]
         epochs = first.epochs()
         begun = [next(epochs).train_loss, next(epochs).train_loss]
         second = build_trainer(problem, spec, CPU)
-        second.recorder = ways[1]
+        second.step_recorder = ways[1]
         second.load_state(first.state())
         assert begun + [done.train_loss for done in second.epochs()] == losses
         same(whole, second)
@@ -167,7 +167,7 @@ def test_the_tape_keeps_to_what_was_recorded(make: Any, problem_of: Any) -> None
 
     def with_loss(change: Callable[[Tensor, int], Tensor], tape: Tape | None) -> list[float]:
         trainer = build_trainer(problem, spec, CPU)
-        trainer.recorder = tape
+        trainer.step_recorder = tape
         plain, calls = trainer.method.loss, iter(range(1000))
         trainer.method.loss = lambda step: change(plain(step), next(calls))  # type: ignore[method-assign]
         return [done.train_loss for done in trainer.epochs()]

@@ -1,4 +1,4 @@
-"""Named augmentations, drawn per image ahead of time and applied to a whole batch on the device.
+"""Named augmentations, drawn per image ahead of time and applied to a whole batch on the device; see `Augmentation`.
 
 A name is "none" or steps joined with "+":
 
@@ -9,8 +9,9 @@ A name is "none" or steps joined with "+":
     randaugment  two random operations of random strength, see bench.training.augmentation.policies
     cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
 
-Steps act in this order however the name lists them, each at most once; `canonical` writes the one name that is part
-of a run's identity. An earlier step's draws don't depend on the later ones: "crop4" and "crop4+flip" crop alike.
+Steps act in this order however the name lists them, each at most once; `bench.spec.augmentations` writes the canonical
+name, which is part of a run's identity. An earlier step's draws don't depend on the later ones: "crop4" and
+"crop4+flip" crop alike.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from bench.training.augmentation.policies import AutoAugment, RandAugment
 from bench.training.augmentation.steps import Crop, Cutout, Draws, Flip, PixelStep, Rotate, Size
 from bench.training.images.image_store import ImageStore
 
-__all__ = ["Augmentation", "canonical", "pipeline"]
+__all__ = ["Augmentation", "build_augmentation", "padding_and_flips"]
 
 
 class Augmentation:
-    """A pipeline of steps. `name` is canonical; `pad` is the least that the ImageStore needs."""
+    """A pipeline of steps. `name` is canonical; `pad` is the smallest padding that its ImageStore may have."""
 
     def __init__(self, steps: Sequence[PixelStep]) -> None:
         self.steps = tuple(steps)
@@ -42,7 +43,7 @@ class Augmentation:
     def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
         """Every random number for n images of `size` (height, width): CPU tensors by name, first axis n.
 
-        Empty for "none". A batch's part of them is what `apply` takes.
+        Empty for "none". `apply` takes the draws of one batch.
         """
         drawn: dict[str, Tensor] = {}
         for step in self.steps:
@@ -87,13 +88,20 @@ class Augmentation:
         return store.crops(index, down, right, flipped)
 
     def _after_gathering(self, store: ImageStore) -> list[PixelStep]:
-        """The steps that are left once a batch is gathered. A flip comes first of them, so it may be part of that."""
+        """The steps that remain after gathering; a flip, which is the first of them, may be part of the gather."""
         return [step for step in self.steps if not (store.mirrored and step is self.flip)]
 
 
 def build_augmentation(name: str) -> Augmentation:
     """The augmentation called `name`, such as "crop4+flip". Raises UsageError on a step that doesn't exist."""
     return Augmentation([build_step(step) for step in augmentation_steps(name)])
+
+
+def padding_and_flips(*names: str) -> tuple[int, bool]:
+    """(padding, whether mirror images are used) that an image store needs for the augmentations of these names."""
+    augmentations = [build_augmentation(name) for name in names]
+    padding = max((augmentation.pad for augmentation in augmentations), default=0)
+    return padding, any(augmentation.flip is not None for augmentation in augmentations)
 
 
 def build_step(named: tuple[str, int | None]) -> PixelStep:

@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 
 def source_pixels(maps: Tensor, height: int, width: int) -> Tensor:
-    """Where each output pixel comes from, int64 (B, height * width): a pixel's number, or height * width for nowhere.
+    """The source of each output pixel, int64 (B, height * width): a pixel's number, or height * width for none.
 
     `maps` (B, 2, 3) send (x, y, 1), in pixels from the image's centre, x to the right and y downwards, to the source;
     halves round to even. That is torchvision's `affine` and `rotate` with nearest interpolation, up to rounding where
@@ -25,7 +25,7 @@ def source_pixels(maps: Tensor, height: int, width: int) -> Tensor:
 
 
 def warp_images(planes: Tensor, maps: Tensor) -> Tensor:
-    """Images uint8 (B, C, H, W) sampled where `maps` (B, 2, 3) say, see `sources`; black outside."""
+    """Images uint8 (B, C, H, W) sampled by `maps` (B, 2, 3), see `source_pixels`; black outside."""
     height, width = planes.shape[2:]
     source = source_pixels(maps, height, width)[:, None].expand(-1, planes.shape[1], -1)
     # One more, black, pixel after each plane stands for everything outside: no second pass over the colours.

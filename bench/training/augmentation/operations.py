@@ -1,4 +1,6 @@
-"""The operations of RandAugment and AutoAugment, for a whole batch at once: every image its own, at its own strength.
+"""The operations of RandAugment and AutoAugment on a batch: each image has an operation and a strength of its own.
+
+`apply_geometric` and `apply_colour` apply them; each leaves images alone whose operation is of the other kind.
 
 Strengths are signed, in [-1, 1]. Ranges at strength 1: shear 0.3, translation 150/331 of the side in whole pixels, 30
 degrees, brightness, colour, contrast and sharpness factors 1 -+ 0.9, posterise to 4 bits, solarise from 0; nearest
@@ -81,7 +83,7 @@ def blur_images(values: Tensor) -> Tensor:
 
 
 def lookup_tables(planes: Tensor, pixels: Tensor, grey: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
-    """What each pixel value becomes, uint8 (B, C, 256), for operations that look at one value at a time.
+    """Tables from old to new pixel values, uint8 (B, C, 256), for operations on one value at a time.
 
     `pixels` int64 (B, C, H * W) are the images' values, `grey` their brightness (B, 1, H, W). Every operation is
     written so that its neutral constants leave a value alone; each image gets its one operation's own constants.

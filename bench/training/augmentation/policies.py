@@ -1,4 +1,4 @@
-"""Strong views: which operations an image meets, and how strongly."""
+"""The policies of strong views: RandAugment and AutoAugment choose operations and strengths for each image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench.training.augmentation.operations import CODE, OPERATIONS, apply_colou
 from bench.training.augmentation.steps import Draws, PixelStep, Size
 
 ROUNDS = 2
-"""Operations that an image meets, one after the other."""
+"""Operations that are applied to an image, one after the other."""
 
 
 class Policy(PixelStep):
-    """Two rounds; in each, every image meets one operation at a strength of its own.
+    """Two rounds; each applies one operation to every image, at a strength of its own.
 
     Draws "<name>.operation" int64 (n, 2), codes of `OPERATIONS`, and "<name>.strength" (n, 2) in [-1, 1], signed.
     """

@@ -1,4 +1,4 @@
-"""The steps of an augmentation: each draws per image ahead of time, and applies to a batch as a pure function."""
+"""The steps of an augmentation: each draws per image ahead of time, and is applied to a batch as a pure function."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Cutout(PixelStep):
 
     The centre is uniform over the pixels and the square is clipped at the border, as in the authors' code. With
     `side` None the side is half of the image's shorter one. A square of odd side reaches (side - 1) / 2 each way.
-    Masks keep what the square hides.
+    Masks aren't cut.
     """
 
     def __init__(self, name: str, side: int | None) -> None:
@@ -125,6 +125,6 @@ class Cutout(PixelStep):
 
     @staticmethod
     def inside(length: int, side: int, centre: Tensor) -> Tensor:
-        """Which of `length` positions lie in the square, bool (B, length)."""
+        """Whether each of `length` positions lies in the square, bool (B, length)."""
         offset = torch.arange(length, device=centre.device) - (centre[:, None] - side // 2)
         return (offset >= 0) & (offset < side)

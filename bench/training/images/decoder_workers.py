@@ -1,4 +1,7 @@
-"""Worker processes that read images ahead of their use, in chunks that several of them share a batch by."""
+"""Worker processes that read images ahead of their use, in chunks, so that several workers share a batch.
+
+Read `DecoderWorkers.read` first. The workers are those of a PyTorch DataLoader whose sampler yields the requests.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,23 @@ from bench.system.processes import die_with_parent
 from datasets.interface import DataError, Pixels
 
 CHUNK_BYTES = 2 << 20
-"""What one worker reads at a time. Small, so that the first batch comes soon and shared memory isn't filled."""
+"""Bytes that one worker reads at a time. Small, so that the first batch comes soon and shared memory isn't filled."""
 CHUNKS_AHEAD = 2
 """Chunks that each worker reads ahead."""
 
 Request = tuple[int, NDArray[np.int64]]
+"""The number of a part, and positions in it."""
 
 
 @dataclass(frozen=True)
 class UnreadableImages:
-    """What a worker sends in place of images that can't be had."""
+    """Sent by a worker in place of images that can't be read."""
 
     reason: str
 
 
 class PartSources(Dataset[Tensor | UnreadableImages]):
-    """Images by request: the number of a part, and positions in it."""
+    """Images by request."""
 
     def __init__(self, parts: Sequence[Pixels]) -> None:
         self.parts = parts
@@ -53,7 +57,7 @@ class PartSources(Dataset[Tensor | UnreadableImages]):
 
 
 class ReadRequests(Sampler[Request]):
-    """What is to be read next: set anew before each iteration of the loader."""
+    """The requests of the next reading; set before each iteration of the loader."""
 
     def __init__(self) -> None:
         self.requests: Iterator[Request] = iter(())
@@ -63,9 +67,9 @@ class ReadRequests(Sampler[Request]):
 
 
 class DecoderWorkers:
-    """At most `workers` processes for each reading under way, kept for the next one. They start with the first.
+    """At most `workers` processes for each reading in progress, reused by later ones; the first reading starts them.
 
-    Where a reading begins before another has ended, it gets processes of its own, since a DataLoader serves one.
+    A reading that begins before another has ended gets processes of its own, since a DataLoader serves one at a time.
     """
 
     def __init__(self, parts: Sequence[Pixels], workers: int) -> None:
@@ -76,7 +80,7 @@ class DecoderWorkers:
         self._idle: list[DataLoader[Tensor | UnreadableImages]] = []
 
     def read(self, part: int, indices: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-        """For each index int64 (B,): its images uint8 (B, H, W, C), in pieces. Indices are taken ahead of their turn.
+        """The images of each index int64 (B,), uint8 (B, H, W, C), in chunks. Indices are taken ahead of their turn.
 
         Raises DataError naming a file that can't be read, RuntimeError where a worker died.
         """
@@ -85,25 +89,25 @@ class DecoderWorkers:
         try:
             assert isinstance(loader.sampler, ReadRequests)
             loader.sampler.requests = self._requests(part, indices, sizes)
-            with _undisturbed():
+            with _keep_child_handler():
                 chunks = iter(loader)
-            while (first := _next(chunks)) is not None:
-                pieces, left = [first], sizes.popleft() - len(first)
-                while left > 0:
-                    piece = _next(chunks)
-                    assert piece is not None
-                    pieces.append(piece)
-                    left -= len(piece)
-                yield pieces
+            while (first := _next_chunk(chunks)) is not None:
+                batch, missing = [first], sizes.popleft() - len(first)
+                while missing > 0:
+                    chunk = _next_chunk(chunks)
+                    assert chunk is not None
+                    batch.append(chunk)
+                    missing -= len(chunk)
+                yield batch
         finally:
             self._idle.append(loader)
 
     def close(self) -> None:
-        """End every process. Nothing can be read after it."""
+        """End every process. Nothing can be read afterwards."""
         for loader in self._loaders:
             iterator: Any = getattr(loader, "_iterator", None)
             if iterator is not None:
-                # PyTorch ends persistent workers where the iterator is collected, which a traceback may put off
+                # PyTorch ends persistent workers when the iterator is collected, which a traceback may delay
                 iterator._shutdown_workers()
         self._loaders.clear()
         self._idle.clear()
@@ -126,28 +130,28 @@ class DecoderWorkers:
             persistent_workers=True,
             prefetch_factor=CHUNKS_AHEAD,
             worker_init_fn=partial(prepare_worker, os.getpid()),
-            # forked, the workers share arrays and lists of files with this process; they never touch a card
+            # forked workers share arrays and lists of files with this process; they never use a GPU
             multiprocessing_context="fork" if sys.platform == "linux" else multiprocessing.get_start_method(),
-            # its own, so that the loader takes no random number from anybody
+            # its own, so that the loader takes no random number from the global state
             generator=torch.Generator(),
         )
         self._loaders.append(loader)
         return loader
 
 
-def prepare_worker(parent: int, number: int) -> None:
-    """Leave signals to the run, which is told of them and ends its workers, and end with it however it ends."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+def prepare_worker(parent: int, worker: int) -> None:
+    """Ignore signals, which the run handles and ends its workers after; end with the run, however it ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent(parent)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """In here a loader starts, and the process's way with the end of a child stays what it was.
+def _keep_child_handler() -> Iterator[None]:
+    """Keep the process's handler of ended children while a loader starts.
 
-    PyTorch's own way is to raise an error wherever the main thread is, which may hold a lock then. That a worker died
-    is seen all the same, a few seconds later, by whoever waits for it.
+    PyTorch's handler raises an error wherever the main thread is, which may hold a lock then. A worker's death is
+    noticed all the same, a few seconds later, by the reading that waits for it.
     """
     before = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     try:
@@ -157,13 +161,14 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(signal.SIGCHLD, before)
 
 
-def _next(chunks: Iterator[Tensor | UnreadableImages]) -> Tensor | None:
+def _next_chunk(chunks: Iterator[Tensor | UnreadableImages]) -> Tensor | None:
+    """The next chunk, or None after the last one. Raises DataError and RuntimeError as `DecoderWorkers.read` does."""
     try:
-        found = next(chunks, None)
-    except (RuntimeError, OSError, EOFError) as error:  # the last two where one died while handing over
+        chunk = next(chunks, None)
+    except (RuntimeError, OSError, EOFError) as error:  # the last two if it died while sending
         raise RuntimeError(
             f"a process that reads images ended ({' '.join(str(error).split())}). If memory ran out, type fewer --jobs"
         ) from error
-    if isinstance(found, UnreadableImages):
-        raise DataError(found.reason)
-    return found
+    if isinstance(chunk, UnreadableImages):
+        raise DataError(chunk.reason)
+    return chunk

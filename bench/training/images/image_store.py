@@ -1,6 +1,7 @@
 """A data set's images on the device: one zero-padded uint8 tensor, from which a batch of crops is one gather.
 
-Images that don't fit there are a `BatchStore` (`image_sets`), which hands over small stores of a batch each.
+`Images` is the interface that training uses; `ImageStore.crops` and `ImageStore.normalise` make a batch. Images that
+don't fit on the device are a `BatchStore` (`image_sets`), which makes a small `ImageStore` of each batch.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from torch import Tensor
 from bench.system.errors import UsageError
 
 MIRRORED_BYTES = 256 << 20
-"""Up to this size images are also kept mirrored in a processor's memory; 50,000 of CIFAR's take 229 MiB."""
+"""Up to this size, images in CPU memory are also stored mirrored; the 50,000 of CIFAR take 229 MiB."""
 
 
 def worth_mirroring(samples: int, size: tuple[int, int], channels: int, pad: int, device: torch.device) -> bool:
-    """Whether a store of images that are flipped at random is to keep their mirror images too.
+    """Whether a store of images that are flipped at random should hold their mirror images too.
 
-    A flip is then part of the gather, which on a processor saves a third of the time that a cropped and flipped batch
-    takes (`benchmarks/augmentation.py`). A card isn't short of that time but may be of memory.
+    A flip is then part of the gather, which saves a CPU a third of the time of a cropped and flipped batch
+    (`benchmarks/augmentation.py`). A GPU has that time to spare, but not always the memory.
     """
     height, width = size
     return device.type == "cpu" and samples * (height + 2 * pad) * (width + 2 * pad) * channels <= MIRRORED_BYTES
 
 
 class Images(Protocol):
-    """A part's images wherever they are kept; everything that trains or looks at them goes through `ahead`."""
+    """The images of one part, on the device or elsewhere; training and inference get them through `prefetch`."""
 
     def __len__(self) -> int: ...
 
@@ -43,26 +44,26 @@ class Images(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where batches are handed over."""
+        """The device of the batches."""
 
     @property
-    def indexed_on(self) -> torch.device:
-        """Where `ahead` wants its indices."""
+    def index_device(self) -> torch.device:
+        """The device of the indices that `prefetch` takes."""
 
-    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+    def prefetch(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
         """For each index int64 (B,): a store on the device that holds these images, and their positions (B,) in it.
 
-        Indices are taken before their batch is asked for, so that images which lie elsewhere arrive in time.
+        Indices are taken before their batch is asked for, so that images from elsewhere are ready in time.
         """
 
 
 class ImageStore:
     """Images uint8 (N, H, W, C) on one device, with the normalisation of their data set.
 
-    `images` is moved nowhere: hand it over on the device where it is to live. `mean` and `std` hold one number a
-    channel, of pixels scaled to [0, 1]. `pad` is the border of zeros (black pixels) that crops may reach into;
-    with 0 the images are kept as they are, without a copy. `mirrored` keeps the mirror image of each beside it, so that
-    a flip costs nothing but memory. Raises UsageError where the shapes or the type don't fit.
+    `images` stays on its device. `mean` and `std` hold one number a channel, of pixels scaled to [0, 1]. `pad` is the
+    border of zeros (black pixels) that crops may reach into; with 0 the images aren't copied. `mirrored` stores the
+    mirror image of each too, so that a flip costs nothing but memory. Raises UsageError where the shapes or the type
+    don't fit.
     """
 
     def __init__(
@@ -88,46 +89,44 @@ class ImageStore:
         # One number for each value of a row, since a last axis of three is too short for vector instructions.
         self.row_mean = self.mean.repeat(self.width)
         self.row_std = self.std.repeat(self.width)
-        self._keep(self._padded(len(images), [images]) if pad or mirrored else images.contiguous())
+        self._set_images(self._padded(len(images), [images]) if pad or mirrored else images.contiguous())
 
     def _padded(self, samples: int, blocks: Iterable[Tensor]) -> Tensor:
-        """Images that come in blocks (n, H, W, C), from any device, with their borders, on the store's.
+        """One tensor, on the store's device, of images with borders; they come in blocks (n, H, W, C) from any device.
 
-        After all of them follow their mirror images, if they are kept.
+        All mirror images, in a store that is `mirrored`, follow after all images.
         """
         pad, height, width = self.pad, self.height, self.width
-        kept = 2 * samples if self.mirrored else samples
-        wide = torch.zeros(
-            (kept, height + 2 * pad, width + 2 * pad, self.channels), dtype=torch.uint8, device=self.mean.device
-        )
-        inner = wide[:, pad : pad + height, pad : pad + width]
+        shape = (2 * samples if self.mirrored else samples, height + 2 * pad, width + 2 * pad, self.channels)
+        padded = torch.zeros(shape, dtype=torch.uint8, device=self.mean.device)
+        inner = padded[:, pad : pad + height, pad : pad + width]
         start = 0
         for block in blocks:
             inner[start : start + len(block)] = block
             if self.mirrored:
                 inner[samples + start : samples + start + len(block)] = block.flip(2)
             start += len(block)
-        return wide
+        return padded
 
-    def _keep(self, images: Tensor) -> None:
-        """Hold these images, which have their borders and, if they are kept, their mirror images."""
+    def _set_images(self, images: Tensor) -> None:
+        """Set the tensor of images, which has their borders and, in a store that is `mirrored`, their mirror images."""
         self.images, self.samples = images, len(images) // (2 if self.mirrored else 1)
         _, high, wide, channels = images.shape
-        # A crop from wherever it begins, as a view: crop k begins k pixels after the first image's first. So a batch of
-        # crops is one gather along one axis, whose rows of pixels lie in one piece.
-        begins = max(0, len(images) * high * wide - (self.height - 1) * wide - self.width + 1)
+        # All possible crops as a view: crop k begins k pixels after the first pixel of the first image. So a batch of
+        # crops is one gather along one axis, of rows of pixels that are contiguous.
+        starts = max(0, len(images) * high * wide - (self.height - 1) * wide - self.width + 1)
         self.crops_from = images.as_strided(
-            (begins, self.height, self.width, channels), (channels, wide * channels, channels, 1)
+            (starts, self.height, self.width, channels), (channels, wide * channels, channels, 1)
         )
 
-    def holding(self, samples: int, blocks: Iterable[Tensor], mirrored: bool = False) -> Self:
-        """A store of `samples` other images of this size, which come in blocks uint8 (n, H, W, C), on the same device.
+    def with_images(self, samples: int, blocks: Iterable[Tensor], mirrored: bool = False) -> Self:
+        """A store, on the same device, of `samples` other images of this size, which come in blocks uint8 (n, H, W, C).
 
-        They are never held twice, and nothing else is sent to the device.
+        The images are never in memory twice, and nothing else is copied to the device.
         """
         store = copy.copy(self)
         store.mirrored = mirrored
-        store._keep(store._padded(samples, blocks))
+        store._set_images(store._padded(samples, blocks))
         return store
 
     def __len__(self) -> int:
@@ -140,23 +139,23 @@ class ImageStore:
 
     @property
     def device(self) -> torch.device:
-        """Where the images are."""
+        """The device of the images."""
         return self.images.device
 
     @property
-    def indexed_on(self) -> torch.device:
-        """Where `ahead` wants its indices: beside the images."""
+    def index_device(self) -> torch.device:
+        """The device of the indices that `prefetch` takes: that of the images."""
         return self.images.device
 
-    def ahead(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
-        """Itself with each index: nothing has to be fetched."""
+    def prefetch(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
+        """This store with each index, since nothing has to be read."""
         for index in indices:
             yield self, index
 
     def centre(self, index: Tensor, flipped: Tensor | None = None) -> Tensor:
         """The images `index` (B,) without their padding, uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
 
-        `flipped` takes a store that keeps mirror images.
+        `flipped` needs a store that is `mirrored`.
         """
         return self._gather(self._rows(index, flipped), self.pad * self.images.shape[2] + self.pad)
 
@@ -164,14 +163,14 @@ class ImageStore:
         """Crops of the images `index` (B,), uint8 (B, H, W, C); mirrored where `flipped` bool (B,) is set.
 
         `down` and `right` int64 (B,) in [0, 2 * pad] are the crop's top left corner in the padded image, before it is
-        mirrored. `flipped` takes a store that keeps mirror images.
+        mirrored. `flipped` needs a store that is `mirrored`.
         """
-        if flipped is not None:  # what is cropped off on the right before mirroring lies on the left after it
+        if flipped is not None:  # pixels that are cut on the right before mirroring lie on the left after it
             right = torch.where(flipped, 2 * self.pad - right, right)
         return self._gather(self._rows(index, flipped), torch.add(right, down, alpha=self.images.shape[2]))
 
     def _rows(self, index: Tensor, flipped: Tensor | None) -> Tensor:
-        """Where the images `index` are kept, or their mirror images where `flipped` is set."""
+        """The rows of the images `index` in the tensor, or those of their mirror images where `flipped` is set."""
         return index if flipped is None else torch.add(index, flipped, alpha=self.samples)
 
     def _gather(self, rows: Tensor, corner: Tensor | int) -> Tensor:

@@ -65,11 +65,11 @@ def observed(
 ) -> CurveRecorder:
     """The observer of a whole run."""
     if method is not None:
-        monkeypatch.setattr("bench.registry.lookup.load_method", lambda name: lambda **values: method)
+        monkeypatch.setattr("bench.training.noisy_data.load_method", lambda name: lambda **values: method)
     trainer = build_trainer(problem, spec, torch.device("cpu"))
     observer = CurveRecorder(problem, trainer)
     for done in trainer.epochs():
-        observer.epoch_done(done)
+        observer.record_epoch(done)
     return observer
 
 
@@ -78,7 +78,7 @@ def test_a_methods_own_words_are_measured_and_named(tmp_path: Path, monkeypatch:
     problem = problem_of(spec, tmp_path)
     observer = observed(spec, problem, Teller(), monkeypatch)
     measures = observer.measures()
-    found, wrong = measures["selector"], observer.given != observer.clean
+    found, wrong = measures["selector"], observer.noisy_labels != observer.clean_labels
     assert (found["source"], found["kept_source"], found["corrected_source"]) == (
         "clean_probability",
         "selected",
@@ -86,8 +86,8 @@ def test_a_methods_own_words_are_measured_and_named(tmp_path: Path, monkeypatch:
     )
     assert found["precision"] == pytest.approx(np.mean(~wrong[::2]))
     assert found["recall"] == pytest.approx(np.sum(~wrong[::2]) / np.sum(~wrong))
-    assert found["corrected"] == pytest.approx(np.mean(observer.clean[wrong] == 0))
-    assert found["damaged"] == pytest.approx(np.mean(observer.clean[~wrong] != 0))
+    assert found["corrected"] == pytest.approx(np.mean(observer.clean_labels[wrong] == 0))
+    assert found["damaged"] == pytest.approx(np.mean(observer.clean_labels[~wrong] != 0))
     # curves of both phases, and choices among all of their epochs
     assert observer.curves["epoch"] == list(range(1, EPOCHS + 3))
     assert observer.curves["phase"] == ["warm"] * EPOCHS + ["again"] * 2
@@ -126,7 +126,7 @@ def test_the_noise_rate_is_the_realised_one_unless_the_user_gave_it(
     problem, method = problem_of(spec, tmp_path), Teller()
     monkeypatch.setattr(Teller, "needs", ("noise_rate",))
     part = build_training_part(problem, method, spec, torch.device("cpu"))
-    given, clean = problem.noisy.labels[problem.train], problem.clean[problem.train]
+    given, clean = problem.noisy.labels[problem.train], problem.clean_labels[problem.train]
     assert part.privileges["noise_rate"] == (float(np.mean(given != clean)) if told is None else told)
 
 

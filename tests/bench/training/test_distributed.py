@@ -24,7 +24,8 @@ from bench.training import trainer as trainer_module
 from bench.training.batch_loader import batch_bounds
 from bench.training.distributed import ProcessGroup
 from bench.training.images.image_store import ImageStore
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.method_task import TrainingPart
+from bench.training.trainer import Trainer
 
 SAMPLES, CLASSES, SIZE = 45, 4, 8
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def without_batch_norm(name: str, num_classes: int, in_chans: int, image_size: A
         return Backbone([("stage1", first, 8, 2), ("stage2", second, 8, 2)], GlobalPool(), nn.Linear(8, num_classes))
 
 
-def posed(method: str, ranks: ProcessGroup, parameters: dict[str, Any]) -> Trainer:
+def posed(method: str, group: ProcessGroup, parameters: dict[str, Any]) -> Trainer:
     """A method ready to train for four epochs on random images that a class pattern runs through."""
     generator = torch.Generator().manual_seed(5)
     labels = torch.randint(CLASSES, (SAMPLES,), generator=generator)
@@ -65,24 +66,24 @@ def posed(method: str, ranks: ProcessGroup, parameters: dict[str, Any]) -> Train
         batch_size=10,
         learning_rate=0.1,
         weight_decay=1e-3,
-        world_size=ranks.size,
+        world_size=group.world_size,
     )
     store = ImageStore(images, [0.5], [0.25], pad=1)
     part = TrainingPart(store, labels, CLASSES, store, labels)
-    return Trainer(load_method(method)(**parameters), spec, part, CPU, ranks=ranks)
+    return Trainer(load_method(method)(**parameters), spec, part, CPU, group=group)
 
 
-def trained(method: str, ranks: ProcessGroup, parameters: dict[str, Any]) -> Trainer:
+def trained(method: str, group: ProcessGroup, parameters: dict[str, Any]) -> Trainer:
     """The method after its four epochs."""
-    trainer = posed(method, ranks, parameters)
+    trainer = posed(method, group, parameters)
     for _ in trainer.epochs():
         pass
     return trainer
 
 
-def fitted(method: str, ranks: ProcessGroup, parameters: dict[str, Any]) -> dict[str, Tensor]:
+def fitted(method: str, group: ProcessGroup, parameters: dict[str, Any]) -> dict[str, Tensor]:
     """What the method infers and fits at the end of its first epoch, given its first weights."""
-    trainer = posed(method, ranks, parameters)
+    trainer = posed(method, group, parameters)
     for network in trainer.networks:
         network.module.train()
     trainer.method.end_epoch(trainer.phases[0], 0)
@@ -102,50 +103,50 @@ def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     return found
 
 
-def primitives(ranks: ProcessGroup) -> dict[str, Any]:
+def primitives(group: ProcessGroup) -> dict[str, Any]:
     """What each call of Ranks gives on small tensors."""
-    mine = ranks.mine(torch.arange(7))
-    led = torch.full((2,), float(ranks.number))
-    ranks.lead([led])
+    mine = group.shard(torch.arange(7))
+    led = torch.full((2,), float(group.rank))
+    group.broadcast([led])
     weight = nn.Parameter(torch.zeros(3))
-    weight.grad = torch.full((3,), 1.0 + ranks.number)
+    weight.grad = torch.full((3,), 1.0 + group.rank)
     bare = nn.Parameter(torch.zeros(1))
-    ranks.sum_gradients([bare, weight])
+    group.all_reduce_gradients([bare, weight])
     # sample 0: nobody's; 1: process 0 last; 2: process 1 last; 3: both in step 4
-    memory = torch.arange(4.0) + 10 * ranks.number
-    flags = torch.tensor([True, True, False, False]) if ranks.leads else torch.tensor([False, False, True, True])
-    visited = torch.tensor([0, 3, 0, 4]) if ranks.leads else torch.tensor([0, 2, 5, 4])
-    ranks.merge([memory, flags], visited)
+    memory = torch.arange(4.0) + 10 * group.rank
+    flags = torch.tensor([True, True, False, False]) if group.is_main else torch.tensor([False, False, True, True])
+    visited = torch.tensor([0, 3, 0, 4]) if group.is_main else torch.tensor([0, 2, 5, 4])
+    group.merge_last_visited([memory, flags], visited)
     return {
         "mine": mine.tolist(),
-        "gathered": ranks.gather(mine, 7).tolist(),
-        "table": ranks.gather(torch.stack([mine, -mine], dim=1), 7).tolist(),
+        "gathered": group.all_gather(mine, 7).tolist(),
+        "table": group.all_gather(torch.stack([mine, -mine], dim=1), 7).tolist(),
         "led": led.tolist(),
         "gradient": weight.grad.tolist(),
         "no gradient": bare.grad is None,
-        "sum": float(ranks.sum(torch.tensor(1.0 + ranks.number))),
-        "largest": ranks.largest([1.0 + ranks.number, 0.1 - ranks.number], CPU),
+        "sum": float(group.all_reduce(torch.tensor(1.0 + group.rank))),
+        "largest": group.all_reduce_max([1.0 + group.rank, 0.1 - group.rank], CPU),
         "memory": memory.tolist(),
         "flags": flags.tolist(),
     }
 
 
-def left_by(kind: str, method: str, parameters: dict[str, Any], ranks: ProcessGroup) -> dict[str, Tensor]:
+def left_by(kind: str, method: str, parameters: dict[str, Any], group: ProcessGroup) -> dict[str, Tensor]:
     """What one of WORKS leaves behind."""
     if kind == "fit":
-        return fitted(method, ranks, parameters)
-    return tensors_of(trained(method, ranks, parameters))
+        return fitted(method, group, parameters)
+    return tensors_of(trained(method, group, parameters))
 
 
 def process(number: int, folder: Path) -> None:
     """One of two processes: the primitives, then every one of WORKS."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=number, world_size=2)
-    ranks = ProcessGroup(number, 2)
-    (folder / f"{number}.json").write_text(json.dumps(primitives(ranks)))
+    group = ProcessGroup(number, 2)
+    (folder / f"{number}.json").write_text(json.dumps(primitives(group)))
     models.build = without_batch_norm  # type: ignore[assignment]
     for kind, method, parameters in WORKS:
-        torch.save(left_by(kind, method, parameters, ranks), folder / f"{kind} {method} {number}.pt")
+        torch.save(left_by(kind, method, parameters, group), folder / f"{kind} {method} {number}.pt")
     distributed.destroy_process_group()
 
 
@@ -209,7 +210,7 @@ def test_shares_are_disjoint_and_make_the_whole(count: int, size: int) -> None:
     values = torch.arange(count)
     shares = [ProcessGroup(number, size).mine(values) for number in range(size)]
     assert sorted(torch.cat(shares).tolist()) == list(range(count))
-    assert max(map(len, shares)) == ProcessGroup(0, size).largest_share(count)
+    assert max(map(len, shares)) == ProcessGroup(0, size).largest_shard(count)
 
 
 def test_a_rank_outside_its_world_is_refused() -> None:

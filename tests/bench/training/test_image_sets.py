@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
-from bench.training.augmentation import build_augmentation
+from bench.training.augmentation import build_augmentation, padding_and_flips
 from bench.training.batch_loader import BatchLoader
 from bench.training.images import decoder_workers
 from bench.training.images.image_sets import ImageSets
@@ -60,7 +60,7 @@ def gallery(placement: str, **parts: Any) -> ImageSets:
 
 def fetched(images: Images, batches: list[list[int]]) -> list[Tensor]:
     """The plain images of each batch."""
-    return [store.plain(places) for store, places in images.ahead(torch.tensor(batch) for batch in batches)]
+    return [store.plain(places) for store, places in images.prefetch(torch.tensor(batch) for batch in batches)]
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +76,8 @@ def children() -> set[int]:
 
 @given(st.lists(st.lists(st.integers(0, SAMPLES - 1), min_size=1, max_size=12), max_size=4))
 def test_host_hands_over_what_the_device_does(batches: list[list[int]]) -> None:
-    expected = fetched(gallery("device").store("train", CPU, [build_augmentation("crop2+flip")]), batches)
-    got = fetched(gallery("host").store("train", CPU, [build_augmentation("crop2+flip")]), batches)
+    expected = fetched(gallery("device").store("train", CPU, *padding_and_flips("crop2+flip")), batches)
+    got = fetched(gallery("host").store("train", CPU, *padding_and_flips("crop2+flip")), batches)
     assert len(got) == len(expected) and all(map(torch.equal, got, expected))
 
 
@@ -96,13 +96,13 @@ def test_selections_repeats_and_several_parts(placement: str) -> None:
 def test_two_readings_at_once_and_one_that_is_left(placement: str) -> None:
     with closing(gallery(placement)) as images:
         store = images.store("train", CPU)
-        first = store.ahead(torch.tensor([n, n + 1]) for n in range(20))
-        second = store.ahead(torch.tensor([n]) for n in range(20))
+        first = store.prefetch(torch.tensor([n, n + 1]) for n in range(20))
+        second = store.prefetch(torch.tensor([n]) for n in range(20))
         for number in range(3):
             assert torch.equal(next(first)[0].images[0], torch.from_numpy(pixels()[number]))
             assert torch.equal(next(second)[0].images[0], torch.from_numpy(pixels()[number]))
         first.close()  # type: ignore[attr-defined]
-        assert torch.equal(next(store.ahead([torch.tensor([9])]))[0].images[0], torch.from_numpy(pixels()[9]))
+        assert torch.equal(next(store.prefetch([torch.tensor([9])]))[0].images[0], torch.from_numpy(pixels()[9]))
         assert torch.equal(next(second)[0].images[0], torch.from_numpy(pixels()[3]))
 
 
@@ -123,9 +123,9 @@ def views(store: Images) -> Iterator[list[Tensor]]:
 
 @pytest.mark.parametrize("placement", ELSEWHERE)
 def test_augmented_streams_are_equal_bit_for_bit(placement: str) -> None:
-    expected = list(views(gallery("device").store("train", CPU, [build_augmentation("crop2+flip")])))
+    expected = list(views(gallery("device").store("train", CPU, *padding_and_flips("crop2+flip"))))
     with closing(gallery(placement)) as images:
-        got = list(views(images.store("train", CPU, [build_augmentation("crop2+flip")])))
+        got = list(views(images.store("train", CPU, *padding_and_flips("crop2+flip"))))
     assert len(got) == len(expected) > 10
     for ours, theirs in zip(got, expected, strict=True):
         assert all(map(torch.equal, ours, theirs))
@@ -134,7 +134,7 @@ def test_augmented_streams_are_equal_bit_for_bit(placement: str) -> None:
 def test_each_image_is_read_once_for_all_views() -> None:
     source = Noted(pixels(), np.arange(SAMPLES))
     read = decoder_workers.PartSources([source])
-    store = gallery("disk").store("train", CPU, [build_augmentation("crop2+flip")])
+    store = gallery("disk").store("train", CPU, *padding_and_flips("crop2+flip"))
     store._read = lambda indices: (read[0, index.numpy()] for index in indices)  # type: ignore[attr-defined]
     assert len(list(views(store))) > 0
     # two of the three streams go through all images, the third starts anew where it ends
@@ -144,28 +144,28 @@ def test_each_image_is_read_once_for_all_views() -> None:
 @pytest.mark.parametrize("placement", ELSEWHERE)
 def test_whole_sets_in_order(placement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.training.inference.CACHE_BYTES", 0)
-    monkeypatch.setattr("bench.system.memory_limits.INFERENCE_BATCH", {"cpu": 5})
+    monkeypatch.setattr("bench.training.inference.INFERENCE_BATCH", {"cpu": 5})
     with closing(gallery(placement)) as images:
         seen = EvaluationSet(images.store("train", CPU))
         expected = EvaluationSet(gallery("device").store("train", CPU))
         assert len(list(seen.batches())) == 5
-        assert torch.equal(seen.each(torch.clone), expected.each(torch.clone))
+        assert torch.equal(seen.apply(torch.clone), expected.apply(torch.clone))
 
 
 def test_the_device_holds_one_padded_copy() -> None:
-    store = gallery("device").store("train", CPU, [build_augmentation("crop3")])
+    store = gallery("device").store("train", CPU, *padding_and_flips("crop3"))
     assert isinstance(store, ImageStore) and store.images.shape == (SAMPLES, 15, 13, 3)
     assert torch.equal(store.centre(torch.arange(SAMPLES)), torch.from_numpy(pixels()))
     assert int(store.images.sum()) == int(pixels().sum())
 
 
 def test_a_processor_keeps_mirror_images_of_what_is_flipped_and_not_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = gallery("device").store("train", CPU, [build_augmentation("crop3+flip")])
+    store = gallery("device").store("train", CPU, *padding_and_flips("crop3+flip"))
     assert isinstance(store, ImageStore) and store.mirrored and len(store) == SAMPLES
     everyone = torch.arange(SAMPLES)
     assert torch.equal(store.centre(everyone, everyone % 2 == 0)[::2], torch.from_numpy(pixels()[::2, :, ::-1].copy()))
     monkeypatch.setattr("bench.training.images.image_store.MIRRORED_BYTES", SAMPLES * 15 * 13 * 3 - 1)
-    plain = gallery("device").store("train", CPU, [build_augmentation("crop3+flip")])
+    plain = gallery("device").store("train", CPU, *padding_and_flips("crop3+flip"))
     assert isinstance(plain, ImageStore) and not plain.mirrored
 
 
@@ -190,7 +190,7 @@ def test_a_worker_that_is_killed_is_a_clear_failure(tmp_path: Path) -> None:
     with closing(gallery("disk")) as images:
         store = images.store("train", CPU)
         before = children()
-        reading = store.ahead(torch.tensor([number % SAMPLES] * 3) for number in range(1000))
+        reading = store.prefetch(torch.tensor([number % SAMPLES] * 3) for number in range(1000))
         next(reading)
         for child in children() - before:
             os.kill(child, 9)
@@ -202,7 +202,7 @@ def test_closing_leaves_no_process_behind() -> None:
     before = children()
     images = gallery("disk")
     store = images.store("train", CPU)
-    reading = store.ahead(torch.tensor([0, 1, 2, 3]) for _ in range(1000))
+    reading = store.prefetch(torch.tensor([0, 1, 2, 3]) for _ in range(1000))
     next(reading)
     assert children() - before
     images.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,18 +14,18 @@ from hypothesis import strategies as st
 from bench.models import build
 from bench.spec.schedules import learning_rate_at
 from bench.system.errors import UsageError
-from bench.training import checkpoint, seeds
+from bench.training import seeds
 from bench.training.batch_loader import batch_bounds
 from bench.training.networks import AveragedNetwork, PassCounter, TrainedNetwork
-from bench.training.optimizers import clip_gradient_norm, forget_gradients, make_optimizer, step_optimizer
+from bench.training.optimizers import clear_gradients, clip_gradient_norm, make_optimizer, step_optimizer
 from bench.training.precision import Precision
 
 CPU = torch.device("cpu")
 
 
-def network(seed: int = 0, meter: PassCounter | None = None) -> TrainedNetwork:
+def network(seed: int = 0, pass_counter: PassCounter | None = None) -> TrainedNetwork:
     module = build("cnn-small", num_classes=3, in_chans=1, image_size=(8, 8), seed=seed)
-    return TrainedNetwork(module, Precision("fp32", CPU), meter or PassCounter())
+    return TrainedNetwork(module, Precision("fp32", CPU), pass_counter or PassCounter())
 
 
 @given(st.integers(1, 2000), st.integers(1, 300))
@@ -91,13 +90,13 @@ def test_building_a_network_leaves_the_global_generator_alone() -> None:
 
 
 def test_passes_are_counted_in_units() -> None:
-    meter = PassCounter()
-    subject = network(meter=meter)
+    pass_counter = PassCounter()
+    subject = network(pass_counter=pass_counter)
     images = torch.zeros(4, 1, 8, 8)
     subject(images)
     with torch.no_grad():
         subject(images)
-    assert (meter.forward, meter.backward, meter.units) == (8, 4, 16)
+    assert (pass_counter.forward, pass_counter.backward, pass_counter.units) == (8, 4, 16)
 
 
 def test_an_average_moves_by_its_decay_and_holds_its_own_weights() -> None:
@@ -232,7 +231,7 @@ def test_forgotten_gradients_are_none() -> None:
     optimizer = optimizer_of(weights, "sgd", 0.0, 0.9, False)
     train(weights, optimizer, lambda: None, [{0, 2}])
     assert weights[0].grad is not None
-    forget_gradients(optimizer)
+    clear_gradients(optimizer)
     assert all(weight.grad is None for weight in weights)
 
 
@@ -244,21 +243,6 @@ def test_clipping_nothing_does_nothing() -> None:
 def test_an_unknown_optimizer_is_named() -> None:
     with pytest.raises(UsageError, match="sgd, adam, adamw"):
         make_optimizer("sgdd", [], 0.1, 0.0, 0.9, False)
-
-
-def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "checkpoint.pt"
-    assert checkpoint.load_checkpoint(path) is None
-    state = {"weights": torch.arange(3.0), "epoch": 2, "curve": [0.5, None]}
-    checkpoint.save_checkpoint(path, state)
-    loaded = checkpoint.load_checkpoint(path)
-    assert loaded is not None and torch.equal(loaded["weights"], state["weights"]) and loaded["curve"] == [0.5, None]
-    with pytest.raises(Exception, match=r"pickle|local"):
-        checkpoint.save_checkpoint(path, {"unsaveable": lambda: None})
-    assert checkpoint.load_checkpoint(path) is not None
-    assert [entry.name for entry in path.parent.iterdir()] == ["checkpoint.pt"]
-    path.write_bytes(path.read_bytes()[:100])
-    assert checkpoint.load_checkpoint(path) is None
 
 
 def test_the_mean_learning_rate_of_a_cosine_is_half_the_base() -> None:

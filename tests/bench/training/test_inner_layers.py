@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.models import build
+from bench.spec import RunSpec
 from bench.training.images.image_store import ImageStore
-from bench.training.method_task import MethodTask
+from bench.training.method_task import MethodTask, TrainingPart
 from bench.training.networks import PassCounter, TrainedNetwork
 from bench.training.precision import Precision
 
@@ -25,7 +26,17 @@ def task_of(subject: TrainedNetwork) -> MethodTask:
     images = torch.randint(0, 256, (SAMPLES, 8, 8, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     store = ImageStore(images, [0.5], [0.25])
     labels = torch.arange(SAMPLES) % 3
-    return MethodTask(store, labels, store, labels, 3, 1, 4, {}, [subject], {}, seed=0)
+    spec = RunSpec(
+        method="ce",
+        data_set="nothing",
+        data_sha256="0" * 64,
+        noise="none",
+        model="cnn-small",
+        epochs=1,
+        batch_size=4,
+        learning_rate=0.01,
+    )
+    return MethodTask(TrainingPart(store, labels, 3, store, labels), spec, [subject], {})
 
 
 def rows_beside(module: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
@@ -34,14 +45,14 @@ def rows_beside(module: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
 
 
 def test_rows_along_follow_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.training.inference.inference_batch", lambda device, size: 5)
+    monkeypatch.setattr("bench.training.method_task.inference_batch", lambda device, size: 5)
     subject = network()
     task = task_of(subject)
     index = torch.tensor([7, 0, 0, 11, 3, 5, 9])
     along = torch.arange(SAMPLES) * 10
     everything = task.infer(output=rows_beside, along=along, units=2.5)
     assert torch.equal(everything[:, 1], along.float())
-    assert subject.meter.forward == 2.5 * SAMPLES
+    assert subject.pass_counter.forward == 2.5 * SAMPLES
     assert torch.equal(task.infer(index=index, output=rows_beside, along=along), everything[index])
     assert subject.module.training
 
@@ -54,7 +65,7 @@ def test_a_branch_moves_no_statistic_and_its_gradient_flows(precision: str) -> N
     result = subject.through(lambda module, batch: module(batch), images, units=4)
     assert result.dtype == torch.float32 and subject.module.training
     assert all(torch.equal(before[name], value) for name, value in subject.module.named_buffers())
-    assert (subject.meter.forward, subject.meter.backward) == (24, 0)
+    assert (subject.pass_counter.forward, subject.pass_counter.backward) == (24, 0)
     torch.autograd.backward(result.sum())
     assert all(weight.grad is not None for weight in subject.parameters())
 

@@ -14,9 +14,10 @@ from bench.registry import load_method
 from bench.spec import RunSpec
 from bench.training.images.image_store import ImageStore
 from bench.training.inference import ChunkSize
+from bench.training.method_task import TrainingPart
 from bench.training.oom_batch_search import STEPS_UP, largest_batch_that_fits
 from bench.training.outcome import OutOfMemory
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 
 FULL = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."
 
@@ -56,12 +57,12 @@ def test_the_largest_batch_fits_and_no_much_larger_one_does(failed: int, most: i
 @settings(max_examples=30, deadline=None)  # each failure collects garbage
 @given(total=st.integers(1, 50), most=st.integers(1, 60))
 def test_pieces_give_what_the_whole_gives(total: int, most: int) -> None:
-    pieces, there = ChunkSize(), Machine(most)
+    chunk_size, there = ChunkSize(), Machine(most)
     rows = torch.arange(2 * total).view(total, 2)
-    assert torch.equal(pieces.join(there.double, rows), 2 * rows)
-    assert (pieces.most is None) == (total <= most)
+    assert torch.equal(chunk_size.apply(there.double, rows), 2 * rows)
+    assert (chunk_size.limit is None) == (total <= most)
     failures = sum(asked > most for asked in there.asked)
-    assert torch.equal(pieces.join(there.double, rows, rows), 2 * rows)
+    assert torch.equal(chunk_size.apply(there.double, rows, rows), 2 * rows)
     assert sum(asked > most for asked in there.asked) == failures, "what didn't fit once isn't tried again"
     done = [asked for asked in there.asked if asked <= most]
     assert sum(done) == 2 * total, "no image is done twice"
@@ -71,12 +72,12 @@ def test_pieces_raise_what_is_no_lack_of_memory_and_what_no_piece_helps() -> Non
     def wrong(rows: Tensor) -> Tensor:
         raise RuntimeError("size mismatch")
 
-    pieces = ChunkSize()
+    chunk_size = ChunkSize()
     with pytest.raises(RuntimeError, match="size mismatch"):
-        pieces.join(wrong, torch.zeros(4))
-    assert pieces.most is None
+        chunk_size.apply(wrong, torch.zeros(4))
+    assert chunk_size.limit is None
     with pytest.raises(RuntimeError, match="can't allocate"):
-        pieces.join(Machine(0).double, torch.zeros(4))
+        chunk_size.apply(Machine(0).double, torch.zeros(4))
 
 
 def trainer_of(method: str, batch: int, most: int) -> Trainer:

@@ -16,10 +16,11 @@ from bench.system import hardware
 from bench.system.errors import UsageError
 from bench.training.distributed import SECONDS_BETWEEN_VOTES, SINGLE_PROCESS, ProcessGroup, StopVote
 from bench.training.images.image_store import ImageStore
+from bench.training.method_task import TrainingPart
 from bench.training.networks import PassCounter, pooled_features
 from bench.training.step import Batch, TrainingStep
 from bench.training.step_modes import WARM_UP, StepMode, StepRunner, choose_step_mode
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.trainer import Trainer
 from methods.interface import Method
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -33,7 +34,7 @@ class Ragged(Method):
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "precision", "ranks", "expected"),
+    ("requested", "device", "precision", "group", "expected"),
     [
         ("auto", CPU, "bf16", SINGLE_PROCESS, "eager"),
         ("eager", CPU, "fp32", SINGLE_PROCESS, "eager"),
@@ -49,20 +50,20 @@ class Ragged(Method):
     ],
 )
 def test_the_way_is_the_fastest_that_is_right(
-    asked: str, device: torch.device, precision: str, ranks: ProcessGroup, expected: str
+    requested: str, device: torch.device, precision: str, group: ProcessGroup, expected: str
 ) -> None:
-    way = choose_step_mode(asked, device, load_method("ce")(), precision, ranks)
+    way = choose_step_mode(requested, device, load_method("ce")(), precision, group)
     assert str(way) == expected
-    # whoever gets something else than was asked for, or lets us choose, is told why
-    assert (way.because is None) == (expected.startswith(asked) or expected == "graph")
-    assert choose_step_mode(asked, device, Ragged(), precision, ranks) in (
+    # a mode that wasn't asked for, or was chosen by "auto", comes with its reason
+    assert (way.reason is None) == (expected.startswith(requested) or expected == "graph")
+    assert choose_step_mode(requested, device, Ragged(), precision, group) in (
         StepMode(),
-        StepMode(because=_said(asked, device)),
+        StepMode(reason=_reason_for(requested, device)),
     )
 
 
-def _said(asked: str, device: torch.device) -> str | None:
-    return choose_step_mode(asked, device, Ragged(), "fp32", SINGLE_PROCESS).because
+def _reason_for(requested: str, device: torch.device) -> str | None:
+    return choose_step_mode(requested, device, Ragged(), "fp32", SINGLE_PROCESS).reason
 
 
 class Counting:
@@ -72,7 +73,7 @@ class Counting:
         self.seconds = 0.0
         self.calls: list[str] = []
 
-    def aside(self) -> nullcontext[None]:
+    def warm_up(self) -> nullcontext[None]:
         self.calls.append("aside")
         return nullcontext()
 
@@ -91,14 +92,14 @@ def step_of(size: int, value: float = 0.0) -> TrainingStep:
 
 def test_the_first_steps_run_one_is_recorded_and_the_rest_is_played() -> None:
     seen: list[tuple[int, float]] = []
-    meter, recorder = PassCounter(), Counting()
+    pass_counter, recorder = PassCounter(), Counting()
 
     def work(step: TrainingStep) -> Tensor:
-        meter.forward += len(step.index)
+        pass_counter.forward += len(step.index)
         seen.append((len(step.index), float(step.draws["weight"])))
         return step.streams["all"].views[0].mean()
 
-    stepper = StepRunner(work, meter, recorder, nullcontext)
+    stepper = StepRunner(work, pass_counter, recorder, nullcontext)
     sizes = [4] * (WARM_UP + 2) + [3, 4, 2]
     losses = [float(stepper(step_of(size, number))) for number, size in enumerate(sizes)]
     played = ["aside"] * WARM_UP + ["record", "play", "play"]
@@ -107,7 +108,7 @@ def test_the_first_steps_run_one_is_recorded_and_the_rest_is_played() -> None:
     # what is played isn't seen by Python again; smaller batches are
     assert seen == [(4, float(number)) for number in range(WARM_UP + 1)] + [(3, WARM_UP + 2.0), (2, WARM_UP + 4.0)]
     assert losses[: WARM_UP + 1] == [float(number) for number in range(WARM_UP + 1)]
-    assert meter.forward == sum(sizes)
+    assert pass_counter.forward == sum(sizes)
 
 
 def test_a_recording_gets_every_step_on_the_same_tensors() -> None:
@@ -146,21 +147,21 @@ def test_ways_that_this_machine_has_not_say_what_to_type(
 class Pretended(ProcessGroup):
     """Two processes, the other of which says what the test wants."""
 
-    told: Iterator[bool]
+    answers: Iterator[bool]
 
-    def largest(self, values: Any, device: torch.device) -> list[float]:
-        return [max(values[0], float(next(self.told))), *values[1:]]
+    def all_reduce_max(self, values: Any, device: torch.device) -> list[float]:
+        return [max(values[0], float(next(self.answers))), *values[1:]]
 
 
 def test_processes_vote_seldom_and_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 1 ms, then of 50 ms: so many between two votes as take a quarter of a second."""
     now = [0.0]
     monkeypatch.setattr("bench.training.distributed.time.perf_counter", lambda: now[0])
-    ranks = Pretended(0, 2)
-    object.__setattr__(ranks, "told", iter([False] * 1000))
-    vote = StopVote(ranks, CPU, lambda: False)
+    group = Pretended(0, 2)
+    object.__setattr__(group, "answers", iter([False] * 1000))
+    vote = StopVote(group, CPU, lambda: False)
     for seconds, steps, most in ((0.001, 2000, 40), (0.05, 100, 30)):
-        vote.begin()
+        vote.start_pass()
         before, gaps, last = vote.votes, [], now[0]
         for _ in range(steps):
             asked = vote.votes
@@ -174,9 +175,9 @@ def test_processes_vote_seldom_and_soon_enough(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_whoever_is_told_to_stop_all_stop() -> None:
-    ranks = Pretended(0, 2)
-    object.__setattr__(ranks, "told", iter([False, True]))
-    vote = StopVote(ranks, CPU, lambda: False)
+    group = Pretended(0, 2)
+    object.__setattr__(group, "answers", iter([False, True]))
+    vote = StopVote(group, CPU, lambda: False)
     answers = [vote() for _ in range(2)]
     assert answers == [False, True] and vote.votes == 2
     alone = StopVote(SINGLE_PROCESS, CPU, iter([False, True]).__next__)
@@ -206,7 +207,7 @@ def test_compiled_networks_train_as_others_do_and_compiling_is_no_training() -> 
     weights: list[list[nn.Parameter]] = [trainer.networks[0].weights for trainer in trainers]
     assert all(torch.allclose(a, b, rtol=1e-2, atol=1e-4) for a, b in zip(*weights, strict=True))
     slow, fast = trainers
-    assert (slow.compile_seconds, str(slow.way), str(fast.way)) == (0.0, "eager", "compiled")
+    assert (slow.compile_seconds, str(slow.step_mode), str(fast.step_mode)) == (0.0, "eager", "compiled")
     assert fast.compile_seconds > 0 < fast.seconds
     # evaluation runs as it does elsewhere
     assert fast.networks[0].pooled is pooled_features

@@ -23,7 +23,8 @@ from bench.reporting.explicit_command import explicit_command
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
 from bench.training.images.image_store import ImageStore
-from bench.training.trainer import Trainer, TrainingPart
+from bench.training.method_task import TrainingPart
+from bench.training.trainer import Trainer
 
 fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 

@@ -15,14 +15,16 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-import bench.run
+import bench.training.noisy_data
+import bench.training.run
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
-from bench.training import checkpoint
+from bench.training.checkpoint import Checkpoint
 from bench.training.images.image_store import ImageStore
 from bench.training.inference import EvaluationSet, inference_batch, log_probabilities, single_predictions
+from bench.training.method_task import TrainingPart
 from bench.training.outcome import Diverged, Interrupted
-from bench.training.trainer import Trainer, TrainingPart, never_stop
+from bench.training.trainer import Trainer, never_stop
 from methods.interface import Method, Pass, Phase, Step, Steps, Stream, Task
 
 CPU = torch.device("cpu")
@@ -298,7 +300,7 @@ def test_members_of_an_ensemble_train_as_they_would_alone() -> None:
 def test_frozen_weights_of_a_backbone_stay_frozen() -> None:
     trainer = trainer_of(Turns(), epochs=1)
     network = trainer.networks[0]
-    network._learned = [weight for weight in network.parameters() if weight.dim() > 1]
+    network._trainable = [weight for weight in network.parameters() if weight.dim() > 1]
     frozen = [weight.requires_grad_(False).clone() for weight in network.parameters() if weight.dim() == 1]
     list(trainer.epochs())
     assert all(map(torch.equal, frozen, [weight for weight in network.parameters() if weight.dim() == 1]))
@@ -363,7 +365,7 @@ def test_views_are_drawn_one_by_one() -> None:
     method = Views(all=Stream(views=("weak", "weak", "strong", "none")))
     trainer = trained(method, epochs=1)
     index, weak, other, strong, plain = method.last
-    assert torch.equal(plain, trainer.feeder.store.plain(index))
+    assert torch.equal(plain, trainer.batch_loader.store.plain(index))
     assert not torch.equal(weak, other) and not torch.equal(weak, plain) and not torch.equal(weak, strong)
     # the first view is what a method with one view sees
     alone = Views(all=Stream())
@@ -388,10 +390,10 @@ def test_a_gradient_scaler_changes_nothing_but_the_range(uses_rows: bool) -> Non
     if not uses_rows:
         plain.loss = scaled.loss = Plain().loss  # type: ignore[method-assign]
     trainers = trainer_of(plain), trainer_of(scaled)
-    trainers[1].updates.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
+    trainers[1].optimizer_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=3)
     for trainer in trainers:
         list(trainer.epochs())
-    assert trainers[1].updates.scaler.get_scale() == 2.0**14
+    assert trainers[1].optimizer_step.scaler.get_scale() == 2.0**14
     assert same(weights(trainers[0]), weights(trainers[1]))
     assert torch.equal(plain.rows.detach(), scaled.rows.detach())
     assert uses_rows == (float(plain.rows.detach()[0]) != 1.0)
@@ -430,7 +432,7 @@ def test_phases_start_anew_with_first_weights_optimiser_and_schedule() -> None:
     notes: list[tuple[float, int, list[Tensor], list[Tensor]]] = []
 
     def note() -> bool:
-        optimizer = trainer.updates.optimizer
+        optimizer = trainer.optimizer_step.optimizer
         assert optimizer is not None
         rates = {group["lr"] for group in optimizer.param_groups}
         notes.append((rates.pop(), len(optimizer.state), weights(trainer, 0), weights(trainer, 1)))
@@ -515,11 +517,13 @@ def test_units_count_every_pass_of_training_and_no_other() -> None:
         (Counted(), 3 * SAMPLES + 5 + 4, SAMPLES),
     ):
         trainer = trained(method, epochs=2)
-        assert (trainer.meter.forward, trainer.meter.backward) == (2 * forward, 2 * backward), method.__class__
-        images = EvaluationSet(trainer.feeder.store)
+        assert (trainer.pass_counter.forward, trainer.pass_counter.backward) == (2 * forward, 2 * backward), (
+            method.__class__
+        )
+        images = EvaluationSet(trainer.batch_loader.store)
         log_probabilities(method, trainer.networks, images)
         single_predictions(trainer.networks, images)
-        assert trainer.meter.units == 2 * (forward + 2 * backward)
+        assert trainer.pass_counter.units == 2 * (forward + 2 * backward)
 
 
 def test_looking_at_everything_between_steps_leaves_training_as_it_was() -> None:
@@ -533,7 +537,7 @@ def test_inference_is_the_networks_eval_mode_output_in_the_order_asked_for() -> 
     index = torch.tensor([9, 2, 2, 30])
     module.eval()
     with torch.no_grad():
-        expected = module(trainer.feeder.store.plain(index))
+        expected = module(trainer.batch_loader.store.plain(index))
         held = module(part_of().held_images.plain(torch.arange(5)))
     module.train()
     assert torch.allclose(method.task.infer(index=index), expected, atol=1e-5)
@@ -559,13 +563,11 @@ def test_a_run_continued_from_any_epoch_is_the_same_bit_for_bit(tmp_path: Path) 
     losses, epochs = [], whole.total_epochs
     for done in whole.epochs():
         losses.append(done.train_loss)
-        checkpoint.save_checkpoint(tmp_path / str(done.number), {"trainer": whole.state()})
+        Checkpoint(tmp_path / str(done.number)).save({"trainer": whole})
     assert len(losses) == epochs == 5
     for number in range(1, epochs + 1):
         continued = trainer_of(Everything())
-        saved = checkpoint.load_checkpoint(tmp_path / str(number))
-        assert saved is not None
-        continued.load_state(saved["trainer"])
+        assert Checkpoint(tmp_path / str(number)).load({"trainer": continued})
         assert continued.epochs_done == number
         assert [done.train_loss for done in continued.epochs()] == losses[number:]
         for theirs, mine in zip(
@@ -574,14 +576,7 @@ def test_a_run_continued_from_any_epoch_is_the_same_bit_for_bit(tmp_path: Path) 
             assert same(list(theirs.module.state_dict().values()), list(mine.module.state_dict().values()))
         assert torch.equal(whole.task.states["memory"], continued.task.states["memory"])
         assert torch.equal(whole.task.learned["offsets"].values, continued.task.learned["offsets"].values)
-        assert continued.meter == whole.meter
-
-
-def test_a_checkpoint_of_another_format_is_as_good_as_none(tmp_path: Path) -> None:
-    torch.save({"format": checkpoint.FORMAT + 1, "trainer": {}}, tmp_path / "newer")
-    torch.save({"trainer": {}}, tmp_path / "older")
-    assert checkpoint.load_checkpoint(tmp_path / "newer") is None
-    assert checkpoint.load_checkpoint(tmp_path / "older") is None
+        assert continued.pass_counter == whole.pass_counter
 
 
 def test_a_runs_memory_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -591,10 +586,10 @@ def test_a_runs_memory_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     def watched(*given: Any) -> Trainer:
         trainer = make(*given)
-        kept.extend(map(weakref.ref, (trainer, trainer.networks[0].module, trainer.feeder.store)))
+        kept.extend(map(weakref.ref, (trainer, trainer.networks[0].module, trainer.batch_loader.store)))
         return trainer
 
-    monkeypatch.setattr(bench.training.run, "make_trainer", watched)
+    monkeypatch.setattr(bench.training.run, "build_trainer", watched)
     spec = spec_of(method="ce-ema", parameters={"decay": 0.99}, data_set="synthetic[classes=4,size=8,train=40,test=8]")
     runtime = Runtime(data_source=spec.data_set, noise_source="none", cache=str(tmp_path / "cache"), threads=1)
     gc.collect()
@@ -649,7 +644,7 @@ def test_a_pass_is_prepared_before_its_steps() -> None:
     method = Drawing()
     trainer = trainer_of(method)
     work = method.passes(trainer.phases[0], 0)[0]
-    steps = trainer.feeder.steps(work, trainer.networks, "train", (0, 0, 0))
+    steps = trainer.batch_loader.steps(work, trainer.networks, "train", (0, 0, 0))
     assert method.asked[0] == trainer.task.steps_per_epoch
     assert len(list(steps)) == trainer.task.steps_per_epoch
 
