@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._normalised import NormalizedCrossEntropyAndSecond, asymmetric_parameter, term_weights
 from methods._published import SOURCES, recipe_row
-from methods._weights import term_weight
-from methods.interface import Method, Parameter, Search
-from methods.losses import asymmetric_exponential, normalized_cross_entropy
+from methods.interface import Search
+from methods.losses import asymmetric_exponential
 
 
-class NormalizedAndAsymmetricExponential(Method):
+class NormalizedAndAsymmetricExponential(NormalizedCrossEntropyAndSecond):
     """L = alpha NCE + beta AEL, AEL = exp(-p_y / a), NCE = ln p_y / sum_k ln p_k.
 
     Source: Zhou et al., ICML 2021, arXiv 2106.03110. Published for MNIST with alpha = 0, where it is AEL alone.
@@ -21,17 +21,8 @@ class NormalizedAndAsymmetricExponential(Method):
     summary = "normalised cross-entropy plus asymmetric exponential loss"
     source = "Zhou et al., ICML 2021, arXiv 2106.03110"
     parameters = (
-        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
-        term_weight("beta", 4.0, "the asymmetric loss", 0.01, 10.0),
-        Parameter(
-            "a",
-            5.0,
-            "scale of the probability",
-            "official code's CIFAR-10 setting",
-            low=0.0,
-            open_low=True,
-            search=Search("log-uniform", 0.5, 10.0),
-        ),
+        *term_weights("normalised cross-entropy", "the asymmetric loss", beta=4.0),
+        asymmetric_parameter("a", 5.0, "scale of the probability", 0.0, Search("log-uniform", 0.5, 10.0)),
     )
     recipes = recipe_row(
         SOURCES["alf"] + "; the same in ANL's and eps-softmax's",
@@ -42,11 +33,8 @@ class NormalizedAndAsymmetricExponential(Method):
             "cifar100": {"alpha": 10.0, "beta": 0.1, "a": 1.5},
         },
     )
-    alpha: float
-    beta: float
     a: float
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha NCE + beta AEL."""
-        asymmetric = asymmetric_exponential(logits, labels, a=self.a)
-        return self.alpha * normalized_cross_entropy(logits, labels) + self.beta * asymmetric
+    def second(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Asymmetric exponential loss (B,)."""
+        return asymmetric_exponential(logits, labels, a=self.a)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._normalised import NormalizedCrossEntropyAndSecond, term_weights
 from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
-from methods._weights import term_weight
-from methods.interface import Method
-from methods.losses import mean_absolute_error, normalized_cross_entropy
+from methods.losses import mean_absolute_error
 
 
-class NormalizedAndAbsolute(Method):
+class NormalizedAndAbsolute(NormalizedCrossEntropyAndSecond):
     """Active passive loss: L = alpha NCE + beta (1 - p_y), NCE = ln p_y / sum_k ln p_k.
 
     Source: Ma et al., ICML 2020, arXiv 2006.13554. Over the classes L sums to alpha + beta (K - 1). The codes
@@ -22,10 +21,7 @@ class NormalizedAndAbsolute(Method):
     name = "nce+mae"
     summary = "active passive loss: normalised cross-entropy plus mean absolute error"
     source = "Ma et al., ICML 2020, arXiv 2006.13554"
-    parameters = (
-        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
-        term_weight("beta", 1.0, "mean absolute error", 0.01, 10.0),
-    )
+    parameters = term_weights("normalised cross-entropy", "mean absolute error")
     recipes = (
         *recipe_row(
             SOURCES["apl"],
@@ -57,10 +53,7 @@ class NormalizedAndAbsolute(Method):
             },
         ),
     )
-    alpha: float
-    beta: float
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha NCE + beta (1 - p_y)."""
-        active = normalized_cross_entropy(logits, labels)
-        return self.alpha * active + self.beta * mean_absolute_error(logits, labels)
+    def second(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 - p_y (B,)."""
+        return mean_absolute_error(logits, labels)

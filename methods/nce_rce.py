@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._normalised import NormalizedCrossEntropyAndSecond, term_weights
 from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
-from methods._weights import term_weight
-from methods.interface import Method
-from methods.losses import normalized_cross_entropy, reverse_cross_entropy
+from methods.losses import reverse_cross_entropy
 
 
-class NormalizedAndReverse(Method):
+class NormalizedAndReverse(NormalizedCrossEntropyAndSecond):
     """Active passive loss: L = alpha NCE + beta RCE, NCE = ln p_y / sum_k ln p_k, RCE = 9.21 (1 - p_y).
 
     Source: Ma et al., ICML 2020, arXiv 2006.13554. Both terms are symmetric: over the classes L sums to alpha +
@@ -22,10 +21,7 @@ class NormalizedAndReverse(Method):
     aliases = ("apl",)
     summary = "active passive loss: normalised cross-entropy plus reverse cross-entropy"
     source = "Ma et al., ICML 2020, arXiv 2006.13554"
-    parameters = (
-        term_weight("alpha", 1.0, "normalised cross-entropy", 0.1, 50.0),
-        term_weight("beta", 1.0, "reverse cross-entropy", 0.01, 10.0),
-    )
+    parameters = term_weights("normalised cross-entropy", "reverse cross-entropy")
     recipes = (
         *recipe_row(
             "APL and ANL official codes",
@@ -49,10 +45,7 @@ class NormalizedAndReverse(Method):
         ),
         *recipe_row(SOURCES["eps"], "unknown", {"clothing1m": {"alpha": 10.0, "beta": 1.0}}),
     )
-    alpha: float
-    beta: float
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha NCE + beta RCE."""
-        active = normalized_cross_entropy(logits, labels)
-        return self.alpha * active + self.beta * reverse_cross_entropy(logits, labels)
+    def second(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Reverse cross-entropy (B,)."""
+        return reverse_cross_entropy(logits, labels)

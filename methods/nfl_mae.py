@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._normalised import FOCUSING, NormalizedFocalAndSecond, term_weights
 from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
-from methods._weights import term_weight
-from methods.interface import Method, Parameter, Search
-from methods.losses import mean_absolute_error, normalized_focal
+from methods.losses import mean_absolute_error
 
 
-class NormalizedFocalAndAbsolute(Method):
+class NormalizedFocalAndAbsolute(NormalizedFocalAndSecond):
     """Active passive loss: L = alpha NFL + beta (1 - p_y), NFL = f_y / sum_k f_k, f_k = -(1 - p_k)^gamma ln
     p_k.
 
@@ -23,16 +22,8 @@ class NormalizedFocalAndAbsolute(Method):
     summary = "active passive loss: normalised focal loss plus mean absolute error"
     source = "Ma et al., ICML 2020, arXiv 2006.13554"
     parameters = (
-        term_weight("alpha", 1.0, "normalised focal loss", 0.1, 50.0),
-        term_weight("beta", 1.0, "mean absolute error", 0.01, 10.0),
-        Parameter(
-            "gamma",
-            0.5,
-            "focusing of the focal term, its modulators without gradient",
-            "APL, ANL and ALFs codes",
-            low=0.0,
-            search=Search("uniform", 0.0, 3.0),
-        ),
+        *term_weights("normalised focal loss", "mean absolute error"),
+        FOCUSING,
     )
     recipes = (
         *recipe_row(
@@ -47,11 +38,7 @@ class NormalizedFocalAndAbsolute(Method):
             {**ROBUST_LOSS_TRAINING, "mnist": APL_MNIST_TRAINING},
         ),
     )
-    alpha: float
-    beta: float
-    gamma: float
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha NFL + beta (1 - p_y)."""
-        active = normalized_focal(logits, labels, gamma=self.gamma)
-        return self.alpha * active + self.beta * mean_absolute_error(logits, labels)
+    def second(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """1 - p_y (B,)."""
+        return mean_absolute_error(logits, labels)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._normalised import FOCUSING, NormalizedFocalAndSecond, term_weights
 from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
-from methods._weights import term_weight
-from methods.interface import Method, Parameter, Search
-from methods.losses import normalized_focal, reverse_cross_entropy
+from methods.losses import reverse_cross_entropy
 
 
-class NormalizedFocalAndReverse(Method):
+class NormalizedFocalAndReverse(NormalizedFocalAndSecond):
     """Active passive loss: L = alpha NFL + beta RCE, NFL = f_y / sum_k f_k, f_k = -(1 - p_k)^gamma ln p_k.
 
     Source: Ma et al., ICML 2020, arXiv 2006.13554. RCE = 9.21 (1 - p_y); the modulators (1 - p_k)^gamma carry
@@ -23,16 +22,8 @@ class NormalizedFocalAndReverse(Method):
     summary = "active passive loss: normalised focal loss plus reverse cross-entropy"
     source = "Ma et al., ICML 2020, arXiv 2006.13554"
     parameters = (
-        term_weight("alpha", 1.0, "normalised focal loss", 0.1, 50.0),
-        term_weight("beta", 1.0, "reverse cross-entropy", 0.01, 10.0),
-        Parameter(
-            "gamma",
-            0.5,
-            "focusing of the focal term, its modulators without gradient",
-            "APL, ANL and ALFs codes",
-            low=0.0,
-            search=Search("uniform", 0.0, 3.0),
-        ),
+        *term_weights("normalised focal loss", "reverse cross-entropy"),
+        FOCUSING,
     )
     recipes = (
         *recipe_row(
@@ -56,11 +47,7 @@ class NormalizedFocalAndReverse(Method):
             },
         ),
     )
-    alpha: float
-    beta: float
-    gamma: float
 
-    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """alpha NFL + beta RCE."""
-        active = normalized_focal(logits, labels, gamma=self.gamma)
-        return self.alpha * active + self.beta * reverse_cross_entropy(logits, labels)
+    def second(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Reverse cross-entropy (B,)."""
+        return reverse_cross_entropy(logits, labels)
