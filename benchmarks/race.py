@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.execution.progress import open_display
+from bench.execution.progress import gather_facts_with_display, open_display
 from bench.execution.runtimes import make_runtimes
 from bench.execution.study import run_study, split_by_stored
 from bench.memory import job_limits
@@ -27,8 +27,8 @@ from bench.planning.request import Request
 from bench.planning.validate import validate_request
 from bench.records.store import Store
 from bench.system.console import print_note
-from bench.tuning.grid import candidates, search, successive_halving
-from bench.tuning.grid.candidates import MethodCandidates
+from bench.tuning.grid import search, successive_halving
+from bench.tuning.grid.candidates import NOISE, RATE, MethodCandidates
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -47,26 +47,26 @@ class Result:
     losses: Sequence[float]
 
 
-def hold(own: MethodCandidates, rungs: Sequence[int], records: Records, orders: int) -> Result:
+def hold(candidates: MethodCandidates, rungs: Sequence[int], records: Records, orders: int) -> Result:
     """The race of one method whose every run has a record, and none of which diverged."""
-    full = successive_halving.choose_point(own, (), records)
-    shown = successive_halving.choose_point(own, rungs, records)
+    full = successive_halving.choose_point(candidates, (), records)
+    shown = successive_halving.choose_point(candidates, rungs, records)
     assert full.decision is not None and shown.decision is not None
-    means = [each.mean for each in full.scores if each is not None]
+    means = [score.mean for score in full.scores if score is not None]
     random = np.random.Generator(np.random.Philox(0))
     chosen = []
     for _ in range(orders):
-        order = random.permutation(len(own.splits))
-        shuffled = replace(own, splits=tuple(own.splits[place] for place in order))
+        order = random.permutation(len(candidates.splits))
+        shuffled = replace(candidates, splits=tuple(candidates.splits[place] for place in order))
         decision = successive_halving.choose_point(shuffled, rungs, records).decision
         assert decision is not None
         chosen.append(decision.chosen)
     return Result(
-        own.method,
+        candidates.method,
         shown.decision.chosen == full.decision.chosen,
         (len(shown.runs), len(full.runs)),
-        sum(each == full.decision.chosen for each in chosen) / orders,
-        [means[full.decision.chosen] - means[each] for each in chosen],
+        chosen.count(full.decision.chosen) / orders,
+        [means[full.decision.chosen] - means[number] for number in chosen],
     )
 
 
@@ -78,28 +78,28 @@ def main() -> None:
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--jobs", type=int)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     request = Request.typed(
-        methods=asked.methods.split(","),
-        dataset=[asked.dataset],
-        out=str(asked.out),
-        jobs=asked.jobs,
+        methods=options.methods.split(","),
+        dataset=[options.dataset],
+        out=str(options.out),
+        jobs=options.jobs,
         protocol="shared-lr",
-        noise=[candidates.NOISE],
-        rate=[str(candidates.RATE)],
+        noise=[NOISE],
+        rate=[str(RATE)],
     )
-    found = search.plan_grid(validate_request(request), None)
-    every = [run for each in found.candidates for run in each.every_run]
-    store = Store(asked.out)
-    made = job_limits.limit_jobs(
-        split_by_stored(every, store)[0], found.facts, len(every), asked.jobs, print_note, at_most=len(every)
+    plan = search.plan_grid(request, gather_facts_with_display(validate_request(request)), None)
+    runs = [run for candidates in plan.candidates for run in candidates.all_runs]
+    store = Store(options.out)
+    limits = job_limits.limit_jobs(
+        split_by_stored(runs, store)[0], plan.facts, len(runs), options.jobs, print_note, at_most=len(runs)
     )
-    run_study(every, make_runtimes(found.request, found.facts, made), store, jobs=made.jobs, display=open_display())
-    records = search.stored_records(found, store)
-    print(f"{found.splits} splits, rungs after {', '.join(map(str, found.rungs))}; {asked.orders} random orders")
+    run_study(runs, make_runtimes(request, plan.facts, limits), store, jobs=limits.jobs, display=open_display())
+    records = search.stored_records(plan, store)
+    print(f"{plan.splits} splits, rungs after {', '.join(map(str, plan.rungs))}; {options.orders} random orders")
     print(f"{'method':20} {'runs':>9}  {'the same':>8}  {'agreed':>6}  loss, points: mean, largest")
-    for own in found.candidates:
-        result = hold(own, found.rungs, records, asked.orders)
+    for candidates in plan.candidates:
+        result = hold(candidates, plan.rungs, records, options.orders)
         losses = 100 * np.array(result.losses)
         print(
             f"{result.method:20} {result.runs[0]:4}/{result.runs[1]:4}  {'yes' if result.same else 'no':>8}  "

@@ -34,7 +34,7 @@ def _seconds(trials: int, storage: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         address = f"sqlite:///{folder}/studies.db" if storage == "sqlite" else None
         before = time.perf_counter()
-        fake.tune(fake.case_for(splits=1), Path(folder) / "runs", address, trials=trials)
+        fake.tune(fake.definition_for(splits=1), Path(folder) / "runs", address, trials=trials)
         return time.perf_counter() - before
 
 

@@ -14,7 +14,7 @@ from bench.system.errors import UsageError
 TEST_NAMES = ("test", "best-test", "clean-test")
 
 
-def _objective(value: Any) -> Any:
+def _check_objective(value: Any) -> Any:
     if isinstance(value, str) and value.strip().lower() in TEST_NAMES:
         raise ValueError(
             "what is chosen on the test set can't be reported on it. Type noisy-val, or clean-val, which is a marked "
@@ -32,7 +32,7 @@ class TuneRequest(BaseModel):
 
     trials: Identity[Annotated[int, Field(ge=1, le=100_000)]] = 30
     also: Identity[Names] = ()
-    objective: Identity[Annotated[Objective, BeforeValidator(_objective)]] = "noisy-val"
+    objective: Identity[Annotated[Objective, BeforeValidator(_check_objective)]] = "noisy-val"
     study_name: Identity[Annotated[str, Field(pattern=r"^[A-Za-z0-9._=+-]+$", max_length=100)] | None] = None
     study_seed: Identity[Seed] = 0
     finalists: Identity[Annotated[int, Field(ge=1)]] = 5
@@ -40,14 +40,14 @@ class TuneRequest(BaseModel):
 
     @classmethod
     def typed(cls, **options: Any) -> TuneRequest:
-        """The options that were typed (None: not typed). Raises UsageError, a line for each mistake."""
+        """A request from the options that were typed (None: not typed). Raises UsageError, a line for each mistake."""
         try:
             return cls(**{name: value for name, value in options.items() if value is not None})
         except ValidationError as error:
-            raise UsageError("\n".join(_explain_mistake(item) for item in error.errors()[:3])) from None
+            raise UsageError("\n".join(_explain(mistake) for mistake in error.errors()[:3])) from None
 
 
-def _explain_mistake(item: Any) -> str:
-    if item["loc"] and item["loc"][0] == "study_name" and item["type"] == "string_pattern_mismatch":
-        return f"--study-name {item['input']}: must be letters, digits and . _ = + - only"
-    return explain_validation_error(item).replace("--also", "--with")
+def _explain(mistake: Any) -> str:
+    if mistake["loc"] and mistake["loc"][0] == "study_name" and mistake["type"] == "string_pattern_mismatch":
+        return f"--study-name {mistake['input']}: must be letters, digits and . _ = + - only"
+    return explain_validation_error(mistake).replace("--also", "--with")

@@ -20,7 +20,7 @@ BASE = 0.25
 """Held-out accuracy of a setting of which nothing else is said."""
 
 
-def candidates(splits: int = 2) -> MethodCandidates:
+def method_candidates(splits: int = 2) -> MethodCandidates:
     """Nine settings on so many splits."""
     specs = [
         SPEC.model_copy(update=dict.fromkeys(("seed", "split_seed", "noise_seed"), FIRST_SEED + number))
@@ -38,13 +38,13 @@ def record(spec: RunSpec, accuracy: float) -> dict[str, Any]:
 
 
 def recorded(
-    own: MethodCandidates, accuracies: Mapping[int, float | Sequence[float]], left_out: Collection[int] = ()
+    candidates: MethodCandidates, accuracies: Mapping[int, float | Sequence[float]], left_out: Collection[int] = ()
 ) -> dict[str, Any]:
     """Records of all settings but those in `left_out`, by run id; `accuracies` of a setting: one, or one a split."""
     found = {}
-    for number, point in enumerate(own.points):
+    for number, point in enumerate(candidates.points):
         of_setting = accuracies.get(number, BASE)
-        runs = own.runs(point)
+        runs = candidates.runs(point)
         each = [of_setting] * len(runs) if isinstance(of_setting, float) else of_setting
         if number not in left_out:
             found |= {spec.run_id: record(spec, accuracy) for spec, accuracy in zip(runs, each, strict=True)}

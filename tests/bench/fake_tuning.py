@@ -17,9 +17,9 @@ from bench.execution.worker import load_file
 from bench.records.store import Store
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import Objective
-from bench.tuning.study.definition import StudyCase
-from bench.tuning.study.job_source import TuningJobs
+from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import OptunaStudy
+from bench.tuning.study.run_studies import TuningJobs
 from bench.tuning.study.search_space import Dimension, SearchSpace
 from bench.tuning.study.stages import StudyStages
 from bench.tuning.study.storage import open_storage
@@ -30,16 +30,16 @@ RUNNER = f"{HELPER}:pretend"
 fake: Any = load_file(HELPER)
 
 
-def case_for(
+def definition_for(
     splits: int = 2, epochs: int = 8, q: float = 0.7, objective: Objective = "noisy-val", **parameters: Any
-) -> StudyCase:
-    """A case over q; `parameters` tell `fake_runners.pretend` what to do."""
+) -> StudyDefinition:
+    """A study over q; `parameters` tell `fake_runners.pretend` what to do."""
     base: RunSpec = fake.spec_for(100, "gce", epochs, q=q, **parameters)
     seeds = [
         tuple({"seed": seed, "split_seed": seed, "noise_seed": seed} for seed in range(first, first + splits))
         for first in (100, 200)
     ]
-    return StudyCase(
+    return StudyDefinition(
         name="gce/digits/sym-0.4",
         method="gce",
         base=base,
@@ -52,15 +52,15 @@ def case_for(
     )
 
 
-def search_for(
-    case: StudyCase, root: Path, storage: str | None = None, trials: int = 6, lease: float = 60.0
+def study_for(
+    definition: StudyDefinition, root: Path, storage: str | None = None, trials: int = 6, lease: float = 60.0
 ) -> OptunaStudy:
-    """The case's study."""
-    return OptunaStudy(case, open_storage(storage, root, lease), str(storage), root, trials, lease)
+    """The study in its storage."""
+    return OptunaStudy(definition, open_storage(storage, root, lease), str(storage), root, trials, lease)
 
 
 def tune(
-    case: StudyCase,
+    definition: StudyDefinition,
     root: Path,
     storage: str | None = None,
     trials: int = 6,
@@ -70,37 +70,36 @@ def tune(
     notes: list[str] | None = None,
 ) -> tuple[StudyStages, StudyOutcome]:
     """Tune to the end."""
-    heard: list[str] = [] if notes is None else notes
+    lines: list[str] = [] if notes is None else notes
     store = Store(root, lease=lease)
-    search = search_for(case, root, storage, trials, lease)
+    study = study_for(definition, root, storage, trials, lease)
     stages = StudyStages(
-        case,
-        search,
-        TrialScores(store, case.objective),
+        study,
+        TrialScores(store, definition.objective),
         finalists,
-        heard.append,
-        lambda key, text, _: heard.append(text),
+        lines.append,
+        lambda key, text, _: lines.append(text),
     )
-    driver = TuningJobs([stages], jobs, lambda spec: fake.runtime_for())
+    source = TuningJobs([stages], jobs, lambda spec: fake.runtime_for())
     try:
-        outcome = run_job_source(driver, store, Display(), LocalExecutor(root, jobs, 1, RUNNER, lease))
+        outcome = run_job_source(source, store, Display(), LocalExecutor(root, jobs, 1, RUNNER, lease))
     finally:
-        driver.leave()
+        source.release()
     return stages, outcome
 
 
-def suggested(search: OptunaStudy) -> dict[int, dict[str, Any]]:
+def suggested(study: OptunaStudy) -> dict[int, dict[str, Any]]:
     """What every slot tried, how it ended and with what."""
     return {
-        number: {"q": slot.last.params.get("q"), "state": slot.last.state.name, "value": slot.last.value}
-        for number, slot in search.slots().items()
+        number: {"q": slot.trial.params.get("q"), "state": slot.trial.state.name, "value": slot.trial.value}
+        for number, slot in study.slots().items()
     }
 
 
 if __name__ == "__main__":
     root, storage, trials, jobs, parameters = sys.argv[1:]
     stages, outcome = tune(
-        case_for(**json.loads(parameters)), Path(root), storage or None, int(trials), int(jobs), lease=6.0
+        definition_for(**json.loads(parameters)), Path(root), storage or None, int(trials), int(jobs), lease=6.0
     )
-    sys.stdout.write(json.dumps({"suggested": suggested(stages.search), "tuned": stages.tuned is not None}))
+    sys.stdout.write(json.dumps({"suggested": suggested(stages.study), "tuned": stages.result is not None}))
     sys.exit(outcome.exit_code)

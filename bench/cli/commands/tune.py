@@ -1,4 +1,8 @@
-"""`tune`: studies over methods' own search spaces. A request is judged whole before anything is trained or written."""
+"""`tune`: request -> facts -> studies -> results -> recipes and page.
+
+`tune_command` is the whole flow; the functions below it are its steps, in order. Wrong requests are refused before
+anything is trained or written.
+"""
 
 from __future__ import annotations
 
@@ -6,225 +10,176 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.execution.progress import gather_facts_with_display
-from bench.execution.runtimes import make_runtimes, note_image_placement
-from bench.memory import job_limits
-from bench.planning import validate
+from bench.cli.commands.run import open_store
+from bench.execution.backends import open_backend
+from bench.execution.progress import gather_facts_with_display, open_display
+from bench.execution.runtimes import note_image_placement
+from bench.planning.plan import LeftOut
 from bench.planning.request import Request
-from bench.records.claims import LEASE_SECONDS
+from bench.planning.validate import validate_request
 from bench.records.origin import short_revision
+from bench.records.store import Store
 from bench.reporting.command_line import command_line
-from bench.system import processes
-from bench.system.console import check_folder, print_note, write_json, write_text
+from bench.system.code_version import git_revision
+from bench.system.console import print_note, write_json, write_text
 from bench.system.errors import UsageError
+from bench.system.processes import torchrun_world
 from bench.tuning.request import TuneRequest
-from bench.tuning.study import definition
+from bench.tuning.study.definition import SEARCH_SEEDS, StudyDefinition, plan_studies
 from bench.tuning.study.search_space import check_searched_names
-from bench.tuning.study.storage import check_storage_address, describe_storage, open_storage
+from bench.tuning.study.storage import check_storage_address
 
 if TYPE_CHECKING:
-    from bench.planning.facts import Facts
-    from bench.planning.plan import LeftOut
-    from bench.records.store import Store
-    from bench.tuning.study import outputs
-    from bench.tuning.study.definition import StudyCase
     from bench.tuning.study.optuna_study import OptunaStudy
-    from bench.tuning.study.stages import StudyStages
+    from bench.tuning.study.outputs import OutputTarget
+    from bench.tuning.study.stages import StudyResult
+
+TUNE_OPTIONS = frozenset(TuneRequest.model_fields)
+IN_RECIPES = frozenset({"lr", "weight_decay"})
+"""Options of the search that a run with its recipes doesn't take, since the recipes hold the values."""
 
 
-OWN = frozenset(TuneRequest.model_fields)
-REPLACED = frozenset({"lr", "weight_decay"})
-"""Options of the search that a run with its recipes doesn't take: the recipes say it."""
-
-
-def tune_command(options: Mapping[str, Any], lease: float = LEASE_SECONDS) -> int:
+def tune_command(options: Mapping[str, Any]) -> int:
     """Carry out a request as typed; returns the exit code."""
-    if "seeds" in options:
-        raise UsageError("--seeds goes with --grid: studies take as many splits as they need. Leave it out")
-    tuning = TuneRequest.typed(**{name: value for name, value in options.items() if name in OWN})
-    shared = {name: value for name, value in options.items() if name not in OWN}
-    request = Request.typed(**shared, seeds=(definition.SEARCH_SEEDS,))
-    also = check_searched_names(tuning.also)
-    if processes.torchrun_world().size > 1:
-        raise UsageError("tune starts its own processes, so torchrun has no place here. Type: python -m bench tune ...")
-    check_storage_address(tuning.storage)
-    validated = validate.validate_request(request)
-    if not request.dry_run:
-        check_folder("--out", Path(request.out))
-        check_folder("--boards", Path(request.boards))
-    facts = gather_facts_with_display(validated)
-    found, left_out = definition.plan_studies(
-        request, facts, also, tuning.objective, tuning.study_seed, tuning.study_name
-    )
-    if request.dry_run:
-        _print_plan(found, left_out, tuning, request.format)
-        return 0
-    note_image_placement(request, facts)
-    for each in left_out:
-        print_note(f"left out: {each.method} ({each.noise}): {each.reason}")
-    return _tune(request, tuning, facts, found, options, lease)
+    request, tuning = read_options(options)
+    with open_backend(request) as backend:
+        validated = validate_request(request)
+        store = open_store(request)
+        facts = gather_facts_with_display(validated, backend.find_hardware())
+        definitions, left_out = plan_studies(request, facts, tuning)
+        if request.dry_run:
+            # Ray writes to standard output while it is connected, so `close` comes before any result is printed.
+            backend.close()
+            return show_plan(definitions, left_out, tuning, request.format)
+        note_image_placement(request, facts)
+        for entry in left_out:
+            print_note(f"left out: {entry.method} ({entry.noise}): {entry.reason}")
+        # Optuna takes long to import, and a dry run or a wrong request needs none of it.
+        from bench.tuning.study.outputs import output_target
+        from bench.tuning.study.run_studies import open_studies, run_studies
 
-
-def _tune(
-    request: Request,
-    tuning: TuneRequest,
-    facts: Facts,
-    found: Sequence[StudyCase],
-    options: Mapping[str, Any],
-    lease: float,
-) -> int:
-    from bench.execution.local import LocalExecutor
-    from bench.execution.progress import open_display
-    from bench.execution.study import run_job_source
-    from bench.records.store import Store
-    from bench.tuning.study import outputs
-    from bench.tuning.study.job_source import TrialsDisplay, TuningJobs
-    from bench.tuning.study.optuna_study import OptunaStudy, refuse_other_definition
-    from bench.tuning.study.stages import StudyStages
-    from bench.tuning.study.trial_scores import TrialScores
-
-    runs = sum(len(each.search_seeds) * tuning.trials for each in found)
-    kinds = [spec for each in found for spec in each.search_runs(each.own)]
-    made = job_limits.limit_jobs(kinds, facts, runs, request.jobs, print_note)
-    store = Store(Path(request.out), on_problem=lambda problem: print_note(f"note: {problem}"), lease=lease)
-    where = describe_storage(tuning.storage, store.root)
-    where_to = outputs.output_target(Path(request.boards), found, tuning.study_name)
-    storage = open_storage(tuning.storage, store.root, lease)
-    for each in found:  # all, before any is made
-        refuse_other_definition(each, storage, where)
-    searches = [OptunaStudy(each, storage, where, store.root, tuning.trials, lease) for each in found]
-    finals = tuning.finalists + 1
-    done = sum(slot.over for search in searches for slot in search.slots().values())
-    display = TrialsDisplay(open_display(), len(found) * (tuning.trials + finals), done)
-    readings = TrialScores(store, tuning.objective)
-    stages = [
-        StudyStages(search.case, search, readings, tuning.finalists, display.note, display.trial_ended)
-        for search in searches
-    ]
-    driver = TuningJobs(stages, made.jobs, make_runtimes(request, facts, made))
-    for each in found:
-        print_note(_announced(each, tuning))
-    _say_revisions(searches)
-    try:
-        outcome = run_job_source(
-            driver, store, display, LocalExecutor(store.root, made.jobs, made.threads, lease=lease)
-        )
-    finally:
-        driver.leave()
+        runs = sum(len(definition.search_seeds) * tuning.trials for definition in definitions)
+        first_trials = [run for each in definitions for run in each.search_runs(each.default_values)]
+        limits = backend.limit_jobs(first_trials, facts, runs)
+        target = output_target(Path(request.boards), definitions, tuning.study_name)
+        studies = open_studies(definitions, tuning, store)
+        for definition in definitions:
+            print_note(describe_study(definition, tuning))
+        note_revisions(studies)
+        runtimes = backend.start(facts, store, limits, runs)
+        executor = backend.make_executor(runs)
+        outcome, results = run_studies(studies, tuning, store, runtimes, backend.count_jobs(), executor, open_display())
     if outcome.interrupted_signal is not None:
         print_note("Stopped; the same command goes on where it was")
         return outcome.exit_code
-    return _conclude(request, stages, searches, store, where_to, _commands(options, where_to))
+    return publish_results(results, studies, store, target, options, request.format)
 
 
-def _announced(case: StudyCase, tuning: TuneRequest) -> str:
-    """One line on what a study does."""
-    names = [each.name for each in case.space.dimensions]
+def read_options(options: Mapping[str, Any]) -> tuple[Request, TuneRequest]:
+    """The typed options as requests. Raises UsageError for mistakes that show without data or plugins."""
+    if "seeds" in options:
+        raise UsageError("--seeds goes with --grid: studies take as many splits as they need. Leave it out")
+    tuning = TuneRequest.typed(**{name: value for name, value in options.items() if name in TUNE_OPTIONS})
+    shared = {name: value for name, value in options.items() if name not in TUNE_OPTIONS}
+    request = Request.typed(**shared, seeds=(SEARCH_SEEDS,))
+    check_searched_names(tuning.also)
+    if torchrun_world().size > 1:
+        raise UsageError("tune starts its own processes, so torchrun has no place here. Type: python -m bench tune ...")
+    check_storage_address(tuning.storage)
+    return request, tuning
+
+
+def show_plan(
+    definitions: Sequence[StudyDefinition], left_out: Sequence[LeftOut], tuning: TuneRequest, form: str
+) -> int:
+    """Print what would be searched, and what it would cost at most; returns the exit code."""
+    # At most: when nothing is pruned, and all finalists run again.
+    trials = tuning.trials + min(tuning.trials, tuning.finalists + 1)
+    most_runs = {definition.name: trials * len(definition.search_seeds) for definition in definitions}
+    if form == "json":
+        studies = [
+            {
+                "study": definition.name,
+                "space": definition.space.declaration(),
+                "own": dict(definition.default_values),
+                "dimensions": len(definition.space.dimensions),
+                "trials": tuning.trials,
+                "splits": len(definition.search_seeds),
+                "held_out_labels": definition.labels,
+                "most_runs": most_runs[definition.name],
+            }
+            for definition in definitions
+        ]
+        fields = ("method", "noise", "rate", "reason")
+        excluded = [{field: getattr(entry, field) for field in fields} for entry in left_out]
+        write_json({"studies": studies, "left_out": excluded})
+        return 0
+    for definition in definitions:
+        write_text(f"{describe_study(definition, tuning)}, at most {most_runs[definition.name]} runs in all")
+        for dimension in definition.space.dimensions:
+            write_text(f"  {dimension.name}: {dimension}, own value {definition.default_values[dimension.name]}")
+    for entry in left_out:
+        write_text(f"left out: {entry.method} ({entry.noise}): {entry.reason}")
+    return 0
+
+
+def describe_study(definition: StudyDefinition, tuning: TuneRequest) -> str:
+    """One line on what a study searches."""
+    names = [dimension.name for dimension in definition.space.dimensions]
     return (
-        f"{case.name}: {len(names)} dimension{'s' * (len(names) != 1)} ({', '.join(names)}), "
-        f"{tuning.trials} trials of {len(case.search_seeds)} runs, {case.labels} held-out labels"
+        f"{definition.name}: {len(names)} dimension{'s' * (len(names) != 1)} ({', '.join(names)}), "
+        f"{tuning.trials} trials of {len(definition.search_seeds)} runs, {definition.labels} held-out labels"
     )
 
 
-def _say_revisions(searches: Sequence[OptunaStudy]) -> None:
-    """Say which studies were begun with another revision of the code."""
-    from bench.system.code_version import git_revision
-
+def note_revisions(studies: Sequence[OptunaStudy]) -> None:
+    """Print which studies were begun by another revision of the code."""
     head = git_revision()[0]
-    others = [each for each in searches if head and each.begun_by and each.begun_by != head]
-    for each in others:
-        print_note(
-            f"note: the study {each.case.name} was begun by revision {short_revision(each.begun_by)} of the code, "
-            f"this is {short_revision(head)}. Its trials count: equal run ids mean equal training. --study-name keeps "
-            "them apart"
-        )
+    for study in studies:
+        if head and study.begun_by and study.begun_by != head:
+            print_note(
+                f"note: the study {study.definition.name} was begun by revision {short_revision(study.begun_by)} of "
+                f"the code, this is {short_revision(head)}. Its trials count: equal run ids mean equal training. "
+                "--study-name keeps them apart"
+            )
 
 
-def _commands(options: Mapping[str, Any], where: outputs.OutputTarget) -> outputs.StudyCommands:
-    """The command as it was typed, but for what changes no choice, and the one that trains with what it chose."""
-    from bench.tuning.study import outputs
-
-    typed = {"with" if name == "also" else name: value for name, value in options.items() if name != "storage"}
-    training = {name: value for name, value in options.items() if name not in OWN | REPLACED}
-    use = {**training, "recipes": str(where.recipes)}
-    return outputs.StudyCommands(command_line(typed, command="tune"), command_line(use))
-
-
-def _conclude(
-    request: Request,
-    stages: Sequence[StudyStages],
-    searches: Sequence[OptunaStudy],
+def publish_results(
+    results: Sequence[StudyResult | None],
+    studies: Sequence[OptunaStudy],
     store: Store,
-    where: outputs.OutputTarget,
-    commands: outputs.StudyCommands,
+    target: OutputTarget,
+    options: Mapping[str, Any],
+    form: str,
 ) -> int:
-    """Write and print what was chosen; 1 where nothing could be in some study."""
-    from bench.tuning.study import outputs, result, study_page
-    from bench.tuning.study.result import judge_in_hindsight
+    """Write and print what was chosen; returns the exit code, 1 where nothing could be chosen in some study."""
+    from bench.tuning.study.outputs import write_outputs
+    from bench.tuning.study.result import study_document
+    from bench.tuning.study.study_page import summarise_studies
 
-    ended = [(each.tuned, search) for each, search in zip(stages, searches, strict=True) if each.tuned is not None]
-    if not ended:  # the output folder took no more, which was said
+    ended = [(result, study) for result, study in zip(results, studies, strict=True) if result is not None]
+    if not ended:  # the output folder took no more records, and a note said so
         return 1
-    documents = [
-        result.study_document(tuned, search, judge_in_hindsight(tuned, store, search.completed()))
-        for tuned, search in ended
-    ]
-    unwritten = 0
+    documents = [study_document(result, study, store) for result, study in ended]
+    tuning, training = tuning_commands(options, target)
+    unwritten = False
     try:
-        tuned, tried = [each for each, _ in ended], [search for _, search in ended]
-        written = outputs.write_outputs(where, tuned, tried, documents, store, commands)
+        written = write_outputs(target, ended, documents, store, (tuning, training))
         print_note(f"wrote {', '.join(map(str, written))}")
-    except UsageError as error:  # too late for a wrong request: the trials are done
-        unwritten = 1
+    except UsageError as error:  # printed, not raised: the trials are done, and their results are shown all the same
+        unwritten = True
         print_note(str(error))
-    if request.format == "json":
-        write_json(
-            {
-                "schema": 1,
-                "command": commands.made,
-                "recipes": str(where.recipes),
-                "use": commands.use,
-                "studies": documents,
-            }
-        )
-    else:
-        write_text(f"{study_page.summarise_studies(documents)}\n\nTo train with what was chosen:\n\n    {commands.use}")
-    return 1 if result.failed_studies(documents) or len(documents) < len(stages) else unwritten
-
-
-def _print_plan(found: Sequence[StudyCase], left_out: Sequence[LeftOut], tuning: TuneRequest, form: str) -> None:
-    """What would be searched, and what it would cost at most."""
     if form == "json":
-        write_json(
-            {
-                "studies": [
-                    {
-                        "study": each.name,
-                        "space": each.space.declaration(),
-                        "own": dict(each.own),
-                        "dimensions": len(each.space.dimensions),
-                        "trials": tuning.trials,
-                        "splits": len(each.search_seeds),
-                        "held_out_labels": each.labels,
-                        "most_runs": _most_runs(each, tuning),
-                    }
-                    for each in found
-                ],
-                "left_out": [
-                    {"method": each.method, "noise": each.noise, "rate": each.rate, "reason": each.reason}
-                    for each in left_out
-                ],
-            }
-        )
-        return
-    for each in found:
-        write_text(f"{_announced(each, tuning)}, at most {_most_runs(each, tuning)} runs in all")
-        for dimension in each.space.dimensions:
-            write_text(f"  {dimension.name}: {dimension}, own value {each.own[dimension.name]}")
-    for out in left_out:
-        write_text(f"left out: {out.method} ({out.noise}): {out.reason}")
+        recipes = str(target.recipes)
+        write_json({"schema": 1, "command": tuning, "recipes": recipes, "use": training, "studies": documents})
+    else:
+        write_text(f"{summarise_studies(documents)}\n\nTo train with what was chosen:\n\n    {training}")
+    failed = any(document["chosen"] is None for document in documents)
+    return int(failed or unwritten or len(ended) < len(studies))
 
 
-def _most_runs(case: StudyCase, tuning: TuneRequest) -> int:
-    """Training runs of a study that prunes nothing."""
-    return (tuning.trials + min(tuning.trials, tuning.finalists + 1)) * len(case.search_seeds)
+def tuning_commands(options: Mapping[str, Any], target: OutputTarget) -> tuple[str, str]:
+    """The command as typed without what changes no choice, and the command that trains with what it chose."""
+    typed = {"with" if name == "also" else name: value for name, value in options.items() if name != "storage"}
+    training = {name: value for name, value in options.items() if name not in TUNE_OPTIONS | IN_RECIPES}
+    return command_line(typed, command="tune"), command_line({**training, "recipes": str(target.recipes)})

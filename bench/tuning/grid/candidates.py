@@ -1,8 +1,8 @@
-"""The shared protocol's grid: which settings are tried for each method; `successive_halving` chooses. Pure.
+"""The shared protocol's grid: the settings that are tried for each method. `successive_halving` chooses. Pure.
 
 Learning rate and weight decay can't be shared blindly, since the gradients of published losses differ by hundreds. So
 they are chosen for each method from one grid common to all, by accuracy on noisy held-out labels under one noise, on
-seeds that are never reported; what is chosen then holds for every noise of that data set.
+seeds that are never reported; the choice then holds for every noise of that data set. Read first `grid_points`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PENALTIES = (0.1, 1.0, 10.0)
 NOISE, RATE = "sym", 0.4
 FIRST_SEED = RESERVED_SEEDS
 MOST_SPLITS = 1000
-"""Above these the seeds of other searches begin."""
+"""The seeds after these belong to studies."""
 TRIED = {
     "learning_rate": "1/3, 1 and 3 times the data set's",
     "weight_decay": "0, 0.0001, 0.001, and the data set's",
@@ -40,20 +40,15 @@ class GridPoint:
     weight_decay: float
     parameters: tuple[tuple[str, Value], ...]
 
-    def run(self, spec: RunSpec) -> RunSpec:
+    def apply(self, spec: RunSpec) -> RunSpec:
         """`spec` with these values."""
-        return spec.model_copy(
-            update={
-                "learning_rate": self.learning_rate,
-                "weight_decay": self.weight_decay,
-                "parameters": dict(self.parameters),
-            }
-        )
+        training = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        return spec.model_copy(update=training | {"parameters": dict(self.parameters)})
 
 
 @dataclass(frozen=True)
 class MethodCandidates:
-    """A method's settings, its own first, and its runs without the grid, one a split."""
+    """A method's settings, number 0 the default values, and its runs with the default values, one for each split."""
 
     declaration: Declaration
     points: tuple[GridPoint, ...]
@@ -61,52 +56,54 @@ class MethodCandidates:
 
     @property
     def method(self) -> str:
-        """Its name."""
+        """The method's name."""
         return str(self.declaration["name"])
 
     def runs(self, point: GridPoint) -> list[RunSpec]:
-        """A setting's runs, one a split."""
-        return [point.run(spec) for spec in self.splits]
+        """The runs of a setting, one for each split."""
+        return [point.apply(spec) for spec in self.splits]
 
     @property
-    def every_run(self) -> list[RunSpec]:
+    def all_runs(self) -> list[RunSpec]:
         """The runs of all settings."""
         return [run for point in self.points for run in self.runs(point)]
 
 
 def plan_candidates(specs: Sequence[RunSpec], methods: Mapping[str, Declaration]) -> list[MethodCandidates]:
-    """The grid of each method of a plan, whose specs are one for each method and split, with the data set's values."""
+    """The candidates of each method; `specs` are its runs with the default values, one for each split."""
     splits: dict[str, list[RunSpec]] = {}
     for spec in specs:
         splits.setdefault(spec.method, []).append(spec)
     return [
-        MethodCandidates(methods[name], grid_points(own[0], methods[name]), tuple(own))
-        for name, own in sorted(splits.items())
+        MethodCandidates(methods[name], grid_points(runs[0], methods[name]), tuple(runs))
+        for name, runs in sorted(splits.items())
     ]
 
 
 def grid_points(spec: RunSpec, declaration: Declaration) -> tuple[GridPoint, ...]:
-    """A method's settings, each once, its own first: that of `spec`, which may lie beside the grid.
+    """A method's settings, each once, the default values of `spec` first; these may lie beside the grid.
 
-    A penalty's values out of its bounds are left out. A method with neither weight decay nor a penalty of its own that
-    it declares has learning rates alone.
+    Weights of a penalty out of its bounds are left out. A method whose own penalty replaces weight decay, but isn't a
+    parameter, varies in its learning rate alone.
     """
-    found = [GridPoint(spec.learning_rate, spec.weight_decay, tuple(spec.parameters.items()))]
-    for rate in LEARNING_RATES:
-        learning_rate = _times(rate, spec.learning_rate)
+    default = GridPoint(spec.learning_rate, spec.weight_decay, tuple(spec.parameters.items()))
+    points = [default]
+    for factor in LEARNING_RATES:
+        learning_rate = _times(factor, spec.learning_rate)
         if declaration["weight_decay"] is None:
-            found += [GridPoint(learning_rate, decay, found[0].parameters) for decay in WEIGHT_DECAYS]
+            points += [GridPoint(learning_rate, decay, default.parameters) for decay in WEIGHT_DECAYS]
         else:
-            found += [GridPoint(learning_rate, spec.weight_decay, each) for each in _penalties(spec, declaration)]
-    return tuple(dict.fromkeys(found))
+            weights = _penalty_weights(spec, declaration)
+            points += [GridPoint(learning_rate, spec.weight_decay, parameters) for parameters in weights]
+    return tuple(dict.fromkeys(points))
 
 
-def _penalties(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str, Value], ...]]:
+def _penalty_weights(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str, Value], ...]]:
     """The method's parameters with each weight of its own penalty."""
     name = declaration["own_penalty"]
     if name is None:
         return [tuple(spec.parameters.items())]
-    declared = next(each for each in declaration["parameters"] if each["name"] == name)
+    declared = next(parameter for parameter in declaration["parameters"] if parameter["name"] == name)
     weights = [_times(factor, float(spec.parameters[name])) for factor in PENALTIES]
     return [
         tuple((spec.parameters | {name: weight}).items()) for weight in weights if is_allowed_value(declared, weight)

@@ -1,4 +1,4 @@
-"""The recipe file of a data set's shared grid: where it lies, what of it stays, and what a new choice adds."""
+"""The recipe file of a data set's shared grid: its path, what of it stays, and what a new choice adds."""
 
 from __future__ import annotations
 
@@ -12,75 +12,76 @@ from bench.spec import RunSpec
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.system.errors import UsageError
 from bench.system.files import recipe_file_stem, write_atomically
-from bench.tuning.grid import grid_page
+from bench.tuning.grid.grid_page import shared_grid_page
 
 NAME = "grid"
 
 
 def grid_file_path(boards: Path, data_set: str) -> Path:
-    """Where `tune --grid shared` writes a data set's file."""
+    """The path that `tune --grid shared` writes a data set's file to."""
     return boards / recipe_files.FOLDER / f"shared-{recipe_file_stem(data_set)}.toml"
 
 
 def previous_grid_file(path: Path, spec: RunSpec, held_out: int) -> RecipeFile | None:
-    """What the file to be written adds to: itself, else the project's own of the same setting; None: to nothing.
+    """The file that a new choice is added to: the one at `path`, else the project's own of the same setting, or None.
 
-    `held_out`: labels that the new choice rests on. Raises UsageError where the file is of another setting, so that
-    adding would mix two, or rests on enough labels for the shared protocol and the new choice doesn't.
+    `held_out`: labels that the new choice rests on. Raises UsageError where the file at `path` is of another setting,
+    so that adding would mix two, or rests on enough labels for the shared protocol and the new choice doesn't.
     """
     if path.exists():
-        found = recipe_files.read_recipe_file(path)
-        differing = setting_differences(found, spec) if found.kind == "grid" else ["it holds what studies chose"]
-        if differing:
+        previous = recipe_files.read_recipe_file(path)
+        differences = ["it holds what studies chose"]
+        if previous.kind == "grid":
+            differences = setting_differences(previous, spec)
+        if differences:
             raise UsageError(
-                f"{path} was chosen in another setting ({'; '.join(differing)}). Give another --boards, or move it away"
+                f"{path} was chosen in another setting ({'; '.join(differences)}). Give another --boards, or move it "
+                "away"
             )
     else:
-        own = recipe_files.shared_recipe_file(spec.data_set, spec.model)
-        if own is None or setting_differences(own[1], spec):
+        shared = recipe_files.shared_recipe_file(spec.data_set, spec.model)
+        if shared is None or setting_differences(shared[1], spec):
             return None
-        found = own[1]
-    if held_out < ENOUGH_HELD_OUT <= _fewest(found):
+        previous = shared[1]
+    labels = min(choice.held_out_labels for choice in previous.choice.values())
+    if held_out < ENOUGH_HELD_OUT <= labels:
         if not path.exists():
             return None
         raise UsageError(
-            f"{path} rests on {_fewest(found):,} held-out labels, and these seeds give {held_out:,}: leave --seeds "
-            "out, or give another --boards"
+            f"{path} rests on {labels:,} held-out labels, and these seeds give {held_out:,}: leave --seeds out, or "
+            "give another --boards"
         )
-    if _fewest(found) < ENOUGH_HELD_OUT <= held_out:
-        return None
-    return found
-
-
-def _fewest(found: RecipeFile) -> int:
-    return min(choice.held_out_labels for choice in found.choice.values())
+    return None if labels < ENOUGH_HELD_OUT <= held_out else previous
 
 
 def merge_grid_files(
-    found: RecipeFile | None, spec: RunSpec, choice: FileChoice, recipes: Sequence[MethodRecipe]
+    previous: RecipeFile | None, spec: RunSpec, choice: FileChoice, recipes: Sequence[MethodRecipe]
 ) -> RecipeFile:
-    """The file with `recipes`, whose `choice` field is replaced, in place of those that it had for their methods."""
-    kept = [] if found is None else list(found.recipe)
-    choices: Mapping[str, FileChoice] = {} if found is None else found.choice
+    """The previous file with `recipes` added, or in place of older ones of the same methods.
+
+    The choices' names stay; `choice` gets the first free one, which the `choice` fields of `recipes` are set to.
+    """
     new = {recipe.method for recipe in recipes}
-    kept = [each for each in kept if each.method not in new]
-    used = {each.choice for each in kept}
+    remaining = [] if previous is None else [recipe for recipe in previous.recipe if recipe.method not in new]
+    choices: Mapping[str, FileChoice] = {} if previous is None else previous.choice
+    used = {recipe.choice for recipe in remaining}
     name, number = NAME, 1
     while name in used and choices[name] != choice:
         number += 1
         name = f"{NAME}-{number}"
-    recipes = [each.model_copy(update={"choice": name}) for each in recipes]
+    recipes = [recipe.model_copy(update={"choice": name}) for recipe in recipes]
     return RecipeFile(
         setting=recipe_setting(spec),
-        choice={each: choices[each] for each in choices if each in used} | {name: choice},
-        recipe=tuple(sorted([*kept, *recipes], key=lambda each: each.method)),
+        choice={old: choices[old] for old in choices if old in used} | {name: choice},
+        recipe=tuple(sorted([*remaining, *recipes], key=lambda recipe: recipe.method)),
     )
 
 
-def write_shared_file(found: RecipeFile, path: Path, methods: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the file, and the page beside it. Raises UsageError where that can't be done."""
-    recipe_files.write_recipe_file(found, path)
+def write_grid_file(file: RecipeFile, path: Path, methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the file, and the page beside it. `methods` are the declarations by name. Raises UsageError on failure."""
+    recipe_files.write_recipe_file(file, path)
+    page = path.with_suffix(".md")
     try:
-        write_atomically(path.with_suffix(".md"), grid_page.shared_grid_page(found, methods, path.name).encode())
+        write_atomically(page, shared_grid_page(file, methods, path.name).encode())
     except OSError as error:
-        raise UsageError(f"can't write {path.with_suffix('.md')}: {error.strerror}. Give another --boards") from None
+        raise UsageError(f"can't write {page}: {error.strerror}. Give another --boards") from None

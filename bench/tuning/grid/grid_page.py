@@ -1,4 +1,7 @@
-"""The page beside the shared grid's recipe file: what was chosen for each method, by what, and how. Markdown. Pure."""
+"""The result of the shared grid for people and programs: page beside the file, JSON document, terminal table. Pure.
+
+Read first `shared_grid_page` for the page and `grid_document` for the JSON, from which `grid_table` is made.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ from bench.tuning.grid.successive_halving import GridChoice
 if TYPE_CHECKING:
     from rich.table import Table
 
+Record = Mapping[str, Any]
+Document = dict[str, Any]
 
+SCHEMA = 1
+"""Version of the JSON document."""
 TITLES = ("method", "learning rate", "weight decay or penalty", "criterion", "own values", "best of the grid", "chosen")
 LEGEND = """\
 *criterion*: accuracy on the hold-out's noisy labels, in percent, of the values that are trained with, mean over the
@@ -23,86 +30,91 @@ they stay unless they lie more than one standard error below the *best of the gr
 and no board shows them."""
 
 
-def shared_grid_page(found: RecipeFile, methods: Mapping[str, Mapping[str, Any]], recipes: str) -> str:
-    """The whole page; `methods` declares them by name, `recipes` is the name of the file."""
-    changed = [each.method for each in found.recipe if not each.kept]
-    count = len(found.recipe)
-    verb = "trains" if len(changed) == 1 else "train"
-    sentence = f"{len(changed)} of {count} methods {verb} with other values than before."
-    table = markdown_table(TITLES, [_row(each, methods) for each in found.recipe], {"method", "chosen"})
-    parts = [f"# The shared grid: {found.setting['data_set']}", sentence, table, LEGEND]
-    parts += [_how(name, each, found) for name, each in found.choice.items()]
-    parts.append(f"The values stand in [{recipes}]({recipes}).")
+def shared_grid_page(file: RecipeFile, methods: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """The page of a recipe file in Markdown. `methods` are the declarations by name, `name` is the file's."""
+    changed = sum(not recipe.kept for recipe in file.recipe)
+    verb = "trains" if changed == 1 else "train"
+    parts = [
+        f"# The shared grid: {file.setting['data_set']}",
+        f"{changed} of {len(file.recipe)} methods {verb} with other values than before.",
+        markdown_table(TITLES, [_recipe_row(recipe, methods) for recipe in file.recipe], {"method", "chosen"}),
+        LEGEND,
+        *(_choice_paragraph(key, choice, file) for key, choice in file.choice.items()),
+        f"The values stand in [{name}]({name}).",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
-def _row(one: MethodRecipe, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    penalty = (methods.get(one.method) or {}).get("own_penalty")
-    decay = f"{one.weight_decay:g}" if penalty is None else f"{penalty} {one.parameters[penalty]:g}"
+def _recipe_row(recipe: MethodRecipe, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    penalty = (methods.get(recipe.method) or {}).get("own_penalty")
     cells = [
-        one.method,
-        f"{one.learning_rate:g}",
-        decay,
-        f"{100 * one.criterion:.1f} ± {100 * one.standard_error:.1f}",
-        "–" if one.own_criterion is None else f"{100 * one.own_criterion:.1f}",
-        "–" if one.best_criterion is None else f"{100 * one.best_criterion:.1f}",
-        "own values" if one.kept else "the best",
+        recipe.method,
+        f"{recipe.learning_rate:g}",
+        f"{recipe.weight_decay:g}" if penalty is None else f"{penalty} {recipe.parameters[penalty]:g}",
+        f"{100 * recipe.criterion:.1f} ± {100 * recipe.standard_error:.1f}",
+        "–" if recipe.own_criterion is None else f"{100 * recipe.own_criterion:.1f}",
+        "–" if recipe.best_criterion is None else f"{100 * recipe.best_criterion:.1f}",
+        "own values" if recipe.kept else "the best",
     ]
     return [escape_markdown(cell) for cell in cells]
 
 
-def _how(name: str, choice: FileChoice, found: RecipeFile) -> str:
-    """How the methods of one choice were chosen for; which they are is said where there are several."""
-    own = [each for each in found.recipe if each.choice == name]
-    whose = "" if len(found.choice) == 1 else f" ({', '.join(each.method for each in own)})"
+def _choice_paragraph(key: str, choice: FileChoice, file: RecipeFile) -> str:
+    """How a choice was made, and for which methods if the file has several choices."""
+    recipes = [recipe for recipe in file.recipe if recipe.choice == key]
+    methods = "" if len(file.choice) == 1 else f" ({', '.join(recipe.method for recipe in recipes)})"
     noise = choice.noise if choice.rate is None else f"{choice.noise} {choice.rate:g}"
-    tried = "; ".join(f"{what.replace('_', ' ')}: {how}" for what, how in choice.tried.items())
+    tried = "; ".join(f"{name.replace('_', ' ')}: {values}" for name, values in choice.tried.items())
     seeds = f"{len(choice.seeds)} splits from seed {choice.seeds[0]} with {choice.held_out_labels:,} held-out labels"
-    runs = f"{sum(each.runs for each in own):,} runs; revision {choice.revision}, the last one on {choice.date}"
-    return f"Made{whose} by\n\n    {choice.command}\n\nat {noise}, on {seeds} in all, in {runs}. Tried: {tried}."
-
-
-Record = Mapping[str, Any]
-Document = dict[str, Any]
-
-SCHEMA = 1
+    runs = f"{sum(recipe.runs for recipe in recipes):,} runs"
+    return (
+        f"Made{methods} by\n\n    {choice.command}\n\nat {noise}, on {seeds} in all, in {runs}; revision "
+        f"{choice.revision}, the last one on {choice.date}. Tried: {tried}."
+    )
 
 
 def grid_document(
-    chosen: Sequence[GridChoice],
+    choices: Sequence[GridChoice],
     undecided: Mapping[str, str],
     diverged: Mapping[str, Collection[int]],
     records: Sequence[Record],
     left_out: Sequence[LeftOut],
     command: str,
 ) -> Document:
-    """Everything as JSON-able values; shares from 0 to 1.
+    """The result as JSON-able values; shares from 0 to 1. `records`: those that the choices rest on.
 
-    A setting without criterion diverged; one with fewer splits than its method was dropped on the way, when it had the
-    criterion that stands here. `records`: what the choices rest on.
+    A setting without criterion diverged. One with fewer splits than its method was dropped on the way; its criterion is
+    that of the splits that it was judged on.
     """
     return {
         "schema": SCHEMA,
         "command": command,
-        "methods": [_method(each) for each in chosen],
+        "methods": [_method_document(choice) for choice in choices],
         "undecided": [{"method": name, "reason": reason} for name, reason in sorted(undecided.items())],
-        "left_out": [{"method": each.method, "reason": each.reason} for each in left_out],
-        "cost": _cost(records, sum(len(numbers) for numbers in diverged.values())),
+        "left_out": [{"method": entry.method, "reason": entry.reason} for entry in left_out],
+        "cost": {
+            "runs": len(records),
+            "settings_diverged": sum(len(numbers) for numbers in diverged.values()),
+            "forward_passes": sum(_forward_passes(record) for record in records),
+            "seconds": sum(
+                float(((record.get("provenance") or {}).get("seconds") or {}).get("total") or 0.0) for record in records
+            ),
+        },
     }
 
 
-def _method(one: GridChoice) -> Document:
-    own, decision = one.candidates, one.decision
+def _method_document(choice: GridChoice) -> Document:
+    candidates, decision = choice.candidates, choice.decision
     assert decision is not None
-    penalty = own.declaration["own_penalty"]
+    penalty = candidates.declaration["own_penalty"]
     return {
-        "method": own.method,
+        "method": candidates.method,
         "penalty": penalty,
         "own": 0,
         "best": decision.best,
         "chosen": decision.chosen,
         "kept": decision.kept,
-        "splits": len(own.splits),
+        "splits": len(candidates.splits),
         "settings": [
             {
                 "learning_rate": point.learning_rate,
@@ -113,50 +125,36 @@ def _method(one: GridChoice) -> Document:
                 "held_out_labels": None if score is None else score.labels,
                 "splits": judged,
             }
-            for point, score, judged in zip(own.points, one.scores, one.standing.judged, strict=True)
+            for point, score, judged in zip(candidates.points, choice.scores, choice.standing.judged, strict=True)
         ],
     }
 
 
-def _cost(records: Sequence[Record], diverged: int) -> Document:
-    """What the choices took, wherever their runs were trained: runs, passes of images, seconds."""
-    return {
-        "runs": len(records),
-        "settings_diverged": diverged,
-        "forward_passes": sum(_passes(record) for record in records),
-        "seconds": sum(_seconds(record) for record in records),
-    }
-
-
-def _passes(record: Record) -> float:
-    """Forward passes of an image in the whole run, a backward pass counting as two."""
+def _forward_passes(record: Record) -> float:
+    """Forward passes of an image in a run, a backward pass counting as two."""
     measures = record["measures"]
     return float(measures["units_per_sample_epoch"] * record["spec"]["epochs"] * measures["samples"]["train"])
 
 
-def _seconds(record: Record) -> float:
-    return float(((record.get("provenance") or {}).get("seconds") or {}).get("total") or 0.0)
-
-
 def grid_table(document: Document) -> tuple[Table, list[str]]:
-    """The table of what was chosen, and the lines under it."""
+    """The table of the choices in the terminal, and the lines under it."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("method", "own values", "criterion", "best of the grid", "criterion", "chosen"):
         table.add_column(title, overflow="fold")
-    for each in document["methods"]:
-        settings = each["settings"]
-        own, best = settings[each["own"]], settings[each["best"]]
+    for method in document["methods"]:
+        default, best = (method["settings"][method[name]] for name in ("own", "best"))
+        same = method["best"] == method["own"]
         table.add_row(
-            each["method"],
-            _values(own, each["penalty"]),
-            _criterion(own),
-            "the same" if each["best"] == each["own"] else _values(best, each["penalty"]),
-            "" if each["best"] == each["own"] else _criterion(best),
-            "own values" if each["kept"] else "best",
+            method["method"],
+            _setting(default, method["penalty"]),
+            _criterion(default),
+            "the same" if same else _setting(best, method["penalty"]),
+            "" if same else _criterion(best),
+            "own values" if method["kept"] else "best",
         )
-    changed = [each["method"] for each in document["methods"] if not each["kept"]]
+    changed = [method["method"] for method in document["methods"] if not method["kept"]]
     cost = document["cost"]
     lines = [
         "Criterion: accuracy on held-out noisy labels, in percent, mean over the splits ± standard error. Own values "
@@ -168,12 +166,12 @@ def grid_table(document: Document) -> tuple[Table, list[str]]:
     ]
     if cost["settings_diverged"]:
         lines.append(f"{cost['settings_diverged']} settings diverged, and aren't chosen")
-    lines += [f"undecided: {each['method']}: {each['reason']}" for each in document["undecided"]]
-    lines += [f"left out: {each['method']}: {each['reason']}" for each in document["left_out"]]
+    for title in ("undecided", "left_out"):
+        lines += [f"{title.replace('_', ' ')}: {entry['method']}: {entry['reason']}" for entry in document[title]]
     return table, lines
 
 
-def _values(setting: Mapping[str, Any], penalty: str | None) -> str:
+def _setting(setting: Mapping[str, Any], penalty: str | None) -> str:
     other = f"wd {setting['weight_decay']:g}" if penalty is None else f"{penalty} {setting['penalty']:g}"
     return f"lr {setting['learning_rate']:g}, {other}"
 

@@ -1,50 +1,47 @@
-"""Train the grid's settings and choose among them."""
+"""The search on the shared grid: plan it, train it rung by rung, and choose for every method.
+
+Read in order: `plan_grid`, `train_grid`, `choose_settings`, `write_choices`. The grid's runs are ordinary ones in the
+ordinary store, and every function looks there: a search that was stopped goes on, and a repeated one trains nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.execution.progress import gather_facts_with_display
-from bench.execution.runtimes import make_runtimes
-from bench.memory import job_limits
+from bench.execution.study import StudyOutcome
 from bench.planning.facts import Facts
 from bench.planning.plan import Plan, make_plan
 from bench.planning.recipe_files import FileChoice
 from bench.planning.request import Request
-from bench.planning.validate import ValidatedRequest
 from bench.records import origin
 from bench.records.store import Store
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT, count_last_epochs, count_needed_splits
-from bench.system.console import print_note, write_json, write_page, write_text
+from bench.system.console import print_note
 from bench.system.errors import UsageError
+from bench.system.text import join_words
 from bench.training.outcome import DIVERGED
 from bench.tuning.grid import grid_file, successive_halving
 from bench.tuning.grid.candidates import FIRST_SEED, MOST_SPLITS, TRIED, MethodCandidates, plan_candidates
-from bench.tuning.grid.grid_page import grid_document, grid_table
 from bench.tuning.grid.successive_halving import CandidateStanding, GridChoice
 from bench.tuning.study.definition import count_held_out_labels
-
-if TYPE_CHECKING:
-    from bench.execution.study import StudyOutcome
-
 
 Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class GridPlan:
-    """What is to be chosen: the methods' candidates, what was left out, and what a choice will rest on."""
+    """The methods' candidates, the plan of their runs with default values, and the size of a hold-out."""
 
     request: Request
     facts: Facts
     candidates: tuple[MethodCandidates, ...]
     planned: Plan
     held_out: int
-    """Held-out labels of a split."""
+    """Held-out labels of one split."""
 
     @property
     def splits(self) -> int:
@@ -57,27 +54,41 @@ class GridPlan:
         return self.held_out * self.splits
 
     @property
+    def settings(self) -> int:
+        """Settings of all methods together."""
+        return sum(len(candidates.points) for candidates in self.candidates)
+
+    @property
     def rungs(self) -> tuple[int, ...]:
-        """After how many splits the better half of each method's settings goes on."""
+        """The numbers of splits after which the better half of each method's settings goes on."""
         return successive_halving.halving_rungs(self.splits, self.held_out)
 
-    def known_runs(self, stands: Sequence[CandidateStanding]) -> list[RunSpec]:
+    def certain_runs(self, standings: Sequence[CandidateStanding]) -> list[RunSpec]:
         """The runs of all methods that are certain by now."""
-        return [
-            run
-            for each, now in zip(self.candidates, stands, strict=True)
-            for run in successive_halving.certain_runs(each, now)
-        ]
+        pairs = zip(self.candidates, standings, strict=True)
+        return [run for pair in pairs for run in successive_halving.certain_runs(*pair)]
 
-    def later_runs(self, stands: Sequence[CandidateStanding]) -> list[RunSpec]:
-        """At most as many as follow."""
-        pairs = zip(self.candidates, stands, strict=True)
-        return [run for each, now in pairs for run in successive_halving.possible_runs(each, now, self.rungs)]
+    def possible_runs(self, standings: Sequence[CandidateStanding]) -> list[RunSpec]:
+        """As many runs as may follow after the certain ones, at most."""
+        pairs = zip(self.candidates, standings, strict=True)
+        return [run for pair in pairs for run in successive_halving.possible_runs(*pair, self.rungs)]
 
 
-def plan_grid(validated: ValidatedRequest, splits: int | None) -> GridPlan:
-    """Look the facts up, and plan the grid. Raises UsageError where nothing is held out, or nothing can run."""
-    request, facts = validated.request, gather_facts_with_display(validated)
+@dataclass(frozen=True)
+class GridResult:
+    """The choices, the reasons where none was possible, by method, and what the choices rest on."""
+
+    choices: list[GridChoice]
+    undecided: dict[str, str]
+    diverged: dict[str, set[int]]
+    records: list[Record]
+
+
+def plan_grid(request: Request, facts: Facts, splits: int | None) -> GridPlan:
+    """The plan of a search on `splits` splits, None: as many as hold enough labels out.
+
+    Raises UsageError where nothing is held out, or nothing can run.
+    """
     held_out = count_held_out_labels(request, facts.samples)
     needed = count_needed_splits(held_out)
     if splits is None and needed > MOST_SPLITS:
@@ -91,144 +102,124 @@ def plan_grid(validated: ValidatedRequest, splits: int | None) -> GridPlan:
     return GridPlan(request, facts, tuple(plan_candidates(planned.specs, facts.methods)), planned, held_out)
 
 
-def describe_grid(found: GridPlan) -> str:
-    """One line on what is tried, and on what a choice will rest."""
-    settings = sum(len(each.points) for each in found.candidates)
-    enough = "" if found.labels >= ENOUGH_HELD_OUT else f", fewer than the {ENOUGH_HELD_OUT:,} that a board wants"
+def describe_grid(plan: GridPlan) -> str:
+    """One line on what is tried, and on how many labels a choice will rest."""
+    enough = "" if plan.labels >= ENOUGH_HELD_OUT else f", fewer than the {ENOUGH_HELD_OUT:,} that a board wants"
     return (
-        f"{len(found.candidates)} methods, {settings} settings, {found.splits} splits"
-        f"{describe_halving(found)}: {found.labels:,} held-out labels in all{enough}"
+        f"{len(plan.candidates)} methods, {plan.settings} settings, {plan.splits} splits"
+        f"{_describe_halving(plan)}: {plan.labels:,} held-out labels in all{enough}"
     )
 
 
-def describe_halving(found: GridPlan) -> str:
-    """What becomes of settings on the way, in words; nothing where none is dropped."""
-    if not found.rungs:
+def _describe_halving(plan: GridPlan) -> str:
+    if not plan.rungs:
         return " each"
-    *first, last = map(str, found.rungs)
-    after = f"{', '.join(first)} and {last}" if first else last
-    return f" (after {after} of them the better half of a method's settings goes on)"
+    return f" (after {join_words([*map(str, plan.rungs)])} of them the better half of a method's settings goes on)"
 
 
-def train_grid(found: GridPlan, store: Store, made: job_limits.JobLimits) -> StudyOutcome:
-    """Carry out what is missing, rung by rung, for as many methods as come through; the outcome of all of it.
+def train_grid(plan: GridPlan, store: Store, train: Callable[[Sequence[RunSpec]], StudyOutcome]) -> StudyOutcome:
+    """Train what is missing, rung by rung, for as many methods as come through; the outcome of all rungs together.
 
-    A setting that diverged, now or before, isn't tried again: it would once more.
+    `train` carries out some runs. A setting that diverged, now or earlier, isn't tried again: it would diverge again.
     """
-    from bench.execution.progress import open_display
-    from bench.execution.study import StudyOutcome, run_study
-
-    runtime = make_runtimes(found.request, found.facts, made)
     outcome, tried = StudyOutcome(), set[str]()
     while True:
-        stands = candidate_standings(found, store)
-        # what was tried and is wanted still has failed: its method goes no further
-        wanted = [run for each in stands if not tried & {run.run_id for run in each.wanted} for run in each.wanted]
+        standings = candidate_standings(plan, store)
+        # A run that was tried and is still wanted has failed: its method goes no further.
+        wanted = [
+            run
+            for standing in standings
+            if not tried & {run.run_id for run in standing.wanted}
+            for run in standing.wanted
+        ]
         if not wanted:
             return outcome
         if outcome.finished:
-            going = sum(len(each.going) for each in stands)
-            print_note(f"{going} of {sum(len(each.points) for each in found.candidates)} settings go on")
+            going = sum(len(standing.going) for standing in standings)
+            print_note(f"{going} of {plan.settings} settings go on")
         tried |= {run.run_id for run in wanted}
-        now = run_study(wanted, runtime, store, jobs=made.jobs, when="missing", display=open_display())
+        rung = train(wanted)
         outcome = StudyOutcome(
-            finished=(*outcome.finished, *now.finished),
-            failed={**outcome.failed, **now.failed},
-            interrupted_signal=now.interrupted_signal,
+            finished=(*outcome.finished, *rung.finished),
+            failed={**outcome.failed, **rung.failed},
+            interrupted_signal=rung.interrupted_signal,
         )
-        if now.interrupted_signal is not None:
+        if rung.interrupted_signal is not None:
             return outcome
 
 
-def candidate_standings(found: GridPlan, store: Store) -> list[CandidateStanding]:
-    """Where every method stands by what is stored."""
-    records, diverged = stored_records(found, store), diverged_points(found, store)
+def candidate_standings(plan: GridPlan, store: Store) -> list[CandidateStanding]:
+    """The standing of every method by what is stored."""
+    records, diverged = stored_records(plan, store), diverged_points(plan, store)
     return [
-        successive_halving.candidate_standing(each, found.rungs, records, diverged[each.method])
-        for each in found.candidates
+        successive_halving.candidate_standing(candidates, plan.rungs, records, diverged[candidates.method])
+        for candidates in plan.candidates
     ]
 
 
-def stored_records(found: GridPlan, store: Store) -> dict[str, Record]:
-    """The records of the grid's runs that there are, by run id."""
-    every = [run.run_id for each in found.candidates for run in each.every_run]
-    return {record["run_id"]: record for record in store.records(every)}
+def stored_records(plan: GridPlan, store: Store) -> dict[str, Record]:
+    """The stored records of the grid's runs, by run id."""
+    run_ids = [run.run_id for candidates in plan.candidates for run in candidates.all_runs]
+    return {record["run_id"]: record for record in store.records(run_ids)}
 
 
-def diverged_points(found: GridPlan, store: Store) -> dict[str, set[int]]:
-    """The numbers of each method's settings of which a run diverged."""
-    runs = {
-        run.run_id: (each.method, number)
-        for each in found.candidates
-        for number, point in enumerate(each.points)
-        for run in each.runs(point)
+def diverged_points(plan: GridPlan, store: Store) -> dict[str, set[int]]:
+    """For each method the numbers of the settings of which a run diverged."""
+    settings = {
+        run.run_id: (candidates.method, number)
+        for candidates in plan.candidates
+        for number, point in enumerate(candidates.points)
+        for run in candidates.runs(point)
     }
-    diverged: dict[str, set[int]] = {each.method: set() for each in found.candidates}
-    for run_id in store.failed(runs):
+    diverged: dict[str, set[int]] = {candidates.method: set() for candidates in plan.candidates}
+    for run_id in store.failed(settings):
         failure = store.read_failure(run_id)
         if failure and failure["reason"].startswith(DIVERGED):
-            method, number = runs[run_id]
+            method, number = settings[run_id]
             diverged[method].add(number)
     return diverged
 
 
-def conclude_grid(found: GridPlan, store: Store, outcome: StudyOutcome, path: Path, command: str) -> int:
-    """Choose, write the file, and print what was chosen and what it cost."""
-    stored_now, diverged = stored_records(found, store), diverged_points(found, store)
-    chosen: list[GridChoice] = []
+def choose_settings(plan: GridPlan, store: Store, outcome: StudyOutcome) -> GridResult:
+    """The choice for every method that has all its runs; `outcome` has the reasons of runs that failed."""
+    records, diverged = stored_records(plan, store), diverged_points(plan, store)
+    choices: list[GridChoice] = []
     undecided: dict[str, str] = {}
-    for each in found.candidates:
-        own = successive_halving.choose_point(each, found.rungs, stored_now, diverged[each.method])
-        if lacking := own.standing.wanted:
-            reason = next((outcome.failed[run.run_id] for run in lacking if run.run_id in outcome.failed), None)
-            undecided[each.method] = (
-                f"{len(lacking)} of its runs are missing ({reason or 'another process had them'}); the same command "
+    for candidates in plan.candidates:
+        choice = successive_halving.choose_point(candidates, plan.rungs, records, diverged[candidates.method])
+        if missing := choice.standing.wanted:
+            reason = next((outcome.failed[run.run_id] for run in missing if run.run_id in outcome.failed), None)
+            undecided[candidates.method] = (
+                f"{len(missing)} of its runs are missing ({reason or 'another process had them'}); the same command "
                 "tries again"
             )
-        elif own.decision is None:
-            undecided[each.method] = "it diverged in every setting"
+        elif choice.decision is None:
+            undecided[candidates.method] = "it diverged in every setting"
         else:
-            chosen.append(own)
-    records = [stored_now[run.run_id] for each in chosen for run in each.runs]
-    document = grid_document(chosen, undecided, diverged, records, found.planned.left_out, command)
-    if chosen:
-        write_grid_file(found, chosen, records, path, command)
-        document["file"] = str(path)
-    if found.request.format == "json":
-        write_json(document)
-    else:
-        table, lines = grid_table(document)
-        if chosen:
-            write_page(table)
-        write_text("\n" + "\n".join(lines))
-    if chosen:
-        print_note(f"wrote {path} and {path.with_suffix('.md').name}")
-        if found.labels < ENOUGH_HELD_OUT:
-            print_note("boards won't take it: leave --seeds out for one that they do")
-    return 1 if undecided else 0
+            choices.append(choice)
+    used = [records[run.run_id] for choice in choices for run in choice.runs]
+    return GridResult(choices, undecided, diverged, used)
 
 
-def write_grid_file(
-    found: GridPlan, chosen: Sequence[GridChoice], records: Sequence[Record], path: Path, command: str
-) -> None:
-    """Add what was chosen to the data set's file, and write the page beside it."""
-    spec = found.planned.specs[0]
-    choice = FileChoice(
+def write_choices(plan: GridPlan, result: GridResult, path: Path, command: str) -> None:
+    """Add the choices to the data set's recipe file, and write the page beside it."""
+    spec = plan.planned.specs[0]
+    file_choice = FileChoice(
         kind="grid",
         noise=spec.noise,
         rate=spec.rate,
-        seeds=found.request.seeds,
+        seeds=plan.request.seeds,
         hold_out=spec.hold_out,
-        held_out_labels=found.labels,
+        held_out_labels=plan.labels,
         last_epochs=count_last_epochs(spec.epochs),
-        trials=max(len(each.candidates.points) for each in chosen),
-        tried=TRIED | {"splits": f"{found.splits}{describe_halving(found)}"},
+        trials=max(len(choice.candidates.points) for choice in result.choices),
+        tried=TRIED | {"splits": f"{plan.splits}{_describe_halving(plan)}"},
         command=command,
-        revision=origin.training_revisions(records),
-        date=origin.last_training_day(records),
+        revision=origin.training_revisions(result.records),
+        date=origin.last_training_day(result.records),
     )
-    recipes = [
-        recipe for each in chosen if (recipe := successive_halving.recipe_entry(each, grid_file.NAME)) is not None
-    ]
-    before = grid_file.previous_grid_file(path, spec, found.labels)
-    grid_file.write_shared_file(grid_file.merge_grid_files(before, spec, choice, recipes), path, found.facts.methods)
+    entries = [successive_halving.recipe_entry(choice, grid_file.NAME) for choice in result.choices]
+    recipes = [entry for entry in entries if entry is not None]
+    previous = grid_file.previous_grid_file(path, spec, plan.labels)
+    merged = grid_file.merge_grid_files(previous, spec, file_choice, recipes)
+    grid_file.write_grid_file(merged, path, plan.facts.methods)

@@ -1,12 +1,13 @@
-"""Which settings of the shared grid go on, split by split, and which of them a method trains with at last. Pure.
+"""The settings of the shared grid that go on from split to split, and the one that a method trains with at last. Pure.
 
 Most of a grid's settings are far from the best, and a few splits show which. So the better half of a method's settings
 goes on after a fifth of the splits, the better half of these after a third, and of these after two thirds: successive
 halving (Jamieson and Talwalkar 2016, arXiv 1502.07943), with splits for its resource instead of epochs, since methods
 that resist noise cross over late in a training. All settings meet the same splits, so they are compared in pairs. The
-method's own values always go on: whether they stay is what is decided.
+method's default values always go on: whether they stay is the question.
 
-What goes on depends on the records alone, however many runs were trained at a time and wherever.
+What goes on depends on the records alone, however many runs were trained at a time and wherever. Read first
+`candidate_standing`, then `choose_point`.
 """
 
 from __future__ import annotations
@@ -40,24 +41,24 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CandidateStanding:
-    """How far a method's settings have come."""
+    """How far a method's settings have come; settings are numbered as in its candidates."""
 
     going: tuple[int, ...]
-    """Numbers of the settings that are still in."""
+    """The settings that haven't been dropped."""
     judged: tuple[int, ...]
-    """On how many splits each setting was judged last; 0: on none, since it diverged or its runs are missing."""
+    """The number of splits that each setting was last judged on; 0 if it diverged or its runs are missing."""
     splits: int
-    """On how many they are judged next, or were judged last where nothing is wanted."""
+    """The number of splits for the next judgement, or for the last one where no run is wanted."""
     wanted: tuple[RunSpec, ...]
-    """Runs without which it doesn't go on; none: it is over."""
+    """Runs that the next judgement waits for; none: there is no further one."""
 
 
 @dataclass(frozen=True)
 class GridChoice:
-    """What became of a method: a score for each of its points over the splits that it was judged on, and the decision.
+    """The choice for a method: a score of each setting over the splits that it was judged on, and the decision.
 
-    A score is None where the point diverged, or has none. Only those that were judged on every split can be chosen;
-    the decision is None where runs are missing, or nothing could be trained.
+    A score is None where the setting diverged or has none. Only settings that were judged on every split can be
+    chosen; the decision is None where runs are missing, or no setting could be trained.
     """
 
     candidates: MethodCandidates
@@ -67,115 +68,123 @@ class GridChoice:
 
     @property
     def point(self) -> GridPoint | None:
-        """The setting that it trains with from now on."""
+        """The setting that the method trains with from now on."""
         return None if self.decision is None else self.candidates.points[self.decision.chosen]
 
     @property
     def runs(self) -> list[RunSpec]:
         """The runs that the choice rests on."""
-        points = zip(self.candidates.points, self.standing.judged, strict=True)
-        return [run for point, judged in points for run in self.candidates.runs(point)[:judged]]
+        return _first_runs(self.candidates, self.standing.judged)
 
 
 def halving_rungs(splits: int, held_out: int) -> tuple[int, ...]:
-    """After how many of the splits, of `held_out` labels each, the better half of the settings goes on."""
-    after = dict.fromkeys(math.ceil(share * splits) for share in SHARES)
-    return tuple(each for each in after if each < splits and each * held_out >= ENOUGH_TO_DROP)
+    """The numbers of splits, of `held_out` labels each, after which the better half of the settings goes on."""
+    rungs = dict.fromkeys(math.ceil(share * splits) for share in SHARES)
+    return tuple(rung for rung in rungs if rung < splits and rung * held_out >= ENOUGH_TO_DROP)
 
 
 def candidate_standing(
-    own: MethodCandidates, rungs: Sequence[int], records: Mapping[str, Record], diverged: Collection[int] = ()
+    candidates: MethodCandidates, rungs: Sequence[int], records: Mapping[str, Record], diverged: Collection[int] = ()
 ) -> CandidateStanding:
-    """Where a method stands, given the records of its runs by run id, and the numbers of the points that diverged."""
-    going = [number for number in range(len(own.points)) if number not in diverged]
-    judged = [0] * len(own.points)
-    for splits in (*rungs, len(own.splits)):
-        runs = {number: own.runs(own.points[number])[:splits] for number in going}
-        wanted = tuple(run for each in runs.values() for run in each if run.run_id not in records)
+    """The standing of a method by the records of its runs, by run id. `diverged`: the settings that did."""
+    total = len(candidates.splits)
+    going = [number for number in range(len(candidates.points)) if number not in diverged]
+    judged = [0] * len(candidates.points)
+    for splits in (*rungs, total):
+        runs = {number: candidates.runs(candidates.points[number])[:splits] for number in going}
+        wanted = tuple(run for setting in runs.values() for run in setting if run.run_id not in records)
         if wanted:
             return CandidateStanding(tuple(going), tuple(judged), splits, wanted)
         for number in going:
             judged[number] = splits
-        if splits < len(own.splits):
-            going = better_half({number: _score(each, records) for number, each in runs.items()})
-    return CandidateStanding(tuple(going), tuple(judged), len(own.splits), ())
+        if splits < total:
+            going = better_half({number: _score(setting, records) for number, setting in runs.items()})
+    return CandidateStanding(tuple(going), tuple(judged), total, ())
 
 
 def better_half(scores: Mapping[int, HoldoutScore | None]) -> list[int]:
-    """The numbers of the better half of some settings, rounded up, and number 0, the method's own, in any case.
+    """The better half of some settings, rounded up, and always number 0, the default values, if it is one of them.
 
-    Of equal ones the first is the better.
+    Of equal settings the first is the better.
     """
-    ranked = sorted(scores, key=lambda number: (-_mean(scores[number]), number))
-    kept = set(ranked[: -(-len(ranked) // 2)])
-    return sorted(kept | ({0} & scores.keys()))
+    means = {number: -math.inf if score is None else score.mean for number, score in scores.items()}
+    ranked = sorted(scores, key=lambda number: (-means[number], number))
+    return sorted({*ranked[: _half(len(ranked))]} | ({0} & scores.keys()))
 
 
-def certain_runs(own: MethodCandidates, standing: CandidateStanding) -> list[RunSpec]:
+def certain_runs(candidates: MethodCandidates, standing: CandidateStanding) -> list[RunSpec]:
     """The runs of a method that are certain by now: those that were judged, and those that are judged next."""
-    splits = [standing.splits if number in standing.going else done for number, done in enumerate(standing.judged)]
-    return [run for point, count in zip(own.points, splits, strict=True) for run in own.runs(point)[:count]]
+    numbered = enumerate(standing.judged)
+    return _first_runs(
+        candidates, [standing.splits if number in standing.going else judged for number, judged in numbered]
+    )
 
 
-def possible_runs(own: MethodCandidates, standing: CandidateStanding, rungs: Sequence[int]) -> list[RunSpec]:
-    """As many runs as may follow after the known ones, at most: those of the first settings stand in for the better."""
-    found: list[RunSpec] = []
+def possible_runs(candidates: MethodCandidates, standing: CandidateStanding, rungs: Sequence[int]) -> list[RunSpec]:
+    """As many runs as may follow after the certain ones, at most: the first settings stand in for the better ones."""
+    runs: list[RunSpec] = []
     going, done = list(standing.going), standing.splits
-    for splits in [each for each in (*rungs, len(own.splits)) if each > done]:
-        beside = 0 in going
-        going = going[: min(len(going), -(-len(going) // 2) + beside)]
-        found += [run for number in going for run in own.runs(own.points[number])[done:splits]]
+    for splits in [rung for rung in (*rungs, len(candidates.splits)) if rung > done]:
+        going = going[: min(len(going), _half(len(going)) + (0 in going))]
+        runs += [run for number in going for run in candidates.runs(candidates.points[number])[done:splits]]
         done = splits
-    return found
+    return runs
 
 
-def _mean(one: HoldoutScore | None) -> float:
-    return -math.inf if one is None else one.mean
+def _first_runs(candidates: MethodCandidates, splits: Sequence[int]) -> list[RunSpec]:
+    """The runs of each setting on its first splits, as many as `splits` says for it."""
+    settings = zip(candidates.points, splits, strict=True)
+    return [run for point, count in settings for run in candidates.runs(point)[:count]]
+
+
+def _half(count: int) -> int:
+    """Half of a number, rounded up."""
+    return -(-count // 2)
 
 
 def choose_point(
-    own: MethodCandidates, rungs: Sequence[int], records: Mapping[str, Record], diverged: Collection[int] = ()
+    candidates: MethodCandidates, rungs: Sequence[int], records: Mapping[str, Record], diverged: Collection[int] = ()
 ) -> GridChoice:
-    """What is chosen for a method, given the records of its runs by run id; nothing where it still wants some."""
-    standing = candidate_standing(own, rungs, records, diverged)
+    """The choice for a method; parameters as in `candidate_standing`. No decision while runs are missing."""
+    standing = candidate_standing(candidates, rungs, records, diverged)
     scores = tuple(
-        _score(own.runs(point)[:judged], records) if judged else None
-        for point, judged in zip(own.points, standing.judged, strict=True)
+        _score(candidates.runs(point)[:judged], records) if judged else None
+        for point, judged in zip(candidates.points, standing.judged, strict=True)
     )
     if standing.wanted:
-        return GridChoice(own, standing, scores, None)
-    final = [each if number in standing.going else None for number, each in enumerate(scores)]
-    return GridChoice(own, standing, scores, choose_setting(final, own=0))
+        return GridChoice(candidates, standing, scores, None)
+    final = [score if number in standing.going else None for number, score in enumerate(scores)]
+    return GridChoice(candidates, standing, scores, choose_setting(final, 0))
 
 
 def _score(runs: Sequence[RunSpec], records: Mapping[str, Record]) -> HoldoutScore | None:
     """A setting's score over runs that have their records; None where the last epochs of one have no accuracy."""
-    found = [records[run.run_id] for run in runs]
-    criteria = [record_criterion(each, count_last_epochs(each["spec"]["epochs"])) for each in found]
-    known = [value for value in criteria if value is not None]
-    if len(known) < len(found):
+    of_runs = [records[run.run_id] for run in runs]
+    criteria = [record_criterion(record, count_last_epochs(record["spec"]["epochs"])) for record in of_runs]
+    present = [criterion for criterion in criteria if criterion is not None]
+    if len(present) < len(criteria):
         return None
-    return score_splits(known, sum(each["measures"]["samples"]["holdout"] for each in found))
+    return score_splits(present, sum(record["measures"]["samples"]["holdout"] for record in of_runs))
 
 
-def recipe_entry(chosen: GridChoice, choice: str) -> MethodRecipe | None:
-    """A method's entry in the recipe file; None where nothing could be chosen for it."""
-    if chosen.decision is None:
+def recipe_entry(choice: GridChoice, name: str) -> MethodRecipe | None:
+    """A method's entry in the recipe file, under the choice `name`; None where nothing could be chosen for it."""
+    if choice.decision is None:
         return None
-    point, came_to = chosen.candidates.points[chosen.decision.chosen], chosen.scores[chosen.decision.chosen]
-    own, before, best = chosen.candidates, chosen.scores[0], chosen.scores[chosen.decision.best]
-    assert came_to is not None and best is not None
+    point = choice.candidates.points[choice.decision.chosen]
+    default, score, best = (choice.scores[number] for number in (0, choice.decision.chosen, choice.decision.best))
+    assert score is not None and best is not None
     return MethodRecipe(
-        method=own.method,
-        method_version=own.declaration["version"],
-        choice=choice,
+        method=choice.candidates.method,
+        method_version=choice.candidates.declaration["version"],
+        choice=name,
         learning_rate=point.learning_rate,
         weight_decay=point.weight_decay,
         parameters=dict(point.parameters),
-        criterion=round_value(came_to.mean),
-        standard_error=round_value(came_to.error),
-        own_criterion=None if before is None else round_value(before.mean),
+        criterion=round_value(score.mean),
+        standard_error=round_value(score.error),
+        own_criterion=None if default is None else round_value(default.mean),
         best_criterion=round_value(best.mean),
-        kept=chosen.decision.kept,
-        runs=len(chosen.runs),
+        kept=choice.decision.kept,
+        runs=len(choice.runs),
     )

@@ -1,7 +1,12 @@
-"""What is tuned: one method under one noise on one data set, its space, and the seeds of either stage. Pure."""
+"""The definition of a study: one method under one noise on one data set, its search space and its seeds. Pure.
+
+Read first `plan_studies`, which makes the definitions that a request asks for. A study stores `as_stored()`, and goes
+on only under an equal definition; `definition_differences` words what differs.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +21,20 @@ from bench.planning.resolve_run import Refused, replicate_seeds, resolve_run
 from bench.spec import HOLD_OUT, RESERVED_SEEDS, SEEDS, RunSpec
 from bench.stats.holdout_choice import Objective, count_last_epochs, count_needed_splits
 from bench.system.errors import UsageError
+from bench.tuning.request import TuneRequest
+from bench.tuning.study.pruning import BRACKETS, FACTOR, TURNS
 from bench.tuning.study.search_space import NothingToSearch, SearchSpace, Values, apply_values, build_search_space
-from bench.tuning.study.search_strategy import BRACKETS, FACTOR, TURNS
 
 SEARCH_SEEDS = RESERVED_SEEDS + 100_000
-"""Where the seeds of the first stage begin, and those of the second; neither is ever reported on."""
+"""First seed of the search's runs. Neither these nor the finalists' seeds are ever reported on."""
 FINAL_SEEDS = RESERVED_SEEDS + 200_000
 MOST_SPLITS = 1000
 ADVICE = f"Type --hold-out {HOLD_OUT:g}"
 
 
 @dataclass(frozen=True)
-class StudyCase:
-    """One study: `base` holds the method's own values, with the first search seed."""
+class StudyDefinition:
+    """One study. `base` is a run with the method's default values and the first search seed."""
 
     name: str
     method: str
@@ -37,26 +43,27 @@ class StudyCase:
     search_seeds: tuple[Mapping[str, int], ...]
     final_seeds: tuple[Mapping[str, int], ...]
     held_out: int
+    """Held-out labels of one split."""
     objective: Objective
     study_seed: int
 
     @property
     def labels(self) -> int:
-        """Held-out labels that a criterion rests on, all splits together."""
+        """Held-out labels of all splits together, which a criterion rests on."""
         return self.held_out * len(self.search_seeds)
 
     @property
     def last_epochs(self) -> int:
-        """Over how many of the last epochs a criterion is the mean."""
+        """The number of last epochs that a criterion is the mean of."""
         return count_last_epochs(self.base.epochs)
 
     @property
-    def own(self) -> Values:
+    def default_values(self) -> Values:
         """The values that the method has without tuning."""
-        return self.space.own(self.base)
+        return self.space.values_in(self.base)
 
     def search_runs(self, values: Values) -> tuple[RunSpec, ...]:
-        """The runs of a trial, one a split."""
+        """The runs of a trial, one for each split."""
         return self._runs(values, self.search_seeds)
 
     def final_runs(self, values: Values) -> tuple[RunSpec, ...]:
@@ -65,26 +72,26 @@ class StudyCase:
 
     def _runs(self, values: Values, seeds: tuple[Mapping[str, int], ...]) -> tuple[RunSpec, ...]:
         spec = apply_values(self.base, values)
-        return tuple(spec.model_copy(update=dict(each)) for each in seeds)
+        return tuple(spec.model_copy(update=dict(split)) for split in seeds)
 
-    def definition(self) -> dict[str, Any]:
-        """All that makes values of two trials comparable: what a study may not change on the way."""
-        return {
+    def as_stored(self) -> dict[str, Any]:
+        """The definition as JSON gives it back: all that must be equal for the values of two trials to compare."""
+        definition = {
             "lnl-bench": __version__,
             "objective": self.objective,
             "space": self.space.declaration(),
-            "splits": [each["seed"] for each in self.search_seeds],
+            "splits": [split["seed"] for split in self.search_seeds],
             "study seed": self.study_seed,
-            "pruning": {"factor": FACTOR, "brackets": [list(each) for each in BRACKETS], "turns": list(TURNS)},
+            "pruning": {"factor": FACTOR, "brackets": BRACKETS, "turns": TURNS},
             "runs": self.base.model_dump(mode="json", exclude=set(SEEDS)),
         }
+        stored: dict[str, Any] = json.loads(json.dumps(definition))
+        return stored
 
 
-def plan_studies(
-    request: Request, facts: Facts, also: tuple[str, ...], objective: Objective, study_seed: int, prefix: str | None
-) -> tuple[list[StudyCase], list[LeftOut]]:
+def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[list[StudyDefinition], list[LeftOut]]:
     """The studies that a request asks for, and what is left out. Raises UsageError where nothing can be tuned."""
-    found: dict[str, StudyCase] = {}
+    definitions: dict[str, StudyDefinition] = {}
     left_out: dict[LeftOut, None] = {}
     facts, _ = plan.recipes_in_force(request, facts)
     held_out = count_held_out_labels(request, facts.samples)
@@ -95,39 +102,45 @@ def plan_studies(
             "Type a larger --hold-out or --train-size"
         )
     for noise, rate in plan.noise_settings(request, facts):
-        for asked in facts.requested:
-            method, outright = asked.selected.name, asked.selected.outright
+        for method in facts.requested:
+            name = method.selected.name
             try:
-                base = resolve_run(request, facts, asked, noise, rate)
-                space = build_search_space(asked.declaration, asked.values, base, also)
+                base = resolve_run(request, facts, method, noise, rate)
+                space = build_search_space(method.declaration, method.values, base, tuning.also)
             except (Refused, NothingToSearch) as refused:
-                if outright:
-                    raise UsageError(f"{method} can't be tuned here: {refused}. Or leave it out of --methods") from None
-                left_out[LeftOut(method, str(refused), noise.name, rate)] = None
+                if method.selected.outright:
+                    raise UsageError(f"{name} can't be tuned here: {refused}. Or leave it out of --methods") from None
+                left_out[LeftOut(name, str(refused), noise.name, rate)] = None
                 continue
-            name = study_name(base, prefix)
-            if name in found:
-                raise UsageError(f"--methods names {method} twice: each is tuned once. Leave one, or type two commands")
-            found[name] = StudyCase(
-                name=name,
-                method=method,
+            study = study_name(base, tuning.study_name)
+            if study in definitions:
+                raise UsageError(f"--methods names {name} twice: each is tuned once. Leave one, or type two commands")
+            definitions[study] = StudyDefinition(
+                name=study,
+                method=name,
                 base=base,
                 space=space,
-                search_seeds=_replicates(request, SEARCH_SEEDS, splits),
-                final_seeds=_replicates(request, FINAL_SEEDS, splits),
+                search_seeds=_split_seeds(request, SEARCH_SEEDS, splits),
+                final_seeds=_split_seeds(request, FINAL_SEEDS, splits),
                 held_out=held_out,
-                objective=objective,
-                study_seed=study_seed,
+                objective=tuning.objective,
+                study_seed=tuning.study_seed,
             )
-    if not found:
+    if not definitions:
         raise UsageError("none of the methods can be tuned here. Add --with lr,weight_decay, or name others")
-    return list(found.values()), list(left_out)
+    return list(definitions.values()), list(left_out)
 
 
 def study_name(base: RunSpec, prefix: str | None) -> str:
     """The name of a method's study, such as "gce/digits/sym-0.4"."""
     noise = base.noise if base.rate is None else f"{base.noise}-{base.rate:g}"
     return "/".join(([prefix] if prefix else []) + [base.method, base.data_set, noise])
+
+
+def new_study_prefix(name: str) -> str:
+    """A prefix for a new study beside the one of this name: "second", or the prefix that it has with -2."""
+    prefix = "/".join(name.split("/")[:-3])
+    return f"{prefix}-2" if prefix else "second"
 
 
 def count_held_out_labels(request: Request, samples: int) -> int:
@@ -141,5 +154,27 @@ def count_held_out_labels(request: Request, samples: int) -> int:
     return held_out
 
 
-def _replicates(request: Request, first: int, count: int) -> tuple[Mapping[str, int], ...]:
+def _split_seeds(request: Request, first: int, count: int) -> tuple[Mapping[str, int], ...]:
+    """The seeds of each split, counted from `first`."""
     return tuple(replicate_seeds(request, seed) for seed in range(first, first + count))
+
+
+def definition_differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
+    """The differences between two definitions, each in words."""
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        keys = [*stored, *(key for key in wanted if key not in stored)]
+        return [
+            text
+            for key in keys
+            for text in definition_differences(
+                stored.get(key, "nothing"), wanted.get(key, "nothing"), f"{name} {key}".strip()
+            )
+        ]
+    if stored == wanted:
+        return []
+    return [f"{name.replace('_', ' ')}: {_shorten(stored)} there, {_shorten(wanted)} here"]
+
+
+def _shorten(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:37]}..." if len(text) > 40 else text

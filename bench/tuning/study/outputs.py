@@ -1,4 +1,8 @@
-"""What `tune` leaves behind: a recipe file, a page beside it, and plots, in `tuning/` of the boards' folder."""
+"""The files that `tune` writes to `tuning/` of the boards' folder: a recipe file, a page beside it, and plots.
+
+Read first `output_target`, which refuses a file that can't be added to before anything is trained, then
+`write_outputs`.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
-
 from bench.planning import recipe_files
 from bench.planning.recipe_files import ChoiceRegret, FileChoice, MethodRecipe, RecipeFile
 from bench.records import origin
 from bench.records.store import Store
-from bench.system import files
 from bench.system.errors import UsageError
-from bench.system.files import write_atomically
-from bench.tuning.study import study_page
-from bench.tuning.study.definition import StudyCase
+from bench.system.files import recipe_file_stem, write_atomically
+from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import OptunaStudy
 from bench.tuning.study.search_space import apply_values
 from bench.tuning.study.stages import StudyResult
+from bench.tuning.study.study_page import study_page
 
-
-@dataclass(frozen=True)
-class StudyCommands:
-    """The command that made an outcome, and the one that trains with it."""
-
-    made: str
-    use: str
+PLOT_TARGET = "accuracy on the hold-out"
 
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where the outcome of one command goes; `before` is the recipe file that is there already."""
+    """The recipe file that a command writes, and its content so far."""
 
     recipes: Path
     before: RecipeFile | None
@@ -46,158 +41,157 @@ class OutputTarget:
         return self.recipes.with_suffix(".md")
 
 
-def output_target(boards: Path, cases: Sequence[StudyCase], name: str | None) -> OutputTarget:
-    """Where these cases' outcome goes. `name`: `--study-name`, or None for the data set's.
+def output_target(boards: Path, definitions: Sequence[StudyDefinition], name: str | None) -> OutputTarget:
+    """The target of these studies' results. `name` is `--study-name`; None: named by the data set.
 
-    Raises UsageError where a file is there that they can't be added to: what it holds was chosen in another setting.
+    Raises UsageError where the file exists and holds choices made in another setting.
     """
-    base = cases[0].base
-    path = boards / recipe_files.FOLDER / f"{name or files.recipe_file_stem(base.data_set)}.toml"
+    base = definitions[0].base
+    path = boards / recipe_files.FOLDER / f"{name or recipe_file_stem(base.data_set)}.toml"
     if not path.exists():
         return OutputTarget(path, None)
     before = recipe_files.read_recipe_file(path)
-    wanted = "type --study-name NAME for a file beside it, or move it aside"
+    advice = "type --study-name NAME for a file beside it, or move it aside"
     if before.kind != "study":
-        raise UsageError(f"{path} holds the shared grid's choices; those of studies can't stand beside them: {wanted}")
-    if found := recipe_files.setting_differences(before, base):
-        raise UsageError(f"{path} holds choices made in another setting ({'; '.join(found[:3])}): {wanted}")
+        raise UsageError(f"{path} holds the shared grid's choices; those of studies can't stand beside them: {advice}")
+    if differences := recipe_files.setting_differences(before, base):
+        raise UsageError(f"{path} holds choices made in another setting ({'; '.join(differences[:3])}): {advice}")
     return OutputTarget(path, before)
 
 
 def write_outputs(
-    where: OutputTarget,
-    tuned: Sequence[StudyResult],
-    searches: Sequence[OptunaStudy],
+    target: OutputTarget,
+    results: Sequence[tuple[StudyResult, OptunaStudy]],
     documents: Sequence[dict[str, Any]],
     store: Store,
-    commands: StudyCommands,
+    commands: tuple[str, str],
 ) -> list[Path]:
-    """Write recipes, plots and page; returns what was written. Raises UsageError where a file can't be."""
-    regrets = {each["study"]: each["regret"] for each in documents}
-    chosen = [each for each in tuned if each.decision is not None]
+    """Write recipes, plots and page; returns the paths written. `documents` are those of `results`, in their order.
+
+    `commands`: the one that made the choices, and the one that trains with them. Raises UsageError where a file can't
+    be written.
+    """
+    regrets = {document["study"]: document["regret"] for document in documents}
+    chosen = [result for result, _ in results if result.decision is not None]
     written = []
     if chosen:
-        recipe_files.write_recipe_file(_merged(where.before, chosen, regrets, store, commands.made), where.recipes)
-        written.append(where.recipes)
-    drawn: dict[str, list[str]] = {}
+        recipes = _merged_recipes(target.before, chosen, regrets, store, commands[0])
+        recipe_files.write_recipe_file(recipes, target.recipes)
+        written.append(target.recipes)
+    plots: dict[str, list[str]] = {}
     try:
-        for search in searches:
-            for name, image in draw_plots(search).items():
-                path = where.recipes.with_name(f"{where.recipes.stem}-{_stem(search.case)}-{name}.svg")
+        for _, study in results:
+            for name, image in draw_plots(study).items():
+                stem = f"{target.recipes.stem}-{_choice_name(study.definition)}-{name}"
+                path = target.recipes.with_name(f"{stem}.svg")
                 write_atomically(path, image)
-                drawn.setdefault(search.case.name, []).append(path.name)
+                plots.setdefault(study.definition.name, []).append(path.name)
                 written.append(path)
-        text = study_page.study_page(documents, commands.made, commands.use, drawn, where.recipes.name)
-        write_atomically(where.page, text.encode())
+        write_atomically(target.page, study_page(documents, *commands, plots, target.recipes.name).encode())
     except OSError as error:
         raise UsageError(
-            f"{where.page.parent} can't be written: {error.strerror}. The trials are safe: the same command goes on"
+            f"{target.page.parent} can't be written: {error.strerror}. The trials are safe: the same command goes on"
         ) from None
-    return [*written, where.page]
+    return [*written, target.page]
 
 
-def _merged(
+def _merged_recipes(
     before: RecipeFile | None,
-    tuned: Sequence[StudyResult],
+    results: Sequence[StudyResult],
     regrets: Mapping[str, Mapping[str, float] | None],
     store: Store,
     command: str,
 ) -> RecipeFile:
-    """The recipes that were there, but for those chosen anew, and these."""
-    recipes = {_key(each): each for each in (before.recipe if before else ())}
+    """The recipes from before with those of `results` added, or in place of older ones of the same method and noise."""
+    recipes = {_recipe_key(recipe): recipe for recipe in (before.recipe if before else ())}
     choices = dict(before.choice if before else {})
-    for each in tuned:
-        recipe = _recipe(each, regrets[each.case.name])
-        recipes[_key(recipe)] = recipe
-        choices[recipe.choice] = _choice(each, store, command)
-    used = {each.choice for each in recipes.values()}
+    for result in results:
+        recipe = _recipe(result, regrets[result.definition.name])
+        recipes[_recipe_key(recipe)] = recipe
+        choices[recipe.choice] = _choice(result, store, command)
+    used = {recipe.choice for recipe in recipes.values()}
     return RecipeFile(
-        setting=recipe_files.recipe_setting(tuned[0].case.base),
+        setting=recipe_files.recipe_setting(results[0].definition.base),
         choice={name: choice for name, choice in choices.items() if name in used},
         recipe=tuple(recipes.values()),
     )
 
 
-def _recipe(tuned: StudyResult, regret: Mapping[str, float] | None) -> MethodRecipe:
-    assert tuned.decision is not None
-    case = tuned.case
-    chosen = tuned.finalists[tuned.decision.chosen]
-    own = next((each.score for each in tuned.finalists if each.slot == 0), None)
-    spec = apply_values(case.base, chosen.values)
-    assert chosen.score is not None
+def _recipe(result: StudyResult, regret: Mapping[str, float] | None) -> MethodRecipe:
+    assert result.decision is not None
+    chosen = result.finalists[result.decision.chosen]
+    default = next((finalist.fresh_score for finalist in result.finalists if finalist.slot == 0), None)
+    spec = apply_values(result.definition.base, chosen.values)
+    assert chosen.fresh_score is not None
     return MethodRecipe(
         method=spec.method,
         method_version=spec.method_version,
-        choice=_stem(case),
+        choice=_choice_name(result.definition),
         noise=spec.noise,
         rate=spec.rate,
         learning_rate=spec.learning_rate,
         weight_decay=spec.weight_decay,
         parameters=spec.parameters,
-        criterion=chosen.score.mean,
-        standard_error=chosen.score.error,
-        own_criterion=None if own is None else own.mean,
-        kept=tuned.decision.kept,
-        runs=tuned.runs,
+        criterion=chosen.fresh_score.mean,
+        standard_error=chosen.fresh_score.error,
+        own_criterion=None if default is None else default.mean,
+        kept=result.decision.kept,
+        runs=result.runs,
         regret=None if regret is None else ChoiceRegret(**regret),
     )
 
 
-def _choice(tuned: StudyResult, store: Store, command: str) -> FileChoice:
-    case = tuned.case
-    records = [record for each in tuned.finalists for record in store.records(spec.run_id for spec in each.specs)]
+def _choice(result: StudyResult, store: Store, command: str) -> FileChoice:
+    definition = result.definition
+    records = list(store.records(spec.run_id for finalist in result.finalists for spec in finalist.specs))
     return FileChoice(
         kind="study",
-        objective=case.objective,
-        noise=case.base.noise,
-        rate=case.base.rate,
-        seeds=tuple(each["seed"] for each in case.final_seeds),
-        hold_out=case.base.hold_out,
-        held_out_labels=case.labels,
-        last_epochs=case.last_epochs,
-        trials=sum(tuned.states.values()),
-        tried=case.space.declaration(),
+        objective=definition.objective,
+        noise=definition.base.noise,
+        rate=definition.base.rate,
+        seeds=tuple(split["seed"] for split in definition.final_seeds),
+        hold_out=definition.base.hold_out,
+        held_out_labels=definition.labels,
+        last_epochs=definition.last_epochs,
+        trials=sum(result.states.values()),
+        tried=definition.space.declaration(),
         command=command,
         revision=origin.training_revisions(records),
         date=origin.last_training_day(records),
     )
 
 
-def _key(recipe: MethodRecipe) -> tuple[Any, ...]:
+def _recipe_key(recipe: MethodRecipe) -> tuple[Any, ...]:
     return recipe.method, recipe.noise, recipe.rate
 
 
-def _stem(case: StudyCase) -> str:
-    """A name for a case within its file, such as "gce-sym-0.4"."""
-    base = case.base
+def _choice_name(definition: StudyDefinition) -> str:
+    """The name of a study's choice within its file, such as "gce-sym-0.4"."""
+    base = definition.base
     parts = [base.method, base.noise] + ([] if base.rate is None else [f"{base.rate:g}"])
-    return files.recipe_file_stem("-".join(parts))
+    return recipe_file_stem("-".join(parts))
 
 
-TARGET = "accuracy on the hold-out"
-
-
-def draw_plots(search: OptunaStudy) -> dict[str, bytes]:
-    """The plots by name; none where no trial completed."""
-    study = search.study
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+def draw_plots(study: OptunaStudy) -> dict[str, bytes]:
+    """The plots of a study by name, as SVG; none where no trial completed. The same study gives the same bytes."""
+    if not study.completed_slots():
         return {}
     import matplotlib
 
-    # no window, whatever the user's own settings say; and the same file for the same study
+    # "agg" opens no window, whatever the user's settings are; the salt makes the file's ids the same every time.
     settings: dict[Any, Any] = {"backend": "agg", "svg.hashsalt": "lnl-bench", "svg.fonttype": "none"}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from optuna.visualization import matplotlib as plots
 
         return {
-            "history": _svg(plots.plot_optimization_history(study, target_name=TARGET)),
-            "slice": _svg(plots.plot_slice(study, target_name=TARGET)),
+            "history": _svg(plots.plot_optimization_history(study.study, target_name=PLOT_TARGET)),
+            "slice": _svg(plots.plot_slice(study.study, target_name=PLOT_TARGET)),
         }
 
 
 def _svg(axes: Any) -> bytes:
-    """One figure, closed afterwards. `axes`: one, or an array of them."""
+    """The figure of some axes, which may be an array; the figure is closed."""
     from matplotlib import pyplot
 
     first = axes if hasattr(axes, "figure") else axes.ravel()[0]

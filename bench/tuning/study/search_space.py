@@ -1,4 +1,8 @@
-"""What a study searches: the method's own parameters that declare a distribution, and what `--with` adds. Pure."""
+"""The search space of a study: the method's parameters that declare a distribution, and what `--with` adds. Pure.
+
+Read first `build_search_space`, then `SearchSpace`, which turns suggestions into values, and `apply_values`, which
+turns values into a run.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,21 @@ Kind = Literal["uniform", "log-uniform", "integer", "choice"]
 Values = Mapping[str, Value]
 
 TRAINING = {"lr": "learning_rate", "weight_decay": "weight_decay"}
-"""What `--with` can add, and the spec's field that it sets."""
+"""The names that `--with` takes, and the field of the spec that each sets."""
 LEARNING_RATES = 10.0
-"""The learning rate is looked for between the setting's divided by this and multiplied by it."""
+"""The learning rate is searched between the setting's divided by this and multiplied by it."""
 WEIGHT_DECAYS = (1e-6, 1e-2)
 DIGITS = 4
-"""Significant digits of what is tried: recipes are read by people, and no accuracy hangs on the fifth."""
+"""Significant digits of the values tried: people read recipes, and no accuracy depends on the fifth digit."""
 
 
 class NothingToSearch(Exception):  # noqa: N818 - an answer, not an error
-    """There is nothing to search for a method, and why."""
+    """Raised with the reason where a method has nothing to search."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is searched: in [low, high], or among choices. `name` is what a user types for it."""
+    """One searched value: in [low, high], or one of `choices`. `name` is the option or parameter that a user types."""
 
     name: str
     kind: Kind
@@ -41,22 +45,22 @@ class Dimension:
         return f"{self.kind} [{self.low:g}, {self.high:g}]"
 
     def nearest(self, value: Value) -> Value:
-        """The point of the dimension that is nearest to a value, which may lie outside: published ones do."""
+        """The point of the dimension nearest to `value`, which may lie outside, as some published values do."""
         if self.kind == "choice":
             if value in self.choices:
                 return value
-            return min(self.choices, key=lambda each: abs(float(each) - float(value)))
+            return min(self.choices, key=lambda choice: abs(float(choice) - float(value)))
         inside = min(max(float(value), self.low), self.high)
         return round(inside) if self.kind == "integer" else inside
 
     def rounded(self, value: Value) -> Value:
-        """A suggested value to DIGITS significant digits, still inside."""
+        """A suggested value to DIGITS significant digits, still inside the dimension."""
         if self.kind in ("choice", "integer"):
             return value
         return self.nearest(float(f"{float(value):.{DIGITS}g}"))
 
     def with_choice(self, value: Value) -> Dimension:
-        """The dimension with one choice more, where it is one of choices that no other value comes near."""
+        """The dimension with `value` among its choices; unchanged for numbers, which have a nearest choice."""
         if self.kind != "choice" or value in self.choices or isinstance(value, float | int):
             return self
         return Dimension(self.name, self.kind, choices=(*self.choices, value))
@@ -64,57 +68,67 @@ class Dimension:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All that one study searches, at least one dimension."""
+    """The dimensions of one study, at least one."""
 
     dimensions: tuple[Dimension, ...]
 
-    def own(self, spec: RunSpec) -> dict[str, Value]:
-        """A spec's values of what is searched."""
-        return {each.name: _of(spec, each.name) for each in self.dimensions}
+    def values_in(self, spec: RunSpec) -> dict[str, Value]:
+        """A spec's value of each dimension."""
+        return {
+            dimension.name: float(getattr(spec, TRAINING[dimension.name]))
+            if dimension.name in TRAINING
+            else spec.parameters[dimension.name]
+            for dimension in self.dimensions
+        }
 
     def nearest(self, values: Values) -> dict[str, Value]:
-        """The point of the space that is nearest to some values."""
-        return {each.name: each.nearest(values[each.name]) for each in self.dimensions}
+        """The point of the space nearest to some values."""
+        return {dimension.name: dimension.nearest(values[dimension.name]) for dimension in self.dimensions}
 
     def rounded(self, suggested: Values) -> dict[str, Value]:
         """Suggested values as they are tried."""
-        return {each.name: each.rounded(suggested[each.name]) for each in self.dimensions}
+        return {dimension.name: dimension.rounded(suggested[dimension.name]) for dimension in self.dimensions}
 
     def declaration(self) -> dict[str, str]:
         """Every dimension in words."""
-        return {each.name: str(each) for each in self.dimensions}
+        return {dimension.name: str(dimension) for dimension in self.dimensions}
 
 
 def apply_values(spec: RunSpec, values: Values) -> RunSpec:
-    """A spec with other values of what is searched."""
+    """A spec with other values of the searched dimensions."""
     training = {TRAINING[name]: value for name, value in values.items() if name in TRAINING}
     parameters = {name: value for name, value in values.items() if name not in TRAINING}
     update = {**training, "parameters": spec.parameters | parameters}
     return RunSpec.model_validate(spec.model_dump() | update)
 
 
-def check_searched_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names after `--with`, each once; raises UsageError for one that can't be searched."""
+def describe_values(values: Values) -> str:
+    """Values as messages and pages show them, such as "q=0.5, lr=0.1"."""
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def check_searched_names(names: Sequence[str]) -> None:
+    """Raise UsageError for a name after `--with` that can't be searched."""
     for name in names:
         if name not in TRAINING:
             near = nearest_names(name, TRAINING)
-            meant = f"Did you mean {near[0]}? " if near else ""
+            suggestion = f"Did you mean {near[0]}? " if near else ""
             raise UsageError(
-                f"--with {name}: it adds lr or weight_decay to the search. {meant}A method's own parameters are "
+                f"--with {name}: it adds lr or weight_decay to the search. {suggestion}A method's own parameters are "
                 "searched without it; `python -m bench show method NAME` lists them"
             )
-    return tuple(dict.fromkeys(names))
 
 
 def build_search_space(declared: Mapping[str, Any], fixed: Values, spec: RunSpec, also: Sequence[str]) -> SearchSpace:
-    """What is searched for a method: its parameters with a distribution but those typed, and what `--with` adds.
+    """The search space of a method: its parameters with a distribution except the `fixed` ones, and `also`.
 
-    A method with a penalty of its own has no weight decay to search. Raises NoSpace where nothing is left.
+    `declared` is the method's declaration, `spec` a run with its default values, `also` the names after `--with`. A
+    method with a penalty of its own has no weight decay to search. Raises NothingToSearch where no dimension is left.
     """
     dimensions = [
-        _dimension(item).with_choice(spec.parameters[item["name"]])
-        for item in declared["parameters"]
-        if item["search_space"] is not None and item["name"] not in fixed
+        _declared_dimension(parameter).with_choice(spec.parameters[parameter["name"]])
+        for parameter in declared["parameters"]
+        if parameter["search_space"] is not None and parameter["name"] not in fixed
     ]
     if "lr" in also:
         rate = spec.learning_rate
@@ -130,13 +144,9 @@ def build_search_space(declared: Mapping[str, Any], fixed: Values, spec: RunSpec
     return SearchSpace(tuple(dimensions))
 
 
-def _dimension(item: Mapping[str, Any]) -> Dimension:
-    search = item["search_space"]
+def _declared_dimension(parameter: Mapping[str, Any]) -> Dimension:
+    search = parameter["search_space"]
     kind = cast(Kind, search["kind"])
     if kind == "choice":
-        return Dimension(item["name"], kind, choices=tuple(search["choices"]))
-    return Dimension(item["name"], kind, float(search["low"]), float(search["high"]))
-
-
-def _of(spec: RunSpec, name: str) -> Value:
-    return float(getattr(spec, TRAINING[name])) if name in TRAINING else spec.parameters[name]
+        return Dimension(parameter["name"], kind, choices=tuple(search["choices"]))
+    return Dimension(parameter["name"], kind, float(search["low"]), float(search["high"]))

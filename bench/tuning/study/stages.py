@@ -1,247 +1,234 @@
-"""A case from its first trial to its choice: trials on search seeds, then the best of them again on fresh ones."""
+"""One study in this process, from its first trial to its choice.
+
+In the first stage trials run on the search seeds; in the second the best of them run again on fresh seeds, and one is
+chosen. Read first `StudyStages.wanted_runs`, which goes on as far as results allow and returns the runs to train next.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-from optuna.trial import TrialState
 
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import HoldoutChoice, HoldoutScore, choose_among_known, score_splits
-from bench.tuning.study.definition import StudyCase
-from bench.tuning.study.optuna_study import TAKEN, OptunaStudy, RunningTrial
-from bench.tuning.study.search_space import Values, apply_values
-from bench.tuning.study.search_strategy import trial_rungs
+from bench.tuning.study.definition import StudyDefinition
+from bench.tuning.study.optuna_study import ENDED_ELSEWHERE, OptunaStudy, RunningTrial
+from bench.tuning.study.pruning import trial_rungs
+from bench.tuning.study.search_space import Values, apply_values, describe_values
 from bench.tuning.study.trial_scores import TrialScores
 from bench.tuning.study.trial_slots import TrialSlot
 
 WantedRun = tuple[RunSpec, float]
-"""A run, and the share of its epochs that it is wanted to come to."""
-Note = Callable[[str], None]
+"""A run, and the share of its epochs that it should be trained to."""
+NO_ACCURACY = "a run has no accuracy on its hold-out"
 
 
 @dataclass
 class Finalist:
-    """A setting that is run again on fresh seeds. `slot` is where it was found, 0 the method's own."""
+    """A setting that is run again on fresh seeds. `slot` is the trial that found it, 0 the default values'."""
 
     slot: int
     values: Values
     specs: tuple[RunSpec, ...]
-    found: HoldoutScore
-    """What it had come to in the search."""
-    score: HoldoutScore | None = None
-    failed: str | None = None
+    search_score: HoldoutScore
+    fresh_score: HoldoutScore | None = None
+    failure: str | None = None
     began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a case came to. `decision` numbers finalists (None: all failed); slot 0's are the method's own values."""
+    """The result of a study. `decision` numbers the finalists; None where all of them failed, or there are none."""
 
-    case: StudyCase
+    definition: StudyDefinition
     finalists: tuple[Finalist, ...]
     decision: HoldoutChoice | None
     states: dict[str, int]
+    """How many slots are "complete", "pruned" and "fail"."""
     runs: int
-    """Training runs that the choice took, pruned ones and those on fresh seeds included."""
+    """Training runs of the study, including those of pruned trials and on fresh seeds."""
 
 
 @dataclass
-class _TrialInFlight:
-    """A trial under way: its runs, and how far it has come."""
+class _TrialRuns:
+    """A running trial, its runs, its rungs (the last one is 1.0, its end), and how many of them it has passed."""
 
-    asked: RunningTrial
+    running: RunningTrial
     specs: tuple[RunSpec, ...]
-    shares: tuple[float, ...] = (1.0,)
+    rungs: tuple[float, ...]
     passed: int = 0
     began: float = field(default_factory=time.monotonic)
 
 
 @dataclass
 class StudyStages:
-    """One case under way in this process."""
+    """The trials and finalists of one study in this process. `finalists_wanted` don't count the default values."""
 
-    case: StudyCase
-    search: OptunaStudy
-    readings: TrialScores
+    study: OptunaStudy
+    scores: TrialScores
     finalists_wanted: int
-    note: Note
+    note: Callable[[str], None]
     trial_ended: Callable[[str, str, float], None]
-    """Called as trial_ended(key, what a person reads, seconds) for every trial and finalist that ends here."""
-    flights: list[_TrialInFlight] = field(default_factory=list)
+    """Called as trial_ended(key, text for people, seconds) for every trial and finalist that ends in this process."""
+    trials: list[_TrialRuns] = field(default_factory=list)
     finalists: list[Finalist] = field(default_factory=list)
-    tuned: StudyResult | None = None
+    result: StudyResult | None = None
 
-    # What a source of jobs asks ----------------------------------------------------------------------------------
+    @property
+    def definition(self) -> StudyDefinition:
+        """The study's definition."""
+        return self.study.definition
 
-    def wanted(self, width: int) -> list[WantedRun]:
-        """Go on as far as results allow, with at most `width` trials at once; returns the runs that it waits for."""
-        if self.tuned is not None:
+    def wanted_runs(self, width: int) -> list[WantedRun]:
+        """The runs that the study waits for, with at most `width` trials at a time; first goes on with what ended."""
+        if self.result is not None:
             return []
-        waiting = self._advance_trials()
-        while len(self.flights) < width and not self.finalists:
-            asked = self.search.ask()
-            if asked is None:
+        wanted = [run for trial in list(self.trials) for run in self._advance_trial(trial)]
+        while len(self.trials) < width and not self.finalists:
+            running = self.study.ask()
+            if running is None:
                 break
-            specs = self.case.search_runs(asked.values)
-            self.flights.append(_TrialInFlight(asked, specs, (*trial_rungs(asked.slot, self.case.base.epochs), 1.0)))
-            waiting += self._advance_trials(self.flights[-1:])
-        if not self.flights and not self.finalists and self.search.over():
+            rungs = (*trial_rungs(running.slot, self.definition.base.epochs), 1.0)
+            self.trials.append(_TrialRuns(running, self.definition.search_runs(running.values), rungs))
+            wanted += self._advance_trial(self.trials[-1])
+        if not self.trials and not self.finalists and self.study.ended():
             self._choose_finalists()
-        return waiting + self._advance_finalists()
+        return wanted + self._advance_finalists()
 
-    def run_failed(self, run_id: str, reason: str) -> None:
-        """A run of this case, perhaps, can't be finished."""
-        for flight in [each for each in self.flights if _has(each.specs, run_id)]:
-            self._fail(flight, reason)
+    def fail_run(self, run_id: str, reason: str) -> None:
+        """Fail the trials and finalists that a run belongs to, if any: it can't be finished."""
+        for trial in list(self.trials):
+            if any(spec.run_id == run_id for spec in trial.specs):
+                self._fail_trial(trial, reason)
         for finalist in self.finalists:
-            if finalist.failed is None and _has(finalist.specs, run_id):
-                finalist.failed = reason
-                self._say_final(finalist)
+            if finalist.failure is None and any(spec.run_id == run_id for spec in finalist.specs):
+                finalist.failure = reason
+                self._report_finalist(finalist)
 
-    def leave(self) -> None:
-        """This process ends: others, or its next start, go on with its trials."""
-        for flight in self.flights:
-            self.search.give_back(flight.asked)
-        self.flights.clear()
-        self.search.close()
+    def release(self) -> None:
+        """Release this process's trials, so that other processes or the next start go on with them."""
+        for trial in self.trials:
+            self.study.release(trial.running)
+        self.trials.clear()
+        self.study.close()
 
-    # The search --------------------------------------------------------------------------------------------------
+    def _score(self, specs: Sequence[RunSpec], share: float) -> tuple[list[WantedRun], int, HoldoutScore | None]:
+        """(runs that lack results at a share of their epochs, the epoch, the score) of one setting.
 
-    def _advance_trials(self, flights: Sequence[_TrialInFlight] | None = None) -> list[WantedRun]:
-        waiting: list[WantedRun] = []
-        for flight in list(self.flights if flights is None else flights):
-            waiting += self._advance(flight)
-        return waiting
+        The score is None where runs lack results, or one has no criterion.
+        """
+        results = [self.scores.after(spec.run_id, share) for spec in specs]
+        missing = [(spec, share) for spec, result in zip(specs, results, strict=True) if result is None]
+        epoch = max((result[0] for result in results if result is not None), default=0)
+        criteria = [result[1] for result in results if result is not None and result[1] is not None]
+        score = score_splits(criteria, self.definition.labels) if len(criteria) == len(results) else None
+        return missing, epoch, score
 
-    def _advance(self, flight: _TrialInFlight) -> list[WantedRun]:
-        """Take a trial as far as its runs have come; returns those that it waits for, none once it has ended."""
+    def _advance_trial(self, trial: _TrialRuns) -> list[WantedRun]:
+        """Take a trial past the rungs that its runs have reached; returns the runs that it waits for, if it goes on."""
         while True:
-            share = flight.shares[flight.passed]
-            found = [self.readings.after(spec.run_id, share) for spec in flight.specs]
-            missing = [(spec, share) for spec, each in zip(flight.specs, found, strict=True) if each is None]
+            share = trial.rungs[trial.passed]
+            missing, epoch, score = self._score(trial.specs, share)
             if missing:
                 return missing
-            came_to = _score(found, self.case)
-            if came_to is None:
-                self._fail(flight, "a run has no accuracy on its hold-out")
+            if score is None:
+                self._fail_trial(trial, NO_ACCURACY)
                 return []
             try:
-                said = self._tell(flight, share, max(each[0] for each in found if each is not None), came_to)
-            except TAKEN:
-                self._lose(flight)
+                if share == 1.0:
+                    self.study.complete(trial.running, epoch, score)
+                    text = _percent(score)
+                elif self.study.prune(trial.running, share, epoch, score):
+                    text = f"{_percent(score)} after {epoch} epochs, pruned"
+                else:
+                    trial.passed += 1
+                    continue
+            except ENDED_ELSEWHERE:
+                self._lose_trial(trial)
                 return []
-            if said is not None:
-                self.flights.remove(flight)
-                self._say(flight, said)
-                return []
-            flight.passed += 1
+            self.trials.remove(trial)
+            self._report_trial(trial, text)
+            return []
 
-    def _tell(self, flight: _TrialInFlight, share: float, epoch: int, came_to: HoldoutScore) -> str | None:
-        """Tell the study what a trial has come to; returns how it ended, or None where it goes on."""
-        if share == 1.0:
-            self.search.complete(flight.asked, epoch, came_to)
-            return _in_words(came_to)
-        if self.search.prune(flight.asked, share, epoch, came_to):
-            return f"{_in_words(came_to)} after {epoch} epochs, pruned"
-        return None
-
-    def _fail(self, flight: _TrialInFlight, reason: str) -> None:
+    def _fail_trial(self, trial: _TrialRuns, reason: str) -> None:
         try:
-            again = self.search.fail(flight.asked, reason)
-        except TAKEN:
-            self._lose(flight)
+            retried = self.study.fail(trial.running, reason)
+        except ENDED_ELSEWHERE:
+            self._lose_trial(trial)
             return
-        self.flights.remove(flight)
-        self._say(flight, f"failed, {reason}{'; tried again' if again else ''}", over=not again)
+        self.trials.remove(trial)
+        self._report_trial(trial, f"failed, {reason}{'; tried again' if retried else ''}", ended=not retried)
 
-    def _lose(self, flight: _TrialInFlight) -> None:
-        self.search.drop(flight.asked)
-        self.flights.remove(flight)
-        self.note(f"{self.case.name}: another process took over a trial, since this one stood still for too long")
+    def _lose_trial(self, trial: _TrialRuns) -> None:
+        self.study.forget(trial.running)
+        self.trials.remove(trial)
+        self.note(f"{self.definition.name}: another process took over a trial, since this one stood still for too long")
 
-    def _say(self, flight: _TrialInFlight, what: str, over: bool = True) -> None:
-        values = ", ".join(f"{name}={value}" for name, value in flight.asked.values.items())
-        text = f"{self.case.name} trial {flight.asked.slot + 1}/{self.search.budget} ({values}): {what}"
-        if over:
-            self.trial_ended(f"{self.case.name} {flight.asked.slot}", text, time.monotonic() - flight.began)
+    def _report_trial(self, trial: _TrialRuns, outcome: str, ended: bool = True) -> None:
+        name, slot = self.definition.name, trial.running.slot
+        text = f"{name} trial {slot + 1}/{self.study.budget} ({describe_values(trial.running.values)}): {outcome}"
+        if ended:
+            self.trial_ended(f"{name} {slot}", text, time.monotonic() - trial.began)
         else:
             self.note(text)
 
-    # The finals --------------------------------------------------------------------------------------------------
-
     def _choose_finalists(self) -> None:
-        """The best completed settings, each once, and the method's own."""
-        slots = self.search.slots()
-        done = [slot for slot in slots.values() if slot.last.state == TrialState.COMPLETE]
-        if not done:
-            self.tuned = StudyResult(self.case, (), None, self._states(), self._runs())
+        """Choose the default values and the best completed settings, equal ones once."""
+        completed = self.study.completed_slots()
+        if not completed:
+            self._conclude(None)
             return
-        done.sort(key=lambda slot: (-(slot.last.value or 0.0), slot.number))
+        completed.sort(key=lambda slot: (-(slot.trial.value or 0.0), slot.number))
         settings: dict[str, TrialSlot] = {}
-        for slot in done:
-            settings.setdefault(apply_values(self.case.base, self.search.values_of(slot)).run_id, slot)
+        for slot in completed:
+            settings.setdefault(apply_values(self.definition.base, self.study.values_of(slot)).run_id, slot)
         best = list(settings.values())[: self.finalists_wanted]
-        own = [slot for slot in settings.values() if slot.number == 0]
-        for slot in [*own, *(each for each in best if each.number)]:
-            values = self.search.values_of(slot)
-            runs = [self.readings.after(spec.run_id, 1.0) for spec in self.case.search_runs(values)]
-            found = _score(runs, self.case) or score_splits([slot.last.value or 0.0], self.case.labels)
-            self.finalists.append(Finalist(slot.number, values, self.case.final_runs(values), found))
+        defaults = [slot for slot in settings.values() if slot.number == 0]
+        for slot in [*defaults, *(slot for slot in best if slot.number)]:
+            values = self.study.values_of(slot)
+            # Records may have been removed since the search; the study itself still has the mean.
+            score = self._score(self.definition.search_runs(values), 1.0)[2]
+            search_score = score or score_splits([slot.trial.value or 0.0], self.definition.labels)
+            self.finalists.append(Finalist(slot.number, values, self.definition.final_runs(values), search_score))
 
     def _advance_finalists(self) -> list[WantedRun]:
-        waiting: list[WantedRun] = []
+        """Score the finalists whose runs have ended, and choose once all have; returns the runs that are missing."""
+        wanted: list[WantedRun] = []
         for finalist in self.finalists:
-            if finalist.failed is not None or finalist.score is not None:
+            if finalist.failure is not None or finalist.fresh_score is not None:
                 continue
-            found = [self.readings.after(spec.run_id, 1.0) for spec in finalist.specs]
-            missing = [(spec, 1.0) for spec, each in zip(finalist.specs, found, strict=True) if each is None]
-            waiting += missing
+            missing, _, finalist.fresh_score = self._score(finalist.specs, 1.0)
+            wanted += missing
             if not missing:
-                finalist.score = _score(found, self.case)
-                if finalist.score is None:
-                    finalist.failed = "a run has no accuracy on its hold-out"
-                self._say_final(finalist)
-        if self.finalists and not waiting and all(each.failed or each.score for each in self.finalists):
-            self._decide()
-        return waiting
+                finalist.failure = NO_ACCURACY if finalist.fresh_score is None else None
+                self._report_finalist(finalist)
+        if (
+            self.finalists
+            and not wanted
+            and all(finalist.failure or finalist.fresh_score for finalist in self.finalists)
+        ):
+            # There is none of the default values where slot 0 failed in the search.
+            defaults = next((number for number, finalist in enumerate(self.finalists) if finalist.slot == 0), None)
+            self._conclude(choose_among_known([finalist.fresh_score for finalist in self.finalists], defaults))
+        return wanted
 
-    def _decide(self) -> None:
-        own = next((number for number, each in enumerate(self.finalists) if each.slot == 0), None)
-        # the own values may have failed in the search
-        decision = choose_among_known([each.score for each in self.finalists], own)
-        self.tuned = StudyResult(self.case, tuple(self.finalists), decision, self._states(), self._runs())
+    def _report_finalist(self, finalist: Finalist) -> None:
+        score = finalist.fresh_score
+        outcome = f"failed, {finalist.failure}" if finalist.failure or score is None else _percent(score)
+        text = f"{self.definition.name} on fresh seeds ({describe_values(finalist.values)}): {outcome}"
+        self.trial_ended(f"{self.definition.name} final {finalist.slot}", text, time.monotonic() - finalist.began)
 
-    def _say_final(self, finalist: Finalist) -> None:
-        values = ", ".join(f"{name}={value}" for name, value in finalist.values.items())
-        came_to = _in_words(finalist.score) if finalist.failed is None else f"failed, {finalist.failed}"
-        text = f"{self.case.name} on fresh seeds ({values}): {came_to}"
-        self.trial_ended(f"{self.case.name} final {finalist.slot}", text, time.monotonic() - finalist.began)
-
-    def _states(self) -> dict[str, int]:
-        """How many slots ended how."""
-        found = [slot.last.state.name.lower() for slot in self.search.slots().values()]
-        return {state: found.count(state) for state in ("complete", "pruned", "fail")}
-
-    def _runs(self) -> int:
-        """Training runs that the case took, each once."""
-        tried = [self.case.search_runs(self.search.values_of(slot)) for slot in self.search.slots().values()]
-        return len({spec.run_id for specs in [*tried, *(each.specs for each in self.finalists)] for spec in specs})
+    def _conclude(self, decision: HoldoutChoice | None) -> None:
+        slots = self.study.slots().values()
+        states = [slot.trial.state.name.lower() for slot in slots]
+        counts = {state: states.count(state) for state in ("complete", "pruned", "fail")}
+        settings = [self.definition.search_runs(self.study.values_of(slot)) for slot in slots]
+        settings += [finalist.specs for finalist in self.finalists]
+        runs = len({spec.run_id for specs in settings for spec in specs})
+        self.result = StudyResult(self.definition, tuple(self.finalists), decision, counts, runs)
 
 
-def _has(specs: Iterable[RunSpec], run_id: str) -> bool:
-    return any(spec.run_id == run_id for spec in specs)
-
-
-def _score(found: Sequence[tuple[int, float | None] | None], case: StudyCase) -> HoldoutScore | None:
-    """The score of a setting's runs; None where one of them has no criterion."""
-    values = [None if each is None else each[1] for each in found]
-    known = [value for value in values if value is not None]
-    return score_splits(known, case.labels) if len(known) == len(values) else None
-
-
-def _in_words(came_to: HoldoutScore | None) -> str:
+def _percent(score: HoldoutScore) -> str:
     """Percent, with the standard error."""
-    return "nothing" if came_to is None else f"{100 * came_to.mean:.2f} ± {100 * came_to.error:.2f}"
+    return f"{100 * score.mean:.2f} ± {100 * score.error:.2f}"

@@ -1,7 +1,8 @@
-"""Where studies are kept: a journal file in the output folder, or a database that several machines share."""
+"""The storage of studies: a journal file in the output folder, or a database that several machines share."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 import warnings
@@ -15,18 +16,19 @@ if TYPE_CHECKING:
 
 
 FOLDER = "tuning"
-"""In the output folder: journal and claims."""
+"""Folder of the journal and the claims, in the output folder."""
 JOURNAL = "studies.journal"
 SCHEMES = ("sqlite", "postgresql")
 SECONDS_TO_CONNECT = 10
 SECONDS_FOR_A_LOCK = 60
 ATTEMPTS = 10
+"""How often a database is opened while another process creates its tables."""
 DRIVER = "psycopg"
 """PostgreSQL's driver where the address names none."""
 
 
 def describe_storage(address: str | None, out: Path) -> str:
-    """A storage as messages name it: without its password."""
+    """The name of a storage in messages: its address without the password, or the journal's path."""
     if address is None:
         return str(out / FOLDER / JOURNAL)
     from sqlalchemy.engine import make_url
@@ -39,13 +41,14 @@ def describe_storage(address: str | None, out: Path) -> str:
 
 
 def check_storage_address(address: str | None) -> None:
-    """Raise UsageError for a storage of a kind that we don't know, or whose driver is missing. Connects nowhere."""
+    """Raise UsageError for an unknown kind of storage, an unreadable address or a missing driver. Connects nowhere."""
     if address is None:
         return
     scheme = address.partition(":")[0].partition("+")[0]
+    name = f"--storage {describe_storage(address, Path())}"
     if scheme not in SCHEMES or "://" not in address:
         raise UsageError(
-            f"--storage {describe_storage(address, Path())}: type sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
+            f"{name}: type sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
             "or leave it out: studies are then kept in a file in the output folder"
         )
     from sqlalchemy.engine import make_url
@@ -54,32 +57,27 @@ def check_storage_address(address: str | None) -> None:
     try:
         make_url(address)
     except (ArgumentError, ValueError):
-        raise UsageError(
-            f"--storage {describe_storage(address, Path())} can't be read. Type sqlite:///FILE or postgresql://USER@HOST/DATABASE"
-        ) from None
-    if scheme == "postgresql" and "+" not in address.partition(":")[0]:
-        import importlib.util
-
-        if importlib.util.find_spec(DRIVER) is None:
-            raise UsageError("--storage postgresql://... needs a driver. Type: pip install 'lnl-bench[postgresql]'")
+        raise UsageError(f"{name} can't be read. Type sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
+    if address.partition(":")[0] == "postgresql" and importlib.util.find_spec(DRIVER) is None:
+        raise UsageError("--storage postgresql://... needs a driver. Type: pip install 'lnl-bench[postgresql]'")
 
 
 def open_storage(address: str | None, out: Path, lease: float) -> BaseStorage:
-    """The storage at an address, or the journal in the output folder, made where it is missing.
+    """The storage at an address, or the journal in the output folder `out`; created where it is missing.
 
-    A database's trials have heartbeats: one that is silent for `lease` seconds is nobody's. Raises UsageError where it
-    can't be reached or read.
+    In a database a trial without a heartbeat for `lease` seconds belongs to no process. Raises UsageError where the
+    storage can't be reached or read.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    # ask and tell keep up heartbeats as well as optimize() does, where the caller sees to it
+    # The warning is for ask and tell without heartbeats; `OptunaStudy` records them itself.
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
-    return _journal(out) if address is None else _database(address, lease)
+    return _open_journal(out) if address is None else _open_database(address, lease)
 
 
-def _journal(out: Path) -> BaseStorage:
+def _open_journal(out: Path) -> BaseStorage:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
@@ -95,7 +93,7 @@ def _journal(out: Path) -> BaseStorage:
         ) from None
 
 
-def _database(address: str, lease: float) -> BaseStorage:
+def _open_database(address: str, lease: float) -> BaseStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -104,26 +102,27 @@ def _database(address: str, lease: float) -> BaseStorage:
     postgresql = url.drivername.startswith("postgresql")
     if url.drivername == "postgresql":
         url = url.set(drivername=f"postgresql+{DRIVER}")
-    patience = {"connect_timeout": SECONDS_TO_CONNECT} if postgresql else {"timeout": SECONDS_FOR_A_LOCK}
-    beat = max(1, int(lease / 3))
+    timeouts = {"connect_timeout": SECONDS_TO_CONNECT} if postgresql else {"timeout": SECONDS_FOR_A_LOCK}
+    interval = max(1, int(lease / 3))
     reason: Exception
     for attempt in range(ATTEMPTS):
         try:
             return RDBStorage(
                 url.render_as_string(hide_password=False),
-                engine_kwargs={"connect_args": patience, "pool_pre_ping": postgresql},
-                heartbeat_interval=beat,
-                grace_period=max(beat + 1, int(lease)),
+                engine_kwargs={"connect_args": timeouts, "pool_pre_ping": postgresql},
+                heartbeat_interval=interval,
+                grace_period=max(interval + 1, int(lease)),
             )
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
             reason = error
             if not (isinstance(error, IntegrityError) or "already exists" in str(error)):
                 break
-            time.sleep(0.2 * (attempt + 1))  # another process is making the tables: they are there next time
-    said = " ".join(str(getattr(reason, "orig", None) or reason).split()) or type(reason).__name__
+            # Another process is creating the tables at the same time: they exist at the next attempt.
+            time.sleep(0.2 * (attempt + 1))
+    text = " ".join(str(getattr(reason, "orig", None) or reason).split()) or type(reason).__name__
     if url.password:
-        said = said.replace(str(url.password), "***")
+        text = text.replace(str(url.password), "***")
     raise UsageError(
-        f"--storage {url.render_as_string(hide_password=True)} can't be used: {said[:300]}. "
+        f"--storage {url.render_as_string(hide_password=True)} can't be used: {text[:300]}. "
         "Start or mend it, or leave --storage out: studies are then kept in a file in the output folder"
     )

@@ -1,4 +1,7 @@
-"""A case's outcome in words: the table that `tune` prints, and the page beside the recipes. Markdown."""
+"""Study results in words: the table that `tune` prints, and the page beside the recipes. Markdown.
+
+Read first `summarise_studies` and `study_page`. Both are made from the documents of `study_document`.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,40 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.tuning.study.search_space import describe_values
+
 OBJECTIVES = {"noisy-val": "the hold-out's noisy labels", "clean-val": "the hold-out's CLEAN labels, a privilege"}
+Document = Mapping[str, Any]
 
 
-def summarise_studies(documents: Sequence[Mapping[str, Any]]) -> str:
-    """One row a study: what was chosen, by how much, from how many trials and dimensions."""
+def summarise_studies(studies: Sequence[Document]) -> str:
+    """A table with a row for each study: what was chosen, by how much, from how many trials and dimensions."""
     rows = [
         [
-            each["study"],
-            each["dimensions"],
-            each["trials"],
-            _ended(each["ended"]),
-            each["runs"],
-            _percent(each["own"] and each["own"]["fresh"]),
-            _percent(each["best"] and each["best"]["fresh"]),
-            "nothing" if each["chosen"] is None else "own values kept" if each["kept"] else _values(each["chosen"]),
+            study["study"],
+            study["dimensions"],
+            study["trials"],
+            "/".join(str(study["ended"][state]) for state in ("complete", "pruned", "fail")),
+            study["runs"],
+            _percent(study["own"] and study["own"]["fresh"]),
+            _percent(study["best"] and study["best"]["fresh"]),
+            "nothing"
+            if study["chosen"] is None
+            else "own values kept"
+            if study["kept"]
+            else describe_values(study["chosen"]["values"]),
         ]
-        for each in documents
+        for study in studies
     ]
-    names = ["study", "dims", "trials", "complete/pruned/failed", "runs", "own values", "best", "chosen"]
-    table = _table(rows, names)
-    return f"{table}\n\n{_caption(documents)}"
+    titles = ["study", "dims", "trials", "complete/pruned/failed", "runs", "own values", "best", "chosen"]
+    return f"{_table(rows, titles)}\n\n{_caption(studies)}"
 
 
-def _caption(documents: Sequence[Mapping[str, Any]]) -> str:
-    first = documents[0]
+def _caption(studies: Sequence[Document]) -> str:
+    first = studies[0]
     splits = "one split" if first["splits"] == 1 else f"{first['splits']} splits"
-    mean = "the last epoch" if first["last_epochs"] == 1 else f"the last {first['last_epochs']} epochs, their mean"
-    dimensions = sorted({each["dimensions"] for each in documents})
+    epochs = "the last epoch" if first["last_epochs"] == 1 else f"the last {first['last_epochs']} epochs, their mean"
+    dimensions = sorted({study["dimensions"] for study in studies})
     unequal = (
         f" Every study had {first['trials']} trials, which go further over {dimensions[0]} dimension"
         f"{'s' * (dimensions[0] != 1)} than over {dimensions[-1]}."
@@ -42,98 +51,88 @@ def _caption(documents: Sequence[Mapping[str, Any]]) -> str:
         else ""
     )
     return (
-        f"Criterion: accuracy on {OBJECTIVES[first['objective']]}, percent, at {mean}, over {splits} with "
+        f"Criterion: accuracy on {OBJECTIVES[first['objective']]}, percent, at {epochs}, over {splits} with "
         f"{first['held_out_labels']} labels in all, ± standard error; own values and best: on fresh seeds. "
         "Own values are kept unless they lie more than one standard error below the best. None of these seeds is for "
-        "reporting."
-        f"{unequal}"
+        f"reporting.{unequal}"
     )
 
 
 def study_page(
-    documents: Sequence[Mapping[str, Any]], made: str, use: str, plots: Mapping[str, Sequence[str]], recipes: str
+    studies: Sequence[Document], tuning: str, training: str, plots: Mapping[str, Sequence[str]], recipes: str
 ) -> str:
-    """The whole page: `made` and `use` are commands, `plots` and `recipes` file names."""
+    """The page of one command's studies.
+
+    `tuning` is the command that made the choices, `training` the one that trains with them; `plots` are the file names
+    of each study's plots, `recipes` is the name of the recipe file.
+    """
     parts = [
-        f"# Tuned: {', '.join(dict.fromkeys(each['data_set'] for each in documents))}",
-        summarise_studies(documents),
+        f"# Tuned: {', '.join(dict.fromkeys(study['data_set'] for study in studies))}",
+        summarise_studies(studies),
+        f"Made by\n\n    {tuning}\n\nThe choices are in [{recipes}]({recipes}); to train with them:\n\n    {training}",
+        *(_study_section(study, plots.get(study["study"], ())) for study in studies),
     ]
-    parts.append(
-        f"Made by\n\n    {made}\n\nThe choices are in [{recipes}]({recipes}); to train with them:\n\n    {use}"
-    )
-    parts += [_study(each, plots.get(each["study"], ())) for each in documents]
     return "\n\n".join(parts) + "\n"
 
 
-def _study(one: Mapping[str, Any], plots: Sequence[str]) -> str:
-    rows = [
+def _study_section(study: Document, plots: Sequence[str]) -> str:
+    numbers = {"own": 1} | {name: study[name]["trial"] for name in ("best", "chosen") if study[name] is not None}
+    finalists = [
         [
-            each["trial"],
-            _values(each),
-            _percent(each["search"]),
-            each["failed"] or _percent(each["fresh"]),
-            "" if each["fresh"] is None else f"[{100 * each['fresh']['low']:.2f}, {100 * each['fresh']['high']:.2f}]",
-            _percent(each["clean"]),
-            " ".join(
-                word
-                for word, is_it in (
-                    ("own", each["trial"] == 1),
-                    ("best", one["best"] is not None and each["trial"] == one["best"]["trial"]),
-                    ("chosen", one["chosen"] is not None and each["trial"] == one["chosen"]["trial"]),
-                )
-                if is_it
-            ),
+            finalist["trial"],
+            describe_values(finalist["values"]),
+            _percent(finalist["search"]),
+            finalist["failed"] or _percent(finalist["fresh"]),
+            _interval(finalist["fresh"]),
+            _percent(finalist["clean"]),
+            " ".join(name for name, trial in numbers.items() if trial == finalist["trial"]),
         ]
-        for each in one["finalists"]
+        for finalist in study["finalists"]
     ]
-    finals = _table(rows, ["trial", "values", "search", "fresh seeds", "95 %", "their clean labels", ""])
-    searched = [
-        [
-            name,
-            text,
-            _span(one["as_good"].get(name)),
-            "–" if one["importance"] is None or name not in one["importance"] else f"{one['importance'][name]:.2f}",
-        ]
-        for name, text in one["space"].items()
+    importance = study["importance"] or {}
+    dimensions = [
+        [name, space, _span(study["as_good"].get(name)), f"{importance[name]:.2f}" if name in importance else "–"]
+        for name, space in study["space"].items()
     ]
-    space = _table(searched, ["searched", "where", "within one error of the best", "importance"])
     images = "\n".join(f"![{name}]({name})" for name in plots)
     if images:
         images = f"The plots have Optuna's numbers of trials, which begin at 0.\n\n{images}"
-    seeds = (
-        f"Searched on seeds {_range(one['search_seeds'])}, decided on seeds {_range(one['final_seeds'])}; study seed "
-        f"{one['study_seed']}."
+    parts = (
+        f"## {study['study']}",
+        f"Searched on seeds {_seed_range(study['search_seeds'])}, decided on seeds "
+        f"{_seed_range(study['final_seeds'])}; study seed {study['study_seed']}.",
+        _table(finalists, ["trial", "values", "search", "fresh seeds", "95 %", "their clean labels", ""]),
+        hindsight_section(study),
+        _table(dimensions, ["searched", "where", "within one error of the best", "importance"]),
+        images,
     )
-    parts = (f"## {one['study']}", seeds, finals, hindsight_section(one), space, images)
     return "\n\n".join(part for part in parts if part)
 
 
-def hindsight_section(one: Mapping[str, Any]) -> str:
-    """What the choice bought, and what clean labels would have chosen; nothing where that isn't known."""
-    if one["regret"] is None:
+def hindsight_section(study: Document) -> str:
+    """What the choice gained, and what clean labels would have chosen; empty where that isn't known."""
+    if study["regret"] is None:
         return ""
-    kept = one["chosen"]["trial"] == 1
-    bought = f"the choice is {_points(one['bought'])} above the own values; " if one["bought"] and not kept else ""
-    same = one["chosen"]["trial"] == one["clean_choice"]
+    chosen, first = study["chosen"]["trial"], study["clean_first"]
+    gain = f"the choice is {_points(study['bought'])} above the own values; " if study["bought"] and chosen != 1 else ""
     clean = (
         "clean labels would have chosen the same among those run again"
-        if same
-        else f"clean labels would have chosen trial {one['clean_choice']} among those run again, which is "
-        f"{_points(one['regret'])} above the choice (its regret)"
+        if chosen == study["clean_choice"]
+        else f"clean labels would have chosen trial {study['clean_choice']} among those run again, which is "
+        f"{_points(study['regret'])} above the choice (its regret)"
     )
-    first = one["clean_first"]
-    again = first is not None and first["trial"] in [each["trial"] for each in one["finalists"]]
-    searched = (
-        ""
-        if first is None
-        else f" Of the {first['of']} trials that completed, they put trial {first['trial']} first on the search seeds, "
-        f"which {'was' if again else 'was not'} run again."
-    )
+    searched = ""
+    if first is not None:
+        again = first["trial"] in [finalist["trial"] for finalist in study["finalists"]]
+        searched = (
+            f" Of the {first['of']} trials that completed, they put trial {first['trial']} first on the search seeds, "
+            f"which {'was' if again else 'was not'} run again."
+        )
     points = "in points of test accuracy at the last epoch, on the fresh seeds"
-    return f"With hindsight ({points}): {bought}the hold-outs' {clean}.{searched}"
+    return f"With hindsight ({points}): {gain}the hold-outs' {clean}.{searched}"
 
 
-def _points(difference: Mapping[str, Any]) -> str:
+def _points(difference: Document) -> str:
     """Points with the 95 % interval of paired differences."""
     mean = f"{100 * difference['mean']:+.2f}"
     if difference["low"] is None:
@@ -141,27 +140,21 @@ def _points(difference: Mapping[str, Any]) -> str:
     return f"{mean} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
 
 
-def _range(seeds: Sequence[int]) -> str:
+def _interval(score: Document | None) -> str:
+    return "" if score is None else f"[{100 * score['low']:.2f}, {100 * score['high']:.2f}]"
+
+
+def _percent(score: Document | None) -> str:
+    return "–" if not score else f"{100 * score['mean']:.2f} ± {100 * score['standard_error']:.2f}"
+
+
+def _seed_range(seeds: Sequence[int]) -> str:
     return str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
 
 
-def _ended(states: Mapping[str, int]) -> str:
-    return f"{states['complete']}/{states['pruned']}/{states['fail']}"
-
-
-def _percent(came_to: Mapping[str, Any] | None) -> str:
-    return "–" if not came_to else f"{100 * came_to['mean']:.2f} ± {100 * came_to['standard_error']:.2f}"
-
-
-def _values(one: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in one["values"].items())
-
-
 def _span(values: Sequence[Any] | None) -> str:
-    if not values:
-        return "–"
-    return " to ".join(str(each) for each in dict.fromkeys(values))
+    return " to ".join(str(value) for value in dict.fromkeys(values)) if values else "–"
 
 
-def _table(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> str:
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+def _table(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> str:
+    return tabulate(rows, titles, tablefmt="github", disable_numparse=True)

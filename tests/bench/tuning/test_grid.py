@@ -63,8 +63,8 @@ def test_without_either_there_are_learning_rates_alone() -> None:
 @given(st.floats(1e-6, 10), st.floats(0, 1))
 def test_own_values_come_first_and_exactly_once(learning_rate: float, weight_decay: float) -> None:
     spec = SPEC.model_copy(update={"learning_rate": learning_rate, "weight_decay": weight_decay})
-    found = grid_points(spec, CE)
-    assert found[0].run(spec) == spec and 9 <= len(found) <= 10 and len(set(found)) == len(found)
+    points = grid_points(spec, CE)
+    assert points[0].apply(spec) == spec and 9 <= len(points) <= 10 and len(set(points)) == len(points)
 
 
 def test_whatever_declares_a_penalty_has_such_a_parameter_and_no_weight_decay_beside_it() -> None:
@@ -84,7 +84,7 @@ def choice(labels: int = 2100, command: str = "tune") -> FileChoice:
 
 
 def entries(*methods: str) -> list[Any]:
-    own = fake_grid.candidates()
+    own = fake_grid.method_candidates()
     entry = successive_halving.recipe_entry(
         successive_halving.choose_point(own, (), fake_grid.recorded(own, {})), "grid"
     )

@@ -19,47 +19,51 @@ from bench.spec import RunSpec
 from bench.stats.holdout_choice import HoldoutChoice, score_splits
 from bench.tuning.study.result import judge_in_hindsight
 from bench.tuning.study.stages import Finalist, StudyResult
-from bench.tuning.study.study_page import hindsight_section as in_words
+from bench.tuning.study.study_page import hindsight_section
 
 HERE = Path(__file__).parents[1]
 records: Any = load_file(HERE / "fake_records.py")
 tuning: Any = load_file(HERE / "fake_tuning.py")
 Captured = pytest.CaptureFixture[str]
 
-FOUND = score_splits([0.5, 0.5], 2000)
+SCORE = score_splits([0.5, 0.5], 2000)
 
 
-def tuned_on(store: Store, settings: dict[float, tuple[float, list[float]]], chosen: int) -> StudyResult:
+def result_on(store: Store, settings: dict[float, tuple[float, list[float]]], chosen: int) -> StudyResult:
     """Finalists q -> (clean held-out accuracy, test accuracies of the splits), their records in the store."""
-    case = tuning.case_for()
+    definition = tuning.definition_for()
     finalists = []
     for slot, (q, (clean, tests)) in enumerate(settings.items()):
-        specs = case.final_runs({"q": q})
+        specs = definition.final_runs({"q": q})
         for spec, test in zip(specs, tests, strict=True):
             record = records.of(spec, test)
             record["curves"]["clean_holdout_accuracy"] = [clean] * spec.epochs
             store.write_record(record)
-        finalists.append(Finalist(slot, {"q": q}, specs, FOUND, score=FOUND))
-    return StudyResult(case, tuple(finalists), HoldoutChoice(chosen, chosen, chosen == 0), {}, 30)
+        finalists.append(Finalist(slot, {"q": q}, specs, SCORE, fresh_score=SCORE))
+    return StudyResult(definition, tuple(finalists), HoldoutChoice(chosen, chosen, chosen == 0), {}, 30)
 
 
 def test_regret_is_what_the_clean_labels_choice_has_more_on_the_test_set(tmp_path: Path) -> None:
     """The clean labels of the hold-outs prefer the third; the noisy ones chose the second."""
     store = Store(tmp_path)
-    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.7, [0.75, 0.9]), 0.3: (0.9, [0.8, 0.99])}, chosen=1)
-    seen = judge_in_hindsight(found, store, {})
-    assert seen is not None and seen.bought is not None
-    assert seen.clean_choice == 2 and [each and round(each.mean, 6) for each in seen.clean] == [0.6, 0.7, 0.9]
-    assert seen.regret.mean == pytest.approx(0.07) and seen.bought.mean == pytest.approx(0.075)
-    assert seen.regret.low is not None and seen.regret.low < 0.05 < 0.09 < (seen.regret.high or 0)
+    result = result_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.7, [0.75, 0.9]), 0.3: (0.9, [0.8, 0.99])}, chosen=1)
+    hindsight = judge_in_hindsight(result, store, {})
+    assert hindsight is not None and hindsight.gain is not None
+    assert hindsight.clean_choice == 2 and [score and round(score.mean, 6) for score in hindsight.clean_scores] == [
+        0.6,
+        0.7,
+        0.9,
+    ]
+    assert hindsight.regret.mean == pytest.approx(0.07) and hindsight.gain.mean == pytest.approx(0.075)
+    assert hindsight.regret.low is not None and hindsight.regret.low < 0.05 < 0.09 < (hindsight.regret.high or 0)
 
 
 def test_the_rule_is_the_same_so_own_values_that_are_as_good_stay_and_regret_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.601, [0.9, 0.9])}, chosen=0)
-    seen = judge_in_hindsight(found, store, {})
-    assert seen is not None and seen.clean_choice == 0 and seen.regret.mean == 0
-    words = {
+    result = result_on(store, {0.7: (0.6, [0.7, 0.8]), 0.5: (0.601, [0.9, 0.9])}, chosen=0)
+    hindsight = judge_in_hindsight(result, store, {})
+    assert hindsight is not None and hindsight.clean_choice == 0 and hindsight.regret.mean == 0
+    document = {
         "regret": {"mean": 0.0, "low": 0.0, "high": 0.0},
         "bought": None,
         "chosen": {"trial": 1},
@@ -67,33 +71,33 @@ def test_the_rule_is_the_same_so_own_values_that_are_as_good_stay_and_regret_not
         "clean_first": {"trial": 2, "of": 5},
         "finalists": [{"trial": 1}],
     }
-    said = in_words(words)
-    assert "clean labels would have chosen the same" in said
-    assert "Of the 5 trials that completed, they put trial 2 first on the search seeds, which was not run again" in said
+    text = hindsight_section(document)
+    assert "clean labels would have chosen the same" in text
+    assert "Of the 5 trials that completed, they put trial 2 first on the search seeds, which was not run again" in text
 
 
 def test_of_all_trials_that_completed_clean_labels_put_one_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
+    result = result_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
     for q, clean in ((0.7, 0.6), (0.5, 0.8), (0.2, 0.7)):
-        for spec in found.case.search_runs({"q": q}):
+        for spec in result.definition.search_runs({"q": q}):
             record = records.of(spec, 0.5)
             record["curves"]["clean_holdout_accuracy"] = [clean] * spec.epochs
             store.write_record(record)
     completed = {0: {"q": 0.7}, 3: {"q": 0.5}, 4: {"q": 0.2}, 5: {"q": 0.9}}  # of the last no record is left
-    seen = judge_in_hindsight(found, store, completed)
-    assert seen is not None and seen.trials == 3 and seen.clean_first == 3
+    hindsight = judge_in_hindsight(result, store, completed)
+    assert hindsight is not None and hindsight.trials == 3 and hindsight.clean_first == 3
 
 
 def test_without_clean_labels_or_without_a_choice_there_is_no_hindsight(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    found = tuned_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
-    assert judge_in_hindsight(StudyResult(found.case, found.finalists, None, {}, 30), store, {}) is None
-    for spec in found.finalists[0].specs:
+    result = result_on(store, {0.7: (0.6, [0.7, 0.8])}, chosen=0)
+    assert judge_in_hindsight(StudyResult(result.definition, result.finalists, None, {}, 30), store, {}) is None
+    for spec in result.finalists[0].specs:
         record = records.of(spec, 0.5)
         record["curves"]["clean_holdout_accuracy"] = [None] * spec.epochs
         store.write_record(record)
-    assert judge_in_hindsight(found, store, {}) is None
+    assert judge_in_hindsight(result, store, {}) is None
 
 
 def rows(q: float, accuracies: list[float], *privileges: str) -> list[dict[str, Any]]:

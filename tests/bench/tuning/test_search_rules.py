@@ -17,7 +17,8 @@ from bench.execution.worker import load_file
 from bench.records.store import Store
 from bench.system.errors import UsageError
 from bench.tuning.request import TuneRequest
-from bench.tuning.study.optuna_study import definition_differences
+from bench.tuning.study.definition import definition_differences
+from bench.tuning.study.pruning import BRACKETS, FACTOR, FEWEST, TURNS, rung_epoch, survives_rung, trial_rungs
 from bench.tuning.study.search_space import (
     Dimension,
     NothingToSearch,
@@ -25,10 +26,9 @@ from bench.tuning.study.search_space import (
     build_search_space,
     check_searched_names,
 )
-from bench.tuning.study.search_strategy import BRACKETS, FACTOR, FEWEST, TURNS, rung_epoch, survives_rung, trial_rungs
 from bench.tuning.study.storage import check_storage_address, describe_storage, open_storage
 from bench.tuning.study.trial_scores import TrialScores
-from bench.tuning.study.trial_slots import ABANDONED, ENDED, FAILED, MOST, SLOT, VOID, group_slots, trial_slot
+from bench.tuning.study.trial_slots import ABANDONED, ENDED, FAILED, MOST_ATTEMPTS, SLOT, VOID, group_slots, trial_slot
 
 fake: Any = load_file(Path(__file__).parents[1] / "fake_runners.py")
 
@@ -69,7 +69,7 @@ def test_every_registered_space_holds_values_that_the_method_takes() -> None:
             for value in ends:
                 parameter.check(dimension.rounded(value))
             searched += 1
-        assert space.nearest(space.own(spec)).keys() == space.own(spec).keys()
+        assert space.nearest(space.values_in(spec)).keys() == space.values_in(spec).keys()
     assert searched > 30
 
 
@@ -150,33 +150,33 @@ def test_a_trial_that_tries_again_shares_the_slot_of_the_first() -> None:
         (1, [1, 2]),
         (2, [4, 5]),
     ]
-    assert [slot.last.number for slot in found.values()] == [0, 2, 5]
-    assert [slot.over for slot in found.values()] == [True, False, True]
+    assert [slot.trial.number for slot in found.values()] == [0, 2, 5]
+    assert [slot.ended for slot in found.values()] == [True, False, True]
     assert trial_slot(5, trials) == 2
     with pytest.raises(ValueError, match="no slot"):
         trial_slot(3, trials)
 
 
-@given(st.integers(1, 12), st.sampled_from(list(MOST)))
+@given(st.integers(1, 12), st.sampled_from(list(MOST_ATTEMPTS)))
 def test_a_slot_is_not_tried_for_ever(failures: int, how: str) -> None:
     again = {SLOT: 0}
     trials = [trial(0, TrialState.FAIL, **{ENDED: how})]
     trials += [trial(number, TrialState.FAIL, **again, **{ENDED: how}) for number in range(1, failures)]
-    assert group_slots(trials)[0].to_try_again == (failures < MOST[how])
+    assert group_slots(trials)[0].needs_retry == (failures < MOST_ATTEMPTS[how])
 
 
-def test_readings_take_records_and_the_curves_of_runs_put_aside(tmp_path: Path) -> None:
+def test_scores_take_records_and_the_curves_of_runs_put_aside(tmp_path: Path) -> None:
     store = Store(tmp_path)
     spec = fake.spec_for(epochs=40, q=0.3)
-    readings = TrialScores(store, "noisy-val")
-    assert readings.after(spec.run_id, 0.25) is None
+    scores = TrialScores(store, "noisy-val")
+    assert scores.after(spec.run_id, 0.25) is None
     curves = fake.record_of(spec)["curves"]
     store.write_partial(spec, {name: curve[:12] for name, curve in curves.items()}, 40)
     held = curves["noisy_holdout_accuracy"]
-    assert readings.after(spec.run_id, 0.25) == (10, pytest.approx(sum(held[6:10]) / 4))  # the last tenth of 40
-    assert readings.after(spec.run_id, 0.5) is None and readings.after(spec.run_id, 1.0) is None
+    assert scores.after(spec.run_id, 0.25) == (10, pytest.approx(sum(held[6:10]) / 4))  # the last tenth of 40
+    assert scores.after(spec.run_id, 0.5) is None and scores.after(spec.run_id, 1.0) is None
     store.write_record(fake.record_of(spec))
-    assert readings.after(spec.run_id, 1.0) == (40, pytest.approx(sum(held[36:]) / 4))
+    assert scores.after(spec.run_id, 1.0) == (40, pytest.approx(sum(held[36:]) / 4))
     clean = TrialScores(store, "clean-val").after(spec.run_id, 1.0)
     assert clean == (40, pytest.approx(sum(held[36:]) / 8))
 

@@ -49,85 +49,87 @@ def starts(root: Path) -> Counter[str]:
 
 def test_a_study_tries_its_own_values_first_and_finds_better_ones(tmp_path: Path) -> None:
     notes: list[str] = []
-    stages, outcome = fake.tune(fake.case_for(), tmp_path, trials=8, notes=notes)
+    stages, outcome = fake.tune(fake.definition_for(), tmp_path, trials=8, notes=notes)
     assert outcome.exit_code == 0
-    slots = stages.search.slots()
-    assert slots[0].last.params == {"q": 0.7} and slots[0].last.state == TrialState.COMPLETE
-    assert len(slots) == 8 and {slot.last.state.name for slot in slots.values()} <= {"COMPLETE", "PRUNED"}
-    tuned = stages.tuned
-    assert tuned is not None and tuned.decision is not None and not tuned.decision.kept
-    chosen = tuned.finalists[tuned.decision.chosen]
-    best = max((slot for slot in slots.values() if slot.last.value is not None), key=lambda slot: slot.last.value)
+    slots = stages.study.slots()
+    assert slots[0].trial.params == {"q": 0.7} and slots[0].trial.state == TrialState.COMPLETE
+    assert len(slots) == 8 and {slot.trial.state.name for slot in slots.values()} <= {"COMPLETE", "PRUNED"}
+    result = stages.result
+    assert result is not None and result.decision is not None and not result.decision.kept
+    chosen = result.finalists[result.decision.chosen]
+    best = max((slot for slot in slots.values() if slot.trial.value is not None), key=lambda slot: slot.trial.value)
     assert abs(chosen.values["q"] - 0.3) <= abs(0.7 - 0.3) and chosen.slot == best.number
-    assert {run["seed"] for run in stages.case.final_seeds}.isdisjoint(run["seed"] for run in stages.case.search_seeds)
+    assert {run["seed"] for run in stages.definition.final_seeds}.isdisjoint(
+        run["seed"] for run in stages.definition.search_seeds
+    )
     assert sum("trial" in note for note in notes) == 8 and sum("fresh seeds" in note for note in notes) == 3
     records = Store(tmp_path).finished()
-    complete = sum(slot.last.state == TrialState.COMPLETE for slot in slots.values())
-    assert len(records) == 2 * (complete + len(tuned.finalists))
+    complete = sum(slot.trial.state == TrialState.COMPLETE for slot in slots.values())
+    assert len(records) == 2 * (complete + len(result.finalists))
 
 
 def test_own_values_are_kept_where_they_are_as_good(tmp_path: Path) -> None:
-    stages, _ = fake.tune(fake.case_for(q=0.3), tmp_path, trials=4)
-    tuned = stages.tuned
-    assert tuned is not None and tuned.decision is not None
-    assert tuned.decision.kept and tuned.finalists[tuned.decision.chosen].slot == 0
+    stages, _ = fake.tune(fake.definition_for(q=0.3), tmp_path, trials=4)
+    result = stages.result
+    assert result is not None and result.decision is not None
+    assert result.decision.kept and result.finalists[result.decision.chosen].slot == 0
 
 
 def test_doing_it_again_costs_nothing_and_more_trials_go_on(tmp_path: Path) -> None:
-    first, _ = fake.tune(fake.case_for(), tmp_path, trials=4)
+    first, _ = fake.tune(fake.definition_for(), tmp_path, trials=4)
     before = starts(tmp_path)
-    again, outcome = fake.tune(fake.case_for(), tmp_path, trials=4)
-    assert starts(tmp_path) == before and outcome.finished == () and again.tuned is not None
-    more, _ = fake.tune(fake.case_for(), tmp_path, trials=6)
-    assert {k: v for k, v in fake.suggested(more.search).items() if k < 4} == fake.suggested(first.search)
-    assert len(fake.suggested(more.search)) == 6
+    again, outcome = fake.tune(fake.definition_for(), tmp_path, trials=4)
+    assert starts(tmp_path) == before and outcome.finished == () and again.result is not None
+    more, _ = fake.tune(fake.definition_for(), tmp_path, trials=6)
+    assert {k: v for k, v in fake.suggested(more.study).items() if k < 4} == fake.suggested(first.study)
+    assert len(fake.suggested(more.study)) == 6
 
 
 def test_a_pruned_trial_keeps_its_curve_without_a_record(tmp_path: Path) -> None:
-    stages, _ = fake.tune(fake.case_for(), tmp_path, trials=14)
-    pruned = [slot for slot in stages.search.slots().values() if slot.last.state == TrialState.PRUNED]
+    stages, _ = fake.tune(fake.definition_for(), tmp_path, trials=14)
+    pruned = [slot for slot in stages.study.slots().values() if slot.trial.state == TrialState.PRUNED]
     assert pruned and all(slot.number for slot in pruned)
     store = Store(tmp_path)
     for slot in pruned:
-        epochs = max(slot.last.intermediate_values)
+        epochs = max(slot.trial.intermediate_values)
         assert epochs in (2, 4)  # a quarter and a half of 8
-        for spec in stages.case.search_runs(stages.search.values_of(slot)):
+        for spec in stages.definition.search_runs(stages.study.values_of(slot)):
             partial = store.read_partial(spec.run_id)
             assert partial is not None and len(partial["curves"]["epoch"]) == epochs and not store.has(spec.run_id)
 
 
 def test_a_failing_trial_is_tried_again_once_and_the_study_goes_on(tmp_path: Path) -> None:
     notes: list[str] = []
-    stages, _ = fake.tune(fake.case_for(fail_above=0.5), tmp_path, trials=5, notes=notes)
-    slots = stages.search.slots()
+    stages, _ = fake.tune(fake.definition_for(fail_above=0.5), tmp_path, trials=5, notes=notes)
+    slots = stages.study.slots()
     bad = [slot for slot in slots.values() if slot.attempts[0].params["q"] > 0.5]
     assert bad and slots[0] in bad and len(slots) == 5
     for slot in bad:
         assert [trial.state for trial in slot.attempts] == [TrialState.FAIL, TrialState.FAIL]
         assert slot.attempts[0].params == slot.attempts[1].params
-        assert "as told" in slot.last.user_attrs["reason"]
+        assert "as told" in slot.trial.user_attrs["reason"]
     assert any("tried again" in note for note in notes)
-    tuned = stages.tuned
-    assert tuned is not None and tuned.decision is not None and not tuned.decision.kept
-    assert tuned.states["fail"] == len(bad) and tuned.finalists[tuned.decision.chosen].values["q"] <= 0.5
+    result = stages.result
+    assert result is not None and result.decision is not None and not result.decision.kept
+    assert result.states["fail"] == len(bad) and result.finalists[result.decision.chosen].values["q"] <= 0.5
 
 
 def test_where_everything_fails_nothing_is_chosen(tmp_path: Path) -> None:
-    stages, _ = fake.tune(fake.case_for(do="diverge"), tmp_path, trials=2)
-    assert stages.tuned is not None and stages.tuned.decision is None and stages.tuned.states["fail"] == 2
+    stages, _ = fake.tune(fake.definition_for(do="diverge"), tmp_path, trials=2)
+    assert stages.result is not None and stages.result.decision is None and stages.result.states["fail"] == 2
 
 
 def test_trials_at_once_are_as_many_as_keep_the_workers_busy(tmp_path: Path) -> None:
-    stages, _ = fake.tune(fake.case_for(splits=1, seconds=0.01), tmp_path, trials=6, jobs=3)
-    assert len(stages.search.slots()) == 6 and max(starts(tmp_path).values()) <= 3
+    stages, _ = fake.tune(fake.definition_for(splits=1, seconds=0.01), tmp_path, trials=6, jobs=3)
+    assert len(stages.study.slots()) == 6 and max(starts(tmp_path).values()) <= 3
 
 
 def test_a_study_that_was_made_for_something_else_is_refused(tmp_path: Path) -> None:
-    fake.search_for(fake.case_for(), tmp_path)
+    fake.study_for(fake.definition_for(), tmp_path)
     with pytest.raises(UsageError, match=r"runs epochs: 8 there, 4 here.*--study-name second"):
-        fake.search_for(fake.case_for(epochs=4), tmp_path)
+        fake.study_for(fake.definition_for(epochs=4), tmp_path)
     with pytest.raises(UsageError, match="objective: noisy-val there, clean-val here"):
-        fake.search_for(fake.case_for(objective="clean-val"), tmp_path)
+        fake.study_for(fake.definition_for(objective="clean-val"), tmp_path)
 
 
 @pytest.mark.parametrize("storage", ["", "sqlite"])
@@ -148,7 +150,7 @@ def test_killed_and_continued_it_suggests_what_it_would_have(storage: str, tmp_p
         study.communicate()
     killed = end(begin(tmp_path / "killed", 13, address("killed"), **parameters))
     assert killed["suggested"] == whole["suggested"] and len(whole["suggested"]) == 13
-    search = fake.search_for(fake.case_for(**parameters), tmp_path / "killed", address("killed") or None, 13)
+    search = fake.study_for(fake.definition_for(**parameters), tmp_path / "killed", address("killed") or None, 13)
     attempts = [len(slot.attempts) for slot in search.slots().values()]
     assert max(attempts) == 2  # what was under way was told as failed, and tried again
 
@@ -165,32 +167,34 @@ def test_interrupted_it_ends_in_time_and_goes_on_without_a_mark(tmp_path: Path) 
         study.send_signal(signal.SIGINT)
         study.communicate(timeout=20)
         assert study.returncode == 130 and time.monotonic() - began < 5, number
-    search = fake.search_for(fake.case_for(**parameters), tmp_path, None, 4)
-    assert all(slot.last.state != TrialState.RUNNING for slot in search.slots().values())
+    search = fake.study_for(fake.definition_for(**parameters), tmp_path, None, 4)
+    assert all(slot.trial.state != TrialState.RUNNING for slot in search.slots().values())
     said = end(begin(tmp_path, 4, **parameters))  # no trial was given up for having been interrupted so often
     assert said["tuned"] and {each["state"] for each in said["suggested"].values()} <= {"COMPLETE", "PRUNED"}
 
 
 def test_a_trial_that_another_process_took_over_is_left_to_it(tmp_path: Path) -> None:
-    case, notes = fake.case_for(), []
-    mine, other = fake.search_for(case, tmp_path), fake.search_for(case, tmp_path)
-    stages = fake.Stages(case, mine, fake.Readings(Store(tmp_path), "noisy-val"), 2, notes.append, print)
-    wanted = stages.wanted(1)
-    assert len(wanted) == len(case.search_seeds) and other.ask() is not None  # a trial of its own, not the same
+    definition, notes = fake.definition_for(), []
+    mine, other = fake.study_for(definition, tmp_path), fake.study_for(definition, tmp_path)
+    stages = fake.StudyStages(mine, fake.TrialScores(Store(tmp_path), "noisy-val"), 2, notes.append, print)
+    wanted = stages.wanted_runs(1)
+    assert len(wanted) == len(definition.search_seeds) and other.ask() is not None  # a trial of its own, not the same
     other.study.tell(0, state=TrialState.FAIL)  # as if this process had stood still for longer than the lease
     for spec, _ in wanted:
         Store(tmp_path).write_record(fake.fake.record_of(spec))
-    stages.wanted(0)
-    assert not stages.flights and any("took over" in note for note in notes)
+    stages.wanted_runs(0)
+    assert not stages.trials and any("took over" in note for note in notes)
     other.recover()
     again = mine.ask()
-    assert again is not None and again.slot == 0 and again.number == 2
+    assert again is not None and again.slot == 0 and again.trial.number == 2
 
 
 @pytest.mark.slow
 def test_processes_without_a_folder_in_common_share_a_database(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/shared.db"
-    mine, other = (fake.search_for(fake.case_for(), tmp_path / name, address, 4, 1.0) for name in ("mine", "other"))
+    mine, other = (
+        fake.study_for(fake.definition_for(), tmp_path / name, address, 4, 1.0) for name in ("mine", "other")
+    )
     held = mine.ask()
     assert held is not None and held.slot == 0
     time.sleep(4)  # longer than the lease, and its heart beats
@@ -201,11 +205,11 @@ def test_processes_without_a_folder_in_common_share_a_database(tmp_path: Path) -
     while (again := other.ask()) is not None and again.slot != 0:
         assert time.monotonic() < deadline
     assert again is None or again.slot == 0
-    while other.slots()[0].last.number == held.number:
+    while other.slots()[0].trial.number == held.trial.number:
         assert time.monotonic() < deadline
         time.sleep(0.2)
         other.ask()
-    assert len(other.slots()[0].attempts) == 2 and other.slots()[0].last.state == TrialState.RUNNING
+    assert len(other.slots()[0].attempts) == 2 and other.slots()[0].trial.state == TrialState.RUNNING
 
 
 def storages(tmp_path: Path) -> dict[str, str]:
@@ -239,7 +243,7 @@ def test_processes_that_share_a_study_try_nothing_twice(kind: str, tmp_path: Pat
     said = [end(study) for study in studies[1:]]
     assert said[0]["suggested"] == said[1]["suggested"] and len(said[0]["suggested"]) == 12
     assert all(each["tuned"] for each in said)
-    search = fake.search_for(fake.case_for(**parameters), root, address or None, 12, 6.0)
+    search = fake.study_for(fake.definition_for(**parameters), root, address or None, 12, 6.0)
     for slot in search.slots().values():
         states = [trial.state for trial in slot.attempts]
         assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 1

@@ -50,7 +50,7 @@ def test_settings_are_dropped_at_shares_of_the_splits_where_enough_labels_were_s
 
 
 def test_the_better_half_goes_on_and_the_own_values_always() -> None:
-    own = fake.candidates()
+    own = fake.method_candidates()
     scores = {
         number: choose_point(own, (), fake.recorded(own, {n: n / 10 for n in range(SETTINGS)})).scores[number]
         for number in range(SETTINGS)
@@ -63,7 +63,7 @@ def test_the_better_half_goes_on_and_the_own_values_always() -> None:
 
 
 def test_the_noisy_hold_out_chooses_and_the_test_set_has_no_say() -> None:
-    own = fake.candidates()
+    own = fake.method_candidates()
     chosen = choose_point(own, (), fake.recorded(own, {4: 0.75}))
     assert chosen.decision is not None and chosen.decision.chosen == 4 and not chosen.decision.kept
     assert chosen.scores[4] is not None and chosen.scores[4].labels == 280
@@ -75,7 +75,7 @@ def test_the_noisy_hold_out_chooses_and_the_test_set_has_no_say() -> None:
 
 
 def test_own_values_stay_where_the_best_is_within_its_error() -> None:
-    own = fake.candidates()
+    own = fake.method_candidates()
     chosen = choose_point(own, (), fake.recorded(own, {0: 0.5, 3: 0.52}))
     entry = recipe_entry(chosen, "grid")
     assert entry is not None and entry.kept and chosen.point == own.points[0]
@@ -83,7 +83,7 @@ def test_own_values_stay_where_the_best_is_within_its_error() -> None:
 
 
 def test_nothing_is_chosen_while_runs_are_missing() -> None:
-    own = fake.candidates()
+    own = fake.method_candidates()
     records = fake.recorded(own, {4: 0.75})
     lost = own.runs(own.points[5])[1]
     del records[lost.run_id]
@@ -93,7 +93,7 @@ def test_nothing_is_chosen_while_runs_are_missing() -> None:
 
 
 def test_what_diverged_is_not_chosen_and_not_waited_for() -> None:
-    own = fake.candidates()
+    own = fake.method_candidates()
     chosen = choose_point(own, (), fake.recorded(own, {5: 0.75, 6: 0.5}, left_out={0, 5}), diverged={0, 5})
     assert chosen.point == own.points[6] and chosen.scores[5] is None
     entry = recipe_entry(chosen, "grid")
@@ -104,7 +104,7 @@ def test_what_diverged_is_not_chosen_and_not_waited_for() -> None:
 
 def test_a_dropped_setting_keeps_what_it_came_to_and_is_not_chosen_by_it() -> None:
     """It leads all of them over the whole race by the three splits that it was judged on, but for two."""
-    own = fake.candidates(SPLITS)
+    own = fake.method_candidates(SPLITS)
     early = {8: [0.5] * SPLITS} | {number: [0.6] * 3 + [0.4] * 12 for number in range(1, 6)}
     chosen = choose_point(own, RUNGS, fake.recorded(own, early))
     assert chosen.standing.judged[8] == 3 and chosen.scores[8] is not None and chosen.scores[8].mean == 0.5
@@ -140,7 +140,7 @@ def carried_out(own: MethodCandidates, every: dict[str, Any]) -> tuple[GridChoic
 @given(ACCURACIES)
 @settings(max_examples=40, deadline=None)
 def test_a_race_trains_each_run_once_and_ends_as_it_would_with_every_run_there(accuracies: list[list[float]]) -> None:
-    own = fake.candidates(SPLITS)
+    own = fake.method_candidates(SPLITS)
     every = of_all(own, accuracies)
     chosen, trained = carried_out(own, every)
     assert len(set(trained)) == len(trained) == len(chosen.runs) < len(every)
@@ -151,7 +151,7 @@ def test_a_race_trains_each_run_once_and_ends_as_it_would_with_every_run_there(a
 @given(ACCURACIES)
 @settings(max_examples=40, deadline=None)
 def test_own_values_and_finalists_are_judged_on_every_split(accuracies: list[list[float]]) -> None:
-    own = fake.candidates(SPLITS)
+    own = fake.method_candidates(SPLITS)
     chosen = choose_point(own, RUNGS, of_all(own, accuracies))
     judged, decision = chosen.standing.judged, chosen.decision
     assert decision is not None and judged[0] == judged[decision.best] == judged[decision.chosen] == SPLITS
@@ -165,7 +165,7 @@ def test_own_values_and_finalists_are_judged_on_every_split(accuracies: list[lis
 @given(ACCURACIES, st.integers(1, SETTINGS - 1))
 @settings(max_examples=40, deadline=None)
 def test_what_is_best_on_every_split_is_never_dropped(accuracies: list[list[float]], best: int) -> None:
-    own = fake.candidates(SPLITS)
+    own = fake.method_candidates(SPLITS)
     accuracies = [[0.9 * each for each in split] for split in accuracies]
     accuracies[best] = [0.95] * SPLITS
     chosen = choose_point(own, RUNGS, of_all(own, accuracies))

@@ -1,0 +1,65 @@
+"""The sampler of a study: Optuna's TPE, fresh for each slot and seeded by (study seed, slot)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optuna.samplers import BaseSampler, TPESampler
+
+from bench.tuning.study.trial_slots import trial_slot
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+    from bench.spec import Value
+
+
+class SlotSampler(BaseSampler):
+    """A TPE sampler for each slot; slot 0 gets `first`, a point of the search space.
+
+    One seeded TPE would repeat its first draws after every restart; with one for each slot, a study suggests what it
+    would have suggested without the restart. `first` isn't enqueued: two processes that start a study at the same time
+    would both enqueue it.
+    """
+
+    def __init__(self, seed: int, first: Mapping[str, Value]) -> None:
+        self._seed = seed
+        self._first = first
+        self._slot = 0
+        self._tpe = TPESampler(seed=0)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Create the slot's sampler."""
+        self._slot = trial_slot(trial.number, study.get_trials(deepcopy=False))
+        self._tpe = TPESampler(seed=_slot_seed(self._seed, self._slot))
+        self._tpe.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """TPE's; empty for slot 0."""
+        return self._tpe.infer_relative_search_space(study, trial) if self._slot else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """TPE's suggestion."""
+        return self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The first values in slot 0; else TPE's, which draws at random until it has trials to learn from."""
+        if not self._slot:
+            return self._first[param_name]
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Nothing: the sampler keeps no state between trials."""
+
+
+def _slot_seed(seed: int, slot: int) -> int:
+    """A seed in [0, 2**32) for one slot."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/slot/{slot}".encode()).digest()[:4], "little")
