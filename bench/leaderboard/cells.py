@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.leaderboard.formatting import (
-    DASH,
-    format_difference,
-    format_number,
-    format_percent,
-    percent_decimals,
-    row_decimals,
-)
+from bench.leaderboard.formatting import DASH, format_difference, format_number, format_percent, percent_decimals
 from bench.leaderboard.model import ComputeChoice, Row, Table
 from bench.spec.privileges import describe_privilege
 from bench.stats.summary import paired_differences, summarise
@@ -62,27 +55,13 @@ def long_labels(table: Table) -> list[str]:
     return [row.label for row in rows if method_label(row) != row.label]
 
 
-def method_cell(table: Table, row: Row) -> str:
-    """The label that fits, with the mark of a control."""
-    return _mark_control(method_label(row), row)
-
-
-def name_cell(table: Table, row: Row) -> str:
-    """The name with those parameters alone that tell rows apart, and the mark of a control."""
-    return _mark_control(row.name, row)
-
-
-def full_label_cell(table: Table, row: Row) -> str:
-    """The label in full, with the mark of a control."""
-    return _mark_control(row.label, row)
-
-
 def starred_name_cell(table: Table, row: Row) -> str:
     """The name as a terminal marks it: a star before rows that may be the best, a sign behind controls."""
     return f"{STAR if row.may_be_best else ' '} {row.name}{f' {CONTROL}' * row.control}"
 
 
-def _mark_control(name: str, row: Row) -> str:
+def mark_control(name: str, row: Row) -> str:
+    """A row's name, with the mark of a control."""
     return f"{name} (control)" if row.control else name
 
 
@@ -99,16 +78,6 @@ def gain_cell(table: Table, row: Row) -> str:
     return format_difference(summarise(pairs)) if pairs else DASH
 
 
-def best_test_cell(table: Table, row: Row) -> str:
-    """Accuracy of the best test epoch, with the decimals of the row's accuracy."""
-    return format_percent(row.means.get("best_test"), row_decimals(row))
-
-
-def gap_cell(table: Table, row: Row) -> str:
-    """The gap to the best test epoch in points, with the decimals of the row's accuracy."""
-    return format_percent(row.gap, row_decimals(row))
-
-
 def single_networks_cell(table: Table, row: Row) -> str:
     """Accuracy of the single networks, and how far they lie apart in a run, such as "85.2 (1.3)"."""
     mean, spread = row.means.get("single_networks"), row.means.get("network_spread")
@@ -119,11 +88,6 @@ def effort_cell(table: Table, row: Row) -> str:
     """Networks, views, and forward/backward units of an image and epoch, such as "2 / 2 / 12"."""
     parts = [row.means.get(name) for name in ("networks", "views", "units")]
     return DASH if all(value is None for value in parts) else " / ".join(map(format_number, parts))
-
-
-def short_effort_cell(table: Table, row: Row) -> str:
-    """The same without blanks."""
-    return effort_cell(table, row).replace(" ", "")
 
 
 def passes_cell(table: Table, row: Row) -> str:

@@ -17,14 +17,9 @@ from bench.leaderboard.formatting import (
     format_mean_and_std,
     format_percent,
     format_seconds,
+    row_decimals,
 )
-from bench.leaderboard.measurements import (
-    Reader,
-    measure,
-    network_spread,
-    run_seconds,
-    single_network_accuracy,
-)
+from bench.leaderboard.measurements import Reader, measure, network_spread, run_seconds, single_network_accuracy
 from bench.leaderboard.model import Row, Table
 from bench.stats.summary import Summary
 
@@ -38,9 +33,10 @@ class Column:
     title: str = ""
     """In Markdown; empty: not there."""
     cell: cells.Cell | None = None
-    """None: the value in percent."""
+    """In Markdown; None: the value in the column's form."""
+    form: Callable[[Any], str] = format_percent
     value: Callable[[Row], Any] | None = None
-    """For JSON; None: the mean over replicates of `read`."""
+    """For JSON; None: the mean over replicates of `read`, or else the row's attribute `key`."""
     read: Reader | None = None
     """The number of one record."""
     of_run: bool = False
@@ -59,17 +55,19 @@ class Column:
     hint: str = ""
     """Explanation of the short title, above a terminal's tables."""
     explained: str = ""
-    """Explanation in the legend. "- " begins an item, which the explanations after it continue."""
+    """Explanation in the legend; see `explain`."""
 
     def value_of(self, row: Row) -> Any:
         """The value for JSON."""
         if self.value is not None:
             return self.value(row)
-        return row.selector.get(self.key[9:]) if self.key.startswith("selector.") else row.means.get(self.key)
+        if self.key.startswith("selector."):
+            return row.selector.get(self.key.removeprefix("selector."))
+        return row.means[self.key] if self.key in row.means else getattr(row, self.key)
 
     def text(self, table: Table, row: Row) -> str:
         """The cell in Markdown, not escaped."""
-        return format_percent(self.value_of(row)) if self.cell is None else self.cell(table, row)
+        return self.form(self.value_of(row)) if self.cell is None else self.cell(table, row)
 
     def short_text(self, table: Table, row: Row) -> str:
         """The cell in a terminal."""
@@ -79,6 +77,11 @@ class Column:
     def short_title(self) -> str:
         """The title in a terminal; empty where it isn't there."""
         return self.title if self.short is None else self.short
+
+
+def explain(column: Column, text: str) -> Column:
+    """The column with its explanation in the legend: "- " begins an item, which the texts after it continue."""
+    return replace(column, explained=text)
 
 
 def interval_value(summary: Summary | None) -> list[float | None] | None:
@@ -91,85 +94,68 @@ def _difference_value(row: Row) -> dict[str, float | None] | None:
     return None if difference is None else {"mean": difference.mean, "low": difference.low, "high": difference.high}
 
 
-RANK = Column(
-    "rank",
-    "#",
-    cells.rank_cell,
-    value=lambda row: row.rank,
-    explained="- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means "
+RANK = explain(
+    Column("rank", "#", cells.rank_cell),
+    "- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means "
     "share a rank (`2=`).",
 )
-METHOD = Column(
-    "method",
-    "method",
-    cells.method_cell,
-    value=lambda row: row.method,
-    left=True,
-    bold=True,
-    short="  method",
-    short_cell=cells.starred_name_cell,
-    explained="- **method** comes with its parameters as they were resolved. A *control* is there to show what a gain "
+METHOD = explain(
+    Column(
+        "method",
+        "method",
+        lambda _, row: cells.mark_control(cells.method_label(row), row),
+        left=True,
+        bold=True,
+        short="  method",
+        short_cell=cells.starred_name_cell,
+    ),
+    "- **method** comes with its parameters as they were resolved. A *control* is there to show what a gain "
     "is made of: an ensemble, a strong view, a weight average or early stopping without any care for noise. The row "
     "`ce @ noisy hold-out epoch` is read off the runs of `ce` at the epoch that does best on noisy held-out labels; as "
     "it is chosen by a rule of its own, it has no rank.",
 )
-ACCURACY = Column(
-    "mean",
-    "accuracy",
-    lambda _, row: format_mean_and_std(row.accuracy),
-    value=lambda row: None if row.accuracy is None else row.accuracy.mean,
-    bold=True,
-    explained="- **accuracy** is the mean ± the sample standard deviation over n replicates, at {rule.words}. A "
+ACCURACY = explain(
+    Column(
+        "mean",
+        "accuracy",
+        lambda _, row: format_mean_and_std(row.accuracy),
+        value=lambda row: None if row.accuracy is None else row.accuracy.mean,
+        bold=True,
+    ),
+    "- **accuracy** is the mean ± the sample standard deviation over n replicates, at {rule.words}. A "
     "replicate is a triple of seeds (noise, split, training), the same list for every row.",
 )
-INTERVAL = Column(
-    "interval",
-    "95 % interval",
-    lambda _, row: format_interval(row.accuracy),
-    value=lambda row: interval_value(row.accuracy),
-    short="95 %",
-    drop=2,
-    explained="- **95 % interval** is where Student's t places the mean. Its width is about how much *one* row would "
+INTERVAL = explain(
+    Column(
+        "interval",
+        "95 % interval",
+        lambda _, row: format_interval(row.accuracy),
+        value=lambda row: interval_value(row.accuracy),
+        short="95 %",
+        drop=2,
+    ),
+    "- **95 % interval** is where Student's t places the mean. Its width is about how much *one* row would "
     "move with new seeds.",
 )
-REPLICATES = Column(
-    "n",
-    "n",
-    lambda _, row: str(len(row.accuracies)),
-    value=lambda row: len(row.accuracies),
-    drop=1,
-)
-DIFFERENCE = Column(
-    "behind_leader",
-    "to leader",
-    cells.difference_cell,
-    value=_difference_value,
-    drop=6,
-    explained="- **to leader** is the mean difference to the leader, replicate by replicate, with its 95 % interval. "
+REPLICATES = Column("n", "n", form=str, value=lambda row: len(row.accuracies), drop=1)
+DIFFERENCE = explain(
+    Column("behind_leader", "to leader", cells.difference_cell, value=_difference_value, drop=6),
+    "- **to leader** is the mean difference to the leader, replicate by replicate, with its 95 % interval. "
     "Replicates that are hard for one method are hard for all, so this says more than two intervals side by side. "
     "- **Bold** rows may be the best: their difference to the leader isn't significantly below 0 (one-sided paired "
     "t-tests, Holm-corrected at 5 %). A large set means that the data can't tell, not that its members are equally "
     "good. With fewer than 5 replicates nothing is bold.",
 )
-SECONDS = Column(
-    "seconds",
-    "s / run",
-    lambda _, row: format_seconds(row.means.get("seconds")),
-    read=run_seconds,
-    of_run=True,
-    short="",
-    explained="**s / run** is the time of one whole run on the machine that ran it.",
+SECONDS = explain(
+    Column("seconds", "s / run", form=format_seconds, read=run_seconds, of_run=True, short=""),
+    "**s / run** is the time of one whole run on the machine that ran it.",
 )
-PRIVILEGES = Column(
-    "needs",
-    "told",
-    cells.privileges_cell,
-    value=lambda row: list(row.needs),
-    left=True,
-    explained="- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of "
+PRIVILEGES = explain(
+    Column("needs", "told", cells.privileges_cell, value=lambda row: list(row.needs), left=True),
+    "- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of "
     "noise, clean labels). Such rows stand under a heading of their own and have no rank.",
 )
-MOVED = Column("moved", "against shared-lr", cells.move_cell, value=lambda row: row.moved, optional=True, short="")
+MOVED = Column("moved", "against shared-lr", cells.move_cell, optional=True, short="")
 
 BOARD: Sequence[Column] = (
     RANK,
@@ -179,91 +165,77 @@ BOARD: Sequence[Column] = (
     INTERVAL,
     REPLICATES,
     DIFFERENCE,
-    Column(
-        "best_test",
-        "best on test (oracle)",
-        cells.best_test_cell,
-        read=measure("best_test_accuracy"),
-        of_run=True,
-        short="best",
-        short_cell=lambda _, row: format_percent(row.means.get("best_test")),
-        drop=4,
-        hint="the best epoch on the test set (an oracle)",
-        explained="- **best on test (oracle)** is the mean of each run's best epoch on the clean test set, as most "
+    explain(
+        Column(
+            "best_test",
+            "best on test (oracle)",
+            lambda _, row: format_percent(row.means.get("best_test"), row_decimals(row)),
+            read=measure("best_test_accuracy"),
+            of_run=True,
+            short="best",
+            short_cell=lambda _, row: format_percent(row.means.get("best_test")),
+            drop=4,
+            hint="the best epoch on the test set (an oracle)",
+        ),
+        "- **best on test (oracle)** is the mean of each run's best epoch on the clean test set, as most "
         "papers report it. Nobody without clean labels could have picked it.",
     ),
-    Column(
-        "gap",
-        "gap",
-        cells.gap_cell,
-        value=lambda row: row.gap,
-        short="",
-        explained="The **gap** is how much it flatters, in points.",
+    explain(
+        Column("gap", "gap", lambda _, row: format_percent(row.gap, row_decimals(row)), short=""),
+        "The **gap** is how much it flatters, in points.",
     ),
-    Column(
-        "memorised",
-        "memorised",
-        read=measure("memorised"),
-        short="mem.",
-        drop=3,
-        hint="wrong labels memorised",
-        explained="- **memorised** is the share of wrongly labelled training images that end up predicted as their "
-        "wrong label;",
+    explain(
+        Column(
+            "memorised", "memorised", read=measure("memorised"), short="mem.", drop=3, hint="wrong labels memorised"
+        ),
+        "- **memorised** is the share of wrongly labelled training images that end up predicted as their wrong label;",
     ),
-    Column(
-        "learnt",
-        "learnt",
-        read=measure("learnt"),
-        short="",
-        explained="**learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a "
+    explain(
+        Column("learnt", "learnt", read=measure("learnt"), short=""),
+        "**learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a "
         "high first, underfitting as a low second.",
     ),
-    Column(
-        "worst_class",
-        "worst class",
-        read=measure("worst_class_accuracy"),
-        short="worst",
-        drop=7,
-        explained="- **worst class** is the accuracy on the class that fares worst, averaged over replicates.",
+    explain(
+        Column("worst_class", "worst class", read=measure("worst_class_accuracy"), short="worst", drop=7),
+        "- **worst class** is the accuracy on the class that fares worst, averaged over replicates.",
     ),
     replace(SECONDS, title="", short="s", drop=5, hint="seconds a run", explained=""),  # further left in a terminal
-    Column(
-        "single_networks",
-        "single nets",
-        cells.single_networks_cell,
-        read=single_network_accuracy,
-        short="nets",
-        drop=8,
-        hint="single networks (and how far apart)",
-        explained="- **single nets**: where a method trains several networks, the mean accuracy of each alone and, in "
+    explain(
+        Column(
+            "single_networks",
+            "single nets",
+            cells.single_networks_cell,
+            read=single_network_accuracy,
+            short="nets",
+            drop=8,
+            hint="single networks (and how far apart)",
+        ),
+        "- **single nets**: where a method trains several networks, the mean accuracy of each alone and, in "
         "brackets, how far the best and the worst of a run lie apart. **accuracy** is that of the method's own "
         "prediction.",
     ),
     replace(MOVED, title="", short="moved", drop=10),  # further right in a terminal
-    Column(
-        "units",
-        "nets / views / units",
-        cells.effort_cell,
-        read=measure("units_per_sample_epoch"),
-        of_run=True,
-        short="n/v/u",
-        short_cell=cells.short_effort_cell,
-        drop=9,
-        hint="networks, views, units of work (plain cross-entropy: 1/1/3)",
-        explained="- **nets / views / units**: networks that are trained, views of an image in a step, and passes per "
+    explain(
+        Column(
+            "units",
+            "nets / views / units",
+            cells.effort_cell,
+            read=measure("units_per_sample_epoch"),
+            of_run=True,
+            short="n/v/u",
+            short_cell=lambda table, row: cells.effort_cell(table, row).replace(" ", ""),
+            drop=9,
+            hint="networks, views, units of work (plain cross-entropy: 1/1/3)",
+        ),
+        "- **nets / views / units**: networks that are trained, views of an image in a step, and passes per "
         "image and epoch, where a forward pass counts 1 and a backward pass 2 (plain cross-entropy: 1 / 1 / 3). Phases "
         "beyond the epochs of the setting count on top.",
     ),
     SECONDS,
     PRIVILEGES,
-    Column(
-        "assumes",
-        "assumes",
-        cells.assumptions_cell,
-        value=lambda row: list(row.assumes),
-        left=True,
-        short="",
-        explained="**assumes** names what has to hold for it to be sound.",
+    explain(
+        Column("assumes", "assumes", cells.assumptions_cell, value=lambda row: list(row.assumes), left=True, short=""),
+        "**assumes** names what has to hold for it to be sound.",
     ),
     Column("corrected", read=measure("corrected")),
     Column("balanced", read=measure("balanced_accuracy")),

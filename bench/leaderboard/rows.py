@@ -77,12 +77,7 @@ def row_labels(groups: Sequence[RunGroup]) -> list[str]:
     """A name for each row that no other row of the table has: parameters always, the rest where it tells rows apart."""
     names = [_name(group.spec) for group in groups]
     labels = list(names)
-    extra = (
-        ("learning_rate", "lr"),
-        ("weight_decay", "weight decay"),
-        ("privileges", "told"),
-        ("method_version", "v"),
-    )
+    extra = (("learning_rate", "lr"), ("weight_decay", "weight decay"), ("privileges", "told"), ("method_version", "v"))
     for shared_name in [name for name, count in Counter(names).items() if count > 1]:
         alike = [index for index, name in enumerate(names) if name == shared_name]
         for key, word in extra:

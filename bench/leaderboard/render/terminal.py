@@ -67,12 +67,7 @@ def _section_lines(table: Table, section: Section, width: int) -> list[TerminalL
 
 def _wrap_text(text: str, width: int, indent: str = "") -> list[TerminalLine]:
     lines = textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent * 2,
-        break_long_words=False,
-        break_on_hyphens=False,
+        text, width, initial_indent=indent, subsequent_indent=indent * 2, break_long_words=False, break_on_hyphens=False
     )
     return [TerminalLine(line) for line in lines]
 
