@@ -12,7 +12,7 @@ from typing import TypeVar
 
 CONFIDENCE = 0.95
 LEAST_REPLICATES = 5
-"""Fewer replicates than this say too little to call anything a candidate for the best."""
+"""With fewer replicates nothing is called a candidate for the best: they say too little."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -41,13 +41,13 @@ def summarise(values: Sequence[float]) -> Summary:
 
 
 def mean_of_known(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are there, or None."""
-    there = [value for value in values if value is not None]
-    return math.fsum(there) / len(there) if there else None
+    """Mean of the values that aren't None; None if there are none."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def paired_differences(these: Mapping[Key, float], those: Mapping[Key, float]) -> list[float]:
-    """Paired differences these - those over the common keys; what is only rounding error of equal shares is 0."""
+    """Paired differences these - those over the common keys, to 12 decimals: equal shares differ by rounding alone."""
     return [round(these[key] - those[key], 12) for key in these if key in those]
 
 
@@ -64,7 +64,7 @@ def p_below_zero(values: Sequence[float]) -> float:
 
 
 def holm_rejections(p_values: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects with a family-wise error of `level` (Holm 1979)."""
+    """For each hypothesis, whether Holm's step-down procedure rejects it at family-wise error `level` (Holm 1979)."""
     rejected = [False] * len(p_values)
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     for step, index in enumerate(order):
@@ -85,8 +85,10 @@ def may_be_best(accuracies: Mapping[str, Mapping[Key, float]]) -> frozenset[str]
         return None
     best = leader(accuracies)
     others = [name for name in accuracies if name != best]
-    p_values = [p_below_zero(paired_differences(accuracies[name], accuracies[best])) for name in others]
-    return frozenset({best, *(name for name, out in zip(others, holm_rejections(p_values), strict=True) if not out)})
+    rejections = holm_rejections(
+        [p_below_zero(paired_differences(accuracies[name], accuracies[best])) for name in others]
+    )
+    return frozenset({best, *(name for name, rejected in zip(others, rejections, strict=True) if not rejected)})
 
 
 def leader(accuracies: Mapping[str, Mapping[Key, float]]) -> str:
@@ -105,6 +107,7 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _quantile(degrees: int, share: float) -> float:
+    """The quantile of Student's t with so many degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, share))

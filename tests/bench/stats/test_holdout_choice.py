@@ -82,14 +82,14 @@ def at(*means: float | None, error: float = 0.125) -> list[HoldoutScore | None]:
 def test_own_values_stay_unless_they_lie_more_than_one_standard_error_below_the_best(
     means: tuple[float | None, ...], chosen: int, best: int, kept: bool
 ) -> None:
-    decision = choose_setting(at(*means), own=0)
+    decision = choose_setting(at(*means), default=0)
     assert decision is not None
     assert (decision.chosen, decision.best, decision.kept) == (chosen, best, kept)
 
 
 @given(several)
 def test_every_choice_follows_the_rule(found: list[HoldoutScore | None]) -> None:
-    decision = choose_setting(found, own=0)
+    decision = choose_setting(found, default=0)
     known = [each for each in found if each is not None]
     if not known:
         assert decision is None

@@ -138,7 +138,7 @@ def test_a_tuned_row_stands_beside_the_own_values_with_cost_and_regret(tmp_path:
     (path.parent / "digits-gce-sym-0.4-slice.svg").write_text("<svg/>")
     report = build_report([*rows(0.7, [0.5, 0.6, 0.7]), *rows(0.3, [0.6, 0.72, 0.8], "tuned=30")])
     (pair,) = tuning_gains.tuning_gains(report, {path: recipe_files.read_recipe_file(path)})
-    assert pair.bought.mean == pytest.approx(0.32 / 3) and pair.bought.n == 3
+    assert pair.difference.mean == pytest.approx(0.32 / 3) and pair.difference.n == 3
     text = tuning_gains.gains_page([pair], tmp_path)
     assert "| digits" in text and "q=0.3" in text and "512" in text and "2.0 [−1.0, 5.0]" in text
     assert "Of 1 choice 0 kept" in text and "gained in 1 and lost in 0" in text
