@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bench.execution.events import Event, RunFailed, RunFinished, RunPaused
+from bench.execution.runtimes import make_runtimes
 from bench.spec import RunSpec, Runtime
 
 if TYPE_CHECKING:
@@ -130,13 +131,14 @@ class Backend(ABC):
     def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
         """Runs at a time, and the threads and memory of each; parameters as in `bench.memory.job_limits.limit_jobs`."""
 
-    @abstractmethod
     def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
-        """Get ready to train at most `runs` runs; returns the runtime of each spec. Not for a dry run."""
+        """Get ready to train at most `runs` runs; returns the runtime of each spec. Not called in a dry run."""
+        self.facts, self.store, self.limits, self.runs = facts, store, limits, runs
+        return make_runtimes(self.request, facts, limits)
 
-    @abstractmethod
     def count_jobs(self) -> int:
-        """How many runs there is room for at a time. May start a cluster: call it only if there is something to run."""
+        """Runs that there is room for at a time. May start a cluster: for use only if there is something to run."""
+        return self.limits.jobs
 
     @abstractmethod
     def make_executor(self, runs: int) -> Executor:

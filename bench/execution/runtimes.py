@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.memory.job_limits import JobLimits
-from bench.planning.facts import Facts
-from bench.planning.request import Request
 from bench.spec import RunSpec, Runtime
 from bench.system.cache import cache_folder
 from bench.system.console import print_note
+
+if TYPE_CHECKING:
+    from bench.memory.job_limits import JobLimits
+    from bench.planning.facts import Facts
+    from bench.planning.request import Request
 
 
 def make_runtimes(request: Request, facts: Facts, limits: JobLimits) -> Callable[[RunSpec], Runtime]:

@@ -1,6 +1,7 @@
-"""One run on several processes, as `torchrun` starts them: the first one leads the study, the others follow it.
+"""One run on several processes that `torchrun` started: the first one leads the study, the others follow it.
 
-The leader's jobs go to every process, which carry each out together; only the leader claims, writes and reports.
+All processes train each run together; the leader alone claims, writes and reports. Read `lead_run` and `follow_leader`
+first, which exchange the jobs, then `TorchrunExecutor`, the leader's side for a study.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import Any
 
 from bench.execution.events import Event, RunFailed
 from bench.execution.executor import Backend, Executor, Job, SharedExecutor
-from bench.execution.runtimes import make_runtimes
 from bench.execution.worker import MOST_REASON, Worker
 from bench.memory.job_limits import JobLimits
 from bench.planning.facts import Facts
@@ -35,24 +35,27 @@ from bench.system.processes import TorchrunWorld, torchrun_world
 from bench.training.outcome import DIVERGED, Diverged, Interrupted, OutOfMemory, PauseReached, ReportProgress
 
 MINUTES_TO_WAIT = 30
-"""How long a process waits for the others before it takes them for stuck: the leader may be reading data meanwhile."""
+"""How long a process waits for the others until it fails: the leader may be reading data meanwhile."""
 SECONDS_OF_SILENCE = 60.0
-"""How long the leader, waiting for runs that others are at, lets its followers wait without a word."""
+"""After so long without a job the leader sends an empty message, so that waiting followers don't run into the limit."""
 ADVICE = "The processes can't go on together after that; the same command goes on, with what has failed last."
 
 
 class FollowerFailed(Exception):  # noqa: N818 - named as its reason reads
-    """A follower couldn't go on, and said why."""
+    """A follower failed, for the reason that it stored as the run's failure."""
 
 
-def join_process_group(here: TorchrunWorld, device: str) -> str:
-    """Meet the other processes, over nccl between cards and gloo between processors; returns this process's device."""
+def join_process_group(world: TorchrunWorld, device: str) -> str:
+    """Join the other processes, by nccl on GPUs and gloo on the CPU; returns this process's device.
+
+    Waits until every process has joined.
+    """
     import torch
     from torch import distributed
 
     if device.startswith("cuda"):
-        device = f"cuda:{here.local}"
-        torch.cuda.set_device(here.local)
+        device = f"cuda:{world.local}"
+        torch.cuda.set_device(world.local)
     distributed.init_process_group(
         "nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(minutes=MINUTES_TO_WAIT)
     )
@@ -60,20 +63,20 @@ def join_process_group(here: TorchrunWorld, device: str) -> str:
 
 
 def broadcast_message(message: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The leader's message, in every process."""
+    """The leader's message, in every process; waits until all processes call this."""
     from bench.training.distributed import current_process_group
 
-    told: Mapping[str, Any] | None = current_process_group().broadcast_object(message)
-    return told
+    received: Mapping[str, Any] | None = current_process_group().broadcast_object(message)
+    return received
 
 
 def lead_run(
     spec: RunSpec, runtime: Runtime, store: Store, report: ReportProgress, should_stop: Callable[[], bool]
 ) -> None:
-    """The leader's run: tell the followers, then train with them.
+    """Send the run to the followers, and train it with them; the leader's runner.
 
-    Raises ProcessFailed with a follower's reason where one of them failed; all that is seen of it here is that it no
-    longer answers.
+    Raises FollowerFailed with a follower's reason where one of them failed. The leader itself only sees that a process
+    no longer answers; the reason is in the failure that the follower has stored.
     """
     from bench.training.run import run_spec
 
@@ -87,24 +90,25 @@ def lead_run(
         failure = store.read_failure(spec.run_id) if _stamp(store, spec.run_id) != before else None
         if failure is None:
             raise
-        told = FollowerFailed(failure["reason"])
-        told.add_note(failure["traceback"])
-        raise told from error
+        follower_error = FollowerFailed(failure["reason"])
+        follower_error.add_note(failure["traceback"])
+        raise follower_error from error
 
 
-def follow_leader(root: Path, device: str, here: TorchrunWorld) -> None:
-    """A follower's life: train what the leader trains, until it says no more. Signals are the leader's to hear."""
+def follow_leader(root: Path, device: str, world: TorchrunWorld) -> None:
+    """Train the leader's runs along with it until it sends None."""
+    # Signals reach every process; the leader alone handles them, and its stop vote ends the run in all at one step.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     store = Store(root)
     while (message := broadcast_message(None)) is not None:
         if message:
             runtime = Runtime(**message["runtime"]).model_copy(update={"device": device})
-            _train_along(RunSpec(**message["spec"]), runtime, store, here)
+            _train_along(RunSpec(**message["spec"]), runtime, store, world)
 
 
-def _train_along(spec: RunSpec, runtime: Runtime, store: Store, here: TorchrunWorld) -> None:
-    """One run; a failure in it ends this process, since the others are in the middle of a step and wait for it."""
+def _train_along(spec: RunSpec, runtime: Runtime, store: Store, world: TorchrunWorld) -> None:
+    """Train one run; a failure ends this process, since the others wait for it in the middle of a step."""
     from bench.training.run import run_spec
 
     before = _stamp(store, spec.run_id)
@@ -112,10 +116,10 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, here: TorchrunWo
         with suppress(Interrupted, PauseReached, Diverged):
             run_spec(spec, runtime, store, _silent)
     except Exception as error:
-        said = " ".join(str(error).split()) or "no message"
-        what = said if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {said}"
-        reason = f"process {here.number} of {here.size}: {what}"[:MOST_REASON]
-        # where the leader has written its own reason, what is seen here is only that it no longer answers
+        message = " ".join(str(error).split()) or "no message"
+        cause = message if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {message}"
+        reason = f"process {world.number} of {world.size}: {cause}"[:MOST_REASON]
+        # If the leader has stored its own reason, the error here is only that the leader no longer answers.
         if _stamp(store, spec.run_id) == before:
             with suppress(OSError):
                 store.write_failure(
@@ -123,12 +127,12 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, here: TorchrunWo
                 )
             sys.stderr.write(f"{reason}\n")
         sys.stderr.flush()
-        # not sys.exit: leaving the process group in peace would wait for the others
+        # Not sys.exit: leaving the process group in order would wait for the others, which are stuck.
         os._exit(1)
 
 
 def _stamp(store: Store, run_id: str) -> int:
-    """Changes whenever somebody writes the run's failure."""
+    """A number that changes whenever a process writes the run's failure."""
     try:
         return store.failure_path(run_id).stat().st_mtime_ns
     except OSError:
@@ -136,21 +140,21 @@ def _stamp(store: Store, run_id: str) -> int:
 
 
 def _silent(done: int, total: int) -> None:
-    """The leader reports."""
+    """Report nothing: the leader reports."""
 
 
 class TorchrunExecutor:
-    """The leader's side: one job at a time, which all processes carry out.
+    """The leader's executor: one job at a time, which all processes carry out. A thread of its own runs the jobs.
 
-    A failure that isn't the training's own (memory that ran out in one process) leaves the others waiting in the middle
-    of a step, so it ends the study and all processes; the same command goes on, with the run that failed last.
+    After a failure other than divergence (memory that ran out in one process, say) the other processes wait in the
+    middle of a step, so the study and all processes end; the same command goes on, and tries the failed run last.
     """
 
     def __init__(self, root: Path, lease: float) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._worker = Worker(root, lead_run, lease, self._hear, self._reassure)
-        self._spoke = time.monotonic()
-        self._thread = threading.Thread(target=self._worker.serve, name="leader", daemon=True)
+        self._worker = Worker(root, lead_run, lease, self._note_event, self._keep_followers_waiting)
+        self._last_message = time.monotonic()
+        self._thread = threading.Thread(target=self._worker.run_jobs, name="leader", daemon=True)
         self._thread.start()
         self._broken = False
         self._dropped: list[str] = []
@@ -160,16 +164,16 @@ class TorchrunExecutor:
         self._worker.jobs.put(job)
 
     def poll(self, seconds: float) -> list[Event]:
-        """What has happened since the last call; waits at most `seconds` for the first event."""
-        found: list[Event] = []
+        """The events since the last call; waits at most `seconds` for the first one."""
+        events: list[Event] = []
         with suppress(queue.Empty):
-            found.append(self._events.get(timeout=seconds))
+            events.append(self._events.get(timeout=seconds))
             while True:
-                found.append(self._events.get_nowait())
-        return found
+                events.append(self._events.get_nowait())
+        return events
 
     def stop(self) -> list[str]:
-        """Ask the running job to checkpoint and end; returns the run ids of jobs that hadn't begun."""
+        """Ask the running job to checkpoint and end; returns the run ids of jobs that hadn't begun and are dropped."""
         self._worker.stopping.set()
         self._drop()
         return self._dropped
@@ -179,23 +183,23 @@ class TorchrunExecutor:
         os._exit(128 + signal.SIGTERM)
 
     def close(self) -> None:
-        """Send the followers home, unless they are stuck where the leader failed."""
+        """End the followers, unless they are stuck after a failure: then torchrun ends them. Safe to call twice."""
         self._worker.jobs.put(None)
         self._thread.join()
         if not self._broken:
             broadcast_message(None)
         self._broken = True
 
-    def _reassure(self) -> None:
-        """Say that there is nothing to do yet, lest the followers take the leader for stuck."""
-        if not self._broken and time.monotonic() - self._spoke >= SECONDS_OF_SILENCE:
+    def _keep_followers_waiting(self) -> None:
+        """Send an empty message if the last one is long ago: a broadcast that waits too long fails."""
+        if not self._broken and time.monotonic() - self._last_message >= SECONDS_OF_SILENCE:
             broadcast_message({})
-            self._spoke = time.monotonic()
+            self._last_message = time.monotonic()
 
-    def _hear(self, event: Event) -> None:
+    def _note_event(self, event: Event) -> None:
         if isinstance(event, RunFailed) and not event.reason.startswith(DIVERGED):
             self._broken = True
-            # this is the leader's thread: it must not begin another run alone
+            # Called in the thread that runs jobs: without this it would begin the next run, which no follower joins.
             self._drop()
             event = replace(event, hopeless=True, advice=ADVICE)
         self._events.put(event)
@@ -236,14 +240,10 @@ class TorchrunBackend(Backend):
         return JobLimits(*hardware.share_cores(facts.cores, processes, facts.device, processes))
 
     def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
-        """Join the followers, which wait for it."""
+        """Join the followers, which wait for it; runs are on the device of this process."""
         device = join_process_group(self._world, facts.device)
         self._executor = TorchrunExecutor(store.root, store.lease)
-        return make_runtimes(self.request, replace(facts, device=device), limits)
-
-    def count_jobs(self) -> int:
-        """1: all processes train the same run."""
-        return 1
+        return super().start(replace(facts, device=device), store, limits, runs)
 
     def make_executor(self, runs: int) -> Executor:
         """The one executor, for one study after another."""

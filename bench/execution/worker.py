@@ -1,7 +1,8 @@
-"""A worker process: takes jobs from its parent one after another, and reports.
+"""A worker process: carries out jobs from its parent one after another, and sends events.
 
-Jobs come as JSON lines on standard input, events go as JSON lines to standard output; whatever the run itself
-prints goes to standard error. Started by `bench.execution.local`; this module imports no torch, the runner does.
+Jobs come as lines of JSON on standard input, events go as lines of JSON to standard output; what a run prints goes to
+standard error. `bench.execution.local` starts it; this module imports no torch, the runner does. Read `main` first,
+then `Worker.carry_out`: claim, run, event.
 """
 
 from __future__ import annotations
@@ -44,34 +45,33 @@ from bench.training.outcome import Diverged, Interrupted, OutOfMemory, PauseReac
 
 SECONDS_BETWEEN_REPORTS = 0.1
 HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
-"""Failures of the output folder that would meet every other run too."""
+"""Errors of the output folder that every other run would have too."""
 MOST_REASON = 500
 """Characters of a failure's one line."""
-
 ADVICE = "; type fewer --jobs, or a smaller --batch-size or --model"
-"""For memory that ran out elsewhere than in a training step."""
+"""What to type where memory ran out outside a training step, which gives its own advice."""
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in a Python file that lies on no import path."""
-    found = importlib.util.spec_from_file_location(f"_file_{path.stem}", path)
-    if found is None or found.loader is None:
+    """The module of a Python file that is on no import path."""
+    spec = importlib.util.spec_from_file_location(f"_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
     return module
 
 
 def load_runner(text: str) -> Runner:
     """The function that "package.module:function" or "path/to/file.py:function" names."""
-    place, _, name = text.rpartition(":")
-    module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    source, _, name = text.rpartition(":")
+    module = load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     return cast(Runner, getattr(module, name))
 
 
 class Worker:
-    """Carries out jobs one after another, and sends what happens."""
+    """Carries out jobs one after another, and sends their events. `idle` is called every second without a job."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Worker:
         self.stopping = threading.Event()
         self._last_report = 0.0
 
-    def listen(self, lines: IO[str]) -> None:
-        """Read the parent's lines until they end, and end with them."""
+    def read_messages(self, lines: IO[str]) -> None:
+        """Read the parent's messages; end the process where they end, since the parent is gone."""
         for line in lines:
             message = json.loads(line)
             if message["do"] == "run":
@@ -103,11 +103,11 @@ class Worker:
                 self.jobs.put(None)
         os._exit(1)
 
-    def serve(self) -> None:
-        """Carry out jobs until told to quit."""
+    def run_jobs(self) -> None:
+        """Carry out jobs until a message to quit, or until the process shouldn't be used any more."""
         while True:
             try:
-                # Not for ever: a thread that waits without a limit doesn't hear signals on every system.
+                # With a time limit: a thread that waits without one can't handle signals on every system.
                 job = self.jobs.get(timeout=1.0)
             except queue.Empty:
                 self.idle()
@@ -116,7 +116,7 @@ class Worker:
                 return
 
     def carry_out(self, job: Job) -> bool:
-        """One job, claim to event. False where this process shouldn't be used again."""
+        """Carry out one job, from claim to event. False where the process shouldn't be used again."""
         try:
             if self.runner is None:
                 self.runner = load_runner(self.runner_name)
@@ -129,7 +129,7 @@ class Worker:
                     event = self._run(job, self.runner, claim)
         except Exception as error:
             event = self._failed(job, error)
-        # Only now that the claim is given up: who hears of it may run it again at once.
+        # After the claim is given up: as soon as the parent has the event, it may give the run to another worker.
         self.send(event)
         return not (isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends))
 
@@ -139,9 +139,9 @@ class Worker:
             self.store.discard_checkpoint(run_id)
             return RunFinished(run_id, None)
         self.send(RunStarted(run_id))
-        begun = time.monotonic()
+        start = time.monotonic()
         try:
-            # a card's memory is bounded by its allocator, and what is mapped for it on the host is no measure
+            # On a GPU the allocator limits memory, and the host's mappings for the GPU say nothing of what is used.
             with memory_bound() if job.runtime.device == "cpu" else nullcontext():
                 runner(
                     job.spec,
@@ -158,12 +158,12 @@ class Worker:
             return RunPaused(run_id, pause.epochs)
         except Exception as error:
             return self._failed(job, error)
-        return RunFinished(run_id, time.monotonic() - begun)
+        return RunFinished(run_id, time.monotonic() - start)
 
     def _failed(self, job: Job, error: Exception) -> RunFailed:
-        """Write the failure, and say whether the study and this process may go on."""
+        """Store the failure; returns the event, with whether the study and this process may go on."""
         epoch, trace = None, traceback.format_exc()
-        # A device's error poisons every later call of its process; memory that ran out may not come back.
+        # After an error on a GPU every later call of the process may fail, and memory that ran out may stay taken.
         worker_ends = job.runtime.device != "cpu" or is_out_of_memory(error) or isinstance(error, OutOfMemory)
         hopeless = isinstance(error, OSError) and error.errno in HOPELESS
         reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:MOST_REASON]
@@ -175,8 +175,8 @@ class Worker:
             epoch, trace, worker_ends, reason = error.epoch, "", False, str(error)
         try:
             self.store.write_failure(job.spec, reason, epoch, trace, {"host": platform.node()})
-        except OSError as full:
-            hopeless |= full.errno in HOPELESS
+        except OSError as write_error:
+            hopeless |= write_error.errno in HOPELESS
         return RunFailed(job.run_id, reason, hopeless, worker_ends)
 
     def _report(self, run_id: str) -> Callable[[int, int], None]:
@@ -190,10 +190,10 @@ class Worker:
 
 
 def event_writer(events: IO[str]) -> Callable[[Event], None]:
-    """One event, one line of JSON on `events`."""
+    """A function that writes an event as one line of JSON to `events`."""
 
     def send(event: Event) -> None:
-        # The parent may be gone; then so are we, in a moment.
+        # A parent that is gone reads nothing; this process ends soon as well.
         with suppress(BrokenPipeError):
             events.write(encode_event(event) + "\n")
             events.flush()
@@ -202,7 +202,7 @@ def event_writer(events: IO[str]) -> Callable[[Event], None]:
 
 
 def _limit_threads(threads: int) -> None:
-    """The environment says it to libraries that aren't loaded yet; torch may be, by the runner's module."""
+    """Set torch's threads if the runner's module has loaded torch; the environment sets them for what loads later."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
@@ -212,18 +212,19 @@ def main(arguments: list[str]) -> None:
     """Run a worker. Arguments: parent's process id, output folder, runner, lease in seconds."""
     parent, root, runner, lease = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Standard output is the parent's pipe: keep it for events, and send what libraries print to standard error.
+    # Standard output is the parent's pipe: it is kept for events, and what libraries print goes to standard error.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    # Nor is standard input read by its own name: a process that is forked while a thread waits in it closes it first.
-    orders = os.fdopen(os.dup(0), encoding="utf-8")
+    # A copy of standard input: a process forked while a thread waits in `sys.stdin` would block when it closes that.
+    messages = os.fdopen(os.dup(0), encoding="utf-8")
     worker = Worker(Path(root), runner, float(lease), event_writer(events))
-    # A batch system sends this to every process: checkpoint and end, as when the parent says so.
+    # A batch system sends SIGTERM to every process: checkpoint and end, as after the parent's message to stop.
     signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
+    # Blocked since the parent started this process; see `bench.execution.local`.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     die_with_parent(int(parent))
-    threading.Thread(target=worker.listen, args=(orders,), name="parent", daemon=True).start()
-    worker.serve()
+    threading.Thread(target=worker.read_messages, args=(messages,), name="parent", daemon=True).start()
+    worker.run_jobs()
     sys.stderr.flush()
-    # Not sys.exit: nothing is left to do, and unloading torch takes longer than a study's end should.
+    # Not sys.exit: unloading torch takes longer than the end of a study should, and nothing is left to do.
     os._exit(0)

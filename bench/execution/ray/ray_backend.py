@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from bench import registry
@@ -12,12 +12,11 @@ from bench.execution.ray.cluster import RayCluster, connect_cluster
 from bench.execution.ray.connect import check_installed, starts_own_cluster
 from bench.execution.ray.node_check import DataCheck
 from bench.execution.ray.ray_executor import RayExecutor
-from bench.execution.runtimes import make_runtimes
 from bench.memory.job_limits import JobLimits
 from bench.planning.facts import Facts
 from bench.planning.request import Request
 from bench.records.store import Store
-from bench.spec import RunSpec, Runtime
+from bench.spec import RunSpec
 from bench.system.hardware import Hardware, share_cores
 
 
@@ -47,14 +46,9 @@ class RayBackend(Backend):
             return JobLimits(*share_cores(facts.cores, runs, facts.device, self.request.jobs))
         return JobLimits(*self._cluster.share(runs))
 
-    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
-        """Note what the executor will need: a cluster of this machine alone starts only once there is a job for it."""
-        self._facts, self._store, self._runs = facts, store, runs
-        return make_runtimes(self.request, facts, limits)
-
     def count_jobs(self) -> int:
-        """Runs that the admitted nodes have room for."""
-        return self._open_executor().cluster.share(self._runs)[0]
+        """Runs that the admitted nodes have room for; starts the cluster of this machine alone."""
+        return self._open_executor().cluster.share(self.runs)[0]
 
     def make_executor(self, runs: int) -> Executor:
         """The one executor, for one study after another."""
@@ -71,16 +65,16 @@ class RayBackend(Backend):
 
     def _open_executor(self) -> RayExecutor:
         if self._executor is None:
-            facts, request = self._facts, self.request
+            facts, request = self.facts, self.request
             if self._cluster is None:
                 self._cluster = connect_cluster(request, registry.plugins())
             if not self._cluster.ours:
-                self._token = DriverToken(self._store)
+                self._token = DriverToken(self.store)
             token = None if self._token is None else str(self._token.path)
             noises = tuple((noise.typed, noise.sha256) for noise in facts.noises)
             # Before the first run: a node that fetches or decodes data then does it once, not in each of its workers.
             self._cluster.admit_for(DataCheck(request, facts.data_sha256, noises, facts.images == "disk", token))
-            self._executor = RayExecutor(self._cluster, self._store, self._cluster.share(self._runs)[1])
+            self._executor = RayExecutor(self._cluster, self.store, self._cluster.share(self.runs)[1])
         return self._executor
 
 
