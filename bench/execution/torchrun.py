@@ -41,7 +41,7 @@ SECONDS_OF_SILENCE = 60.0
 ADVICE = "The processes can't go on together after that; the same command goes on, with what has failed last."
 
 
-class FollowerFailed(Exception):  # noqa: N818 - named as its reason reads
+class ProcessFailed(Exception):  # noqa: N818 - named as its reason reads
     """A follower failed, for the reason that it stored as the run's failure."""
 
 
@@ -75,7 +75,7 @@ def lead_run(
 ) -> None:
     """Send the run to the followers, and train it with them; the leader's runner.
 
-    Raises FollowerFailed with a follower's reason where one of them failed. The leader itself only sees that a process
+    Raises ProcessFailed with a follower's reason where one of them failed. The leader itself only sees that a process
     no longer answers; the reason is in the failure that the follower has stored.
     """
     from bench.training.run import run_spec
@@ -90,7 +90,7 @@ def lead_run(
         failure = store.read_failure(spec.run_id) if _stamp(store, spec.run_id) != before else None
         if failure is None:
             raise
-        follower_error = FollowerFailed(failure["reason"])
+        follower_error = ProcessFailed(failure["reason"])
         follower_error.add_note(failure["traceback"])
         raise follower_error from error
 
