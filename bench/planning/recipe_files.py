@@ -26,7 +26,7 @@ from bench.planning.request import parse_seeds
 from bench.registry.names import canonical_name, check_parameters
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, Finite, Fraction, RunSpec, Seed, Value
 from bench.system.errors import UsageError
-from bench.system.files import recipe_file_stem, write_atomically
+from bench.system.files import safe_file_stem, write_atomically
 
 FORMAT = 1
 """Version of the files that this release writes."""
@@ -273,7 +273,7 @@ def check_recipe_file(file: RecipeFile, methods: Mapping[str, Mapping[str, Any]]
 
 def shared_recipe_file(data_set: str, model: str) -> tuple[Path, RecipeFile] | None:
     """The project's own recipes for a data set, as records name it: those of `model`, or else of another one."""
-    paths = [path for path in sorted(SHARED_FOLDER.glob("*.toml")) if path.stem.startswith(recipe_file_stem(data_set))]
+    paths = [path for path in sorted(SHARED_FOLDER.glob("*.toml")) if path.stem.startswith(safe_file_stem(data_set))]
     candidates = [(path, read_recipe_file(path)) for path in paths]
     files = [(path, file) for path, file in candidates if file.setting.get("data_set") == data_set]
     return next((item for item in files if item[1].setting.get("model") == model), files[0] if files else None)

@@ -1,7 +1,8 @@
-"""The catalogue: what every method, data set, noise and model declares, as JSON.
+"""The catalogue: the declarations of all methods, data sets, noises and models, as JSON.
 
-Reading the declarations imports torch (methods and models do), so it is done by another process, once for each
-state of the files, and `bench.registry.lookup` keeps what comes out. Nothing here is imported by a run.
+Read `build_catalogue` first, then `module_sources` (the modules that may declare something) and `catalogue_key`.
+Methods and models import torch, so another process builds the catalogue (`main`), once for each state of the files, and
+`bench.registry.lookup` caches it.
 """
 
 from __future__ import annotations
@@ -31,35 +32,34 @@ NOUNS = {"methods": "method", "data_sets": "data set", "noises": "noise", "model
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """One module that may declare something. `kind` None: anything (a plugin). `file` is set for plugins."""
+    """A module that may declare something of a kind (None: of any, a plugin). `file` is set for plugins."""
 
     kind: str | None
     module: str
     file: str | None = None
     label: str = ""
     strict: bool = False
-    """Whether it is a mistake that it declares nothing."""
+    """Whether a module without a declaration is a mistake."""
 
 
 def module_sources(plugins: Sequence[str]) -> list[ModuleSource]:
     """Every module that may declare something: files of the packages, entry points, plugins."""
-    found = [
+    sources = [
         ModuleSource("methods", f"methods.{path.stem}", label=f"methods/{path.name}", strict=True)
         for path in _files("methods")
         if path.stem not in NOT_METHODS
     ]
-    found += [
+    sources += [
         ModuleSource("data_sets", f"datasets.{path.stem}", label=f"datasets/{path.name}") for path in _files("datasets")
     ]
-    found += [
+    sources += [
         ModuleSource("noises", f"datasets.noise.{path.stem}", label=f"datasets/noise/{path.name}")
         for path in _files("datasets/noise")
     ]
     for kind, group in GROUPS.items():
-        found += [ModuleSource(kind, module, label=label, strict=True) for module, _, label in _entry_points(group)]
-    return found + [
-        ModuleSource(None, plugin_module(Path(file)), file=file, label=file, strict=True) for file in plugins
-    ]
+        sources += [ModuleSource(kind, module, label=label, strict=True) for module, _, label in _entry_points(group)]
+    plugin_sources = [(plugin_module(Path(file)), file) for file in plugins]
+    return sources + [ModuleSource(None, module, file, label=file, strict=True) for module, file in plugin_sources]
 
 
 def plugin_module(path: Path) -> str:
@@ -68,7 +68,7 @@ def plugin_module(path: Path) -> str:
 
 
 def catalogue_key(plugins: Sequence[str]) -> str:
-    """A hash of all that the catalogue is read from; needs no import of any of it."""
+    """A hash of all files that the catalogue is read from, without importing any of them."""
     state = hashlib.sha256(f"{VERSION} {sys.version_info[:2]} {HOME}".encode())
     watched = [Path(__file__), *(HOME / "bench/models").rglob("*.py")]
     watched += [path for package in ("methods", "datasets") for path in (HOME / package).rglob("*.py")]
@@ -84,25 +84,25 @@ def catalogue_key(plugins: Sequence[str]) -> str:
 
 
 def build_catalogue(plugins: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Import everything and gather the declarations, by kind and name. Raises UsageError naming file and reason."""
+    """The declarations by kind and name, from importing everything. Raises UsageError with file and reason."""
     catalogue: dict[str, dict[str, Any]] = {kind: {} for kind in NOUNS}
     for source in module_sources(plugins):
         module = load_module(source.module, source.file, source.label)
-        declared = list(_declared(module, source.kind))
+        declared = list(_declaring_classes(module, source.kind))
         if source.strict and not declared:
             what = NOUNS[source.kind] if source.kind else "method, data set or noise"
             raise UsageError(f"{source.label} declares no {what}: give its class a `name`")
         for kind, cls in declared:
-            entry = _declaration(kind, cls, source.label)
+            entry = _read_declaration(kind, cls, source.label)
             entry |= {"module": source.module, "file": source.file, "class": cls.__name__}
-            _add(catalogue[kind], kind, entry, source.label)
+            _add_entry(catalogue[kind], kind, entry, source.label)
     models = importlib.import_module("bench.models").declarations()
     catalogue["models"] = models if isinstance(models, dict) else {entry["name"]: entry for entry in models}
     return {kind: dict(sorted(entries.items())) for kind, entries in catalogue.items()}
 
 
 def load_module(module: str, file: str | None, label: str) -> ModuleType:
-    """Import a module by name, or a plugin by file; whatever goes wrong in it becomes a UsageError."""
+    """The module of this name, or of a plugin's file. Any error of the import becomes a UsageError."""
     if module in sys.modules:
         return sys.modules[module]
     try:
@@ -112,6 +112,7 @@ def load_module(module: str, file: str | None, label: str) -> ModuleType:
         if spec is None or spec.loader is None:
             raise ImportError("not a Python file")
         loaded = importlib.util.module_from_spec(spec)
+        # Before it runs, as import does: dataclasses and pickle look their module up by its name.
         sys.modules[module] = loaded
         spec.loader.exec_module(loaded)
     except Exception as error:
@@ -146,8 +147,8 @@ def _origin(module: str) -> list[Path]:
     return list(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
 
 
-def _declared(module: ModuleType, kind: str | None) -> Iterator[tuple[str, type]]:
-    """The classes with a name of their own that a module defines, with their kind."""
+def _declaring_classes(module: ModuleType, kind: str | None) -> Iterator[tuple[str, type]]:
+    """(kind, class) of each class of a module that states a `name` itself, rather than inheriting one."""
     from datasets.interface import DataSet
     from datasets.noise import Noise
     from methods.interface import Method
@@ -156,26 +157,27 @@ def _declared(module: ModuleType, kind: str | None) -> Iterator[tuple[str, type]
     for value in list(vars(module).values()):
         if not inspect.isclass(value) or value.__module__ != module.__name__ or "name" not in vars(value):
             continue
-        for each, base in bases.items():
-            if issubclass(value, base) and kind in (None, each):
-                yield each, value
+        for base_kind, base in bases.items():
+            if issubclass(value, base) and kind in (None, base_kind):
+                yield base_kind, value
 
 
-def _declaration(kind: str, cls: Any, label: str) -> dict[str, Any]:
+def _read_declaration(kind: str, cls: Any, label: str) -> dict[str, Any]:
+    """A class's declaration as JSON-able values. Raises UsageError where it isn't complete."""
     try:
         if kind == "methods":
             entry = cls.declaration()
         elif kind == "data_sets":
-            entry = _data_set(cls)
+            entry = _data_set_declaration(cls)
         else:
-            entry = _noise(cls)
+            entry = _shared_fields(cls) | {"argument": cls.argument, "takes_rate": cls.takes_rate}
         json.dumps(entry, allow_nan=False)
     except Exception as error:
         raise UsageError(f"{label}: {cls.__name__} is not declared in full: {error}") from error
     return dict(entry)
 
 
-def _common(cls: Any) -> dict[str, Any]:
+def _shared_fields(cls: Any) -> dict[str, Any]:
     return {
         "name": cls.name,
         "aliases": list(getattr(cls, "aliases", ())),
@@ -185,10 +187,10 @@ def _common(cls: Any) -> dict[str, Any]:
     }
 
 
-def _data_set(cls: Any) -> dict[str, Any]:
+def _data_set_declaration(cls: Any) -> dict[str, Any]:
     from datasets.interface import DataError, Options
 
-    entry = _common(cls) | {
+    entry = _shared_fields(cls) | {
         "argument": cls.argument,
         "parameters": [{"name": name, "default": default} for name, default in cls.parameters.items()],
         "description": None,
@@ -199,11 +201,8 @@ def _data_set(cls: Any) -> dict[str, Any]:
     return entry
 
 
-def _noise(cls: Any) -> dict[str, Any]:
-    return _common(cls) | {"argument": cls.argument, "takes_rate": cls.takes_rate}
-
-
-def _add(entries: dict[str, Any], kind: str, entry: dict[str, Any], label: str) -> None:
+def _add_entry(entries: dict[str, Any], kind: str, entry: dict[str, Any], label: str) -> None:
+    """Add a declaration to `entries`. Raises UsageError if another one has its name or an alias of it."""
     for name in [entry["name"], *entry["aliases"]]:
         for other in entries.values():
             if name == other["name"] or name in other["aliases"]:

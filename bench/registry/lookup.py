@@ -1,9 +1,10 @@
 """Finds methods, data sets, noises and models by name, without importing torch.
 
-Nobody registers anything: a method is a file of `methods/`, a data set a file of `datasets/`, a noise a file of
-`datasets/noise/`; other packages add theirs by the entry points `lnl_bench.methods` and `lnl_bench.datasets`, a
-user by `--plugin file.py`. What they declare is read once by another process (see `bench.registry.catalogue`) and
-kept in the user's cache folder, or in the one that the variable LNL_BENCH_CACHE names.
+Nothing has to be registered: a method is a file of `methods/`, a data set a file of `datasets/`, a noise a file of
+`datasets/noise/`. Other packages add theirs by the entry points `lnl_bench.methods` and `lnl_bench.datasets`, a user by
+`--plugin file.py`. Another process reads the declarations once (`bench.registry.catalogue`), and the cache stores them.
+
+Read `find_declaration` first, then `load_method`, `open_data_set` and `open_noise`, which import what they find.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _plugins: tuple[str, ...] = ()
 
 
 def load_plugins(paths: Iterable[str | Path]) -> None:
-    """From now on, find what these files declare as well. Raises UsageError where one isn't there."""
+    """Add files whose declarations are found from now on. Raises UsageError if a file doesn't exist."""
     global _plugins
     files = []
     for path in paths:
@@ -57,47 +58,46 @@ def plugins() -> tuple[str, ...]:
 
 
 def methods() -> Declarations:
-    """Every method's declaration (`Method.declaration()` and where it stands), by name, sorted."""
-    return _all("method")
+    """Every method's declaration (`Method.declaration()` and its module), by name, sorted."""
+    return _declarations("method")
 
 
 def data_sets() -> Declarations:
-    """Every data set's declaration, by name, sorted. `description` is None where it depends on an argument."""
-    return _all("data set")
+    """Every data set's declaration, by name, sorted. `description` is None if it depends on an argument."""
+    return _declarations("data set")
 
 
 def noises() -> Declarations:
     """Every noise's declaration, by name, sorted."""
-    return _all("noise")
+    return _declarations("noise")
 
 
 def models() -> Declarations:
     """Every backbone's declaration, by name, sorted."""
-    return _all("model")
+    return _declarations("model")
 
 
 def find_declaration(kind: str, name: str) -> Declaration:
     """The declaration of a "method", "data set", "noise" or "model" by name or alias.
 
-    Raises UsageError with the nearest names where nothing bears it.
+    Raises UsageError with the nearest names if nothing has the name.
     """
-    entries = _all(kind)
+    entries = _declarations(kind)
     return entries[canonical_name(kind, name, entries, LISTINGS[kind])]
 
 
 def load_method(name: str) -> type[Method]:
     """A method's class (imports torch)."""
-    loaded: type[Method] = _load(find_declaration("method", name))
-    return loaded
+    return _load_class(find_declaration("method", name))  # type: ignore[no-any-return]
 
 
 def open_data_set(text: str, options: Options) -> DataSet:
-    """The data set that `text` ("digits", "synthetic[classes=20]", "table:index.csv") says.
+    """The data set that `text` names: "digits", "synthetic[classes=20]", "table:index.csv".
 
     Raises UsageError for an unknown name or parameter, a missing argument or one too many.
     """
     name, argument, values = parse_data_set(text)
-    return _load(find_declaration("data set", name))(options, argument, values)  # type: ignore[no-any-return]
+    return _load_class(find_declaration("data set", name))(options, argument, values)  # type: ignore[no-any-return]
 
 
 def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
@@ -111,19 +111,19 @@ def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
         raise UsageError(f"the data set {name} takes nothing after a colon: type {name}")
     if entry["argument"] is not None and not argument:
         raise UsageError(f"the data set {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
-    known = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+    defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
     values: dict[str, float | int] = {}
     for key, value in typed.items():
-        if key not in known:
-            raise unknown_parameter(f"the data set {name}", key, known)
-        values[key] = parse_number(name, key, value, whole=isinstance(known[key], int))
+        if key not in defaults:
+            raise unknown_parameter(f"the data set {name}", key, defaults)
+        values[key] = parse_number(name, key, value, whole=isinstance(defaults[key], int))
     return name, argument, values
 
 
 def open_noise(text: str) -> Noise:
-    """The noise that `text` ("asym", "matrix:confusions.csv", "column:worse") says; UsageError if none."""
+    """The noise that `text` names: "asym", "matrix:confusions.csv", "column:worse". Raises UsageError if none."""
     name, argument = parse_noise(text)
-    cls = _load(find_declaration("noise", name))
+    cls = _load_class(find_declaration("noise", name))
     return cls(argument) if argument is not None else cls()  # type: ignore[no-any-return]
 
 
@@ -131,20 +131,20 @@ def parse_noise(text: str) -> tuple[str, str | None]:
     """The name and the argument (None: none is taken) of a noise as typed, checked against its declaration."""
     name, colon, rest = text.strip().partition(":")
     entry = find_declaration("noise", name.strip())
-    name, takes = entry["name"], entry.get("argument")
-    if takes is None and colon:
+    name, argument = entry["name"], entry.get("argument")
+    if argument is None and colon:
         raise UsageError(f"the noise {name} takes nothing after a colon: type {name}")
-    if takes is not None and not rest:
-        raise UsageError(f"the noise {name} needs a {takes}: type {name}:{takes}")
+    if argument is not None and not rest:
+        raise UsageError(f"the noise {name} needs a {argument}: type {name}:{argument}")
     return name, rest if colon else None
 
 
-def _load(entry: Mapping[str, Any]) -> Any:
+def _load_class(entry: Mapping[str, Any]) -> Any:
     module = catalogue.load_module(entry["module"], entry["file"], entry["label"])
     return getattr(module, entry["class"])
 
 
-def _all(kind: str) -> Declarations:
+def _declarations(kind: str) -> Declarations:
     return _catalogue(_plugins, cache_folder())[KINDS[kind]]
 
 
@@ -158,7 +158,7 @@ def _catalogue(files: tuple[str, ...], cache: Path) -> dict[str, Declarations]:
 
 
 def _build(files: Sequence[str]) -> dict[str, Declarations]:
-    """Have another process read all declarations: it may import torch, this one mustn't."""
+    """All declarations, read by another process: it imports torch, which this one must do without."""
     sys.stderr.write("Reading the declarations of all methods (once for each change of them) ...\n")
     program = (
         "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -167,11 +167,11 @@ def _build(files: Sequence[str]) -> dict[str, Declarations]:
     with tempfile.TemporaryDirectory(prefix="lnl-bench-") as folder:
         target = Path(folder) / "catalogue.json"
         command = [sys.executable, "-c", program, json.dumps([str(HOME), *sys.path])]
-        done = subprocess.run([*command, str(target), *files], capture_output=True, text=True, check=False)
+        finished = subprocess.run([*command, str(target), *files], capture_output=True, text=True, check=False)
         try:
             answer = json.loads(target.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise UsageError(f"the declarations of the methods can't be read: {last}") from None
     if "error" in answer:
         raise UsageError(answer["error"])

@@ -1,4 +1,8 @@
-"""Names as a user types them: calls with parameters, comma-separated lists, globs, and what was meant instead."""
+"""Names and parameters as a user types them: calls, lists, globs, values, and suggestions for unknown ones.
+
+Read `select_methods` first, then `parse_call` ("gce[q=0.5]") and `check_parameters`. Nothing here imports torch: a
+typo must show at once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ GLOB = frozenset("*?")
 
 @dataclass(frozen=True)
 class SelectedMethod:
-    """One method that was asked for. `outright`: named itself, not brought in by a glob or `all`."""
+    """A requested method with its typed parameters. `outright`: named itself, not by a glob or `all`."""
 
     name: str
     values: Mapping[str, str] = field(default_factory=dict)
@@ -22,7 +26,7 @@ class SelectedMethod:
 
 
 def parse_call(text: str) -> tuple[str, dict[str, str]]:
-    """`"gce[q=0.5]"` -> `("gce", {"q": "0.5"})`; values stay text. Raises UsageError where it isn't of this form."""
+    """`"gce[q=0.5]"` -> `("gce", {"q": "0.5"})`; values stay text. Raises UsageError for text of another form."""
     name, bracket, rest = text.strip().partition("[")
     name = name.strip()
     rest = rest.strip()
@@ -56,15 +60,15 @@ def split_list(text: str) -> list[str]:
 def split_values(texts: Sequence[str]) -> list[str]:
     """The items of an option that may be repeated.
 
-    Every text is split at its commas, but for one with a colon (a path, perhaps with commas in it) where the
-    option was given more than once.
+    Every text is split at its commas. If the option was repeated, a text with a colon stays in one piece: it is a path,
+    which may contain commas.
     """
-    whole = len(texts) > 1
-    return [item for text in texts for item in ([text.strip()] if whole and ":" in text else split_list(text))]
+    repeated = len(texts) > 1
+    return [item for text in texts for item in ([text.strip()] if repeated and ":" in text else split_list(text))]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str | None = None) -> UsageError:
-    """The error for a name that nothing bears, with the nearest ones and where to see all."""
+    """The error for an unknown name, with the nearest known ones and the command that lists all."""
     known = list(known)
     near = nearest_names(name, known)
     meant = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known[:10]) or 'none'}."
@@ -73,7 +77,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str | None
 
 
 def canonical_name(kind: str, name: str, known: Mapping[str, Mapping[str, Any]], listing: str | None = None) -> str:
-    """The name that `name` (itself or an alias) stands for among `known` declarations; UsageError if none."""
+    """The name in `known` declarations that `name`, itself or an alias, stands for. Raises UsageError if none."""
     if name in known:
         return name
     aliases = {alias: key for key, entry in known.items() for alias in entry.get("aliases", ())}
@@ -83,9 +87,9 @@ def canonical_name(kind: str, name: str, known: Mapping[str, Mapping[str, Any]],
 
 
 def select_methods(texts: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> list[SelectedMethod]:
-    """The methods that `texts` (names, aliases, calls, globs, `all`) ask for, in order, each once.
+    """The methods that `texts` (names, aliases, calls, globs, `all`) request, in order, each once.
 
-    A call with other parameters is another row. Something both named and globbed counts as named outright.
+    A call with other parameters is another method here. A method both named and matched by a glob counts as outright.
     """
     chosen: dict[tuple[str, tuple[tuple[str, str], ...]], SelectedMethod] = {}
     for text in texts:
@@ -97,10 +101,10 @@ def select_methods(texts: Iterable[str], known: Mapping[str, Mapping[str, Any]])
             outright = False
         else:
             names, outright = [canonical_name("method", name, known, "methods")], True
-        for each in names:
-            key = (each, tuple(sorted(values.items())))
+        for method in names:
+            key = (method, tuple(sorted(values.items())))
             before = chosen.get(key)
-            chosen[key] = SelectedMethod(each, values, outright or (before is not None and before.outright))
+            chosen[key] = SelectedMethod(method, values, outright or (before is not None and before.outright))
     return list(chosen.values())
 
 
@@ -114,7 +118,7 @@ def check_parameters(entry: Mapping[str, Any], typed: Mapping[str, str]) -> dict
     for key, value in typed.items():
         if key not in known:
             raise unknown_parameter(f"the method {entry['name']}", key, known)
-        values[key] = _checked(entry["name"], known[key], value)
+        values[key] = _parse_value(entry["name"], known[key], value)
     return values
 
 
@@ -126,8 +130,10 @@ def unknown_parameter(owner: str, name: str, known: Iterable[str]) -> UsageError
     return UsageError(f"{owner} has no parameter {name!r}. {meant}")
 
 
-def _checked(owner: str, parameter: Mapping[str, Any], text: str) -> Any:
-    """One value by its parameter's rule: the torch-free twin of `Parameter.check`."""
+def _parse_value(owner: str, parameter: Mapping[str, Any], text: str) -> Any:
+    """The value that was typed for a parameter, in the type of its default. Raises UsageError if it isn't allowed."""
+    # The rules are those of `Parameter.check` in methods/interface.py, which imports torch and checks values from code.
+    # Here a declaration as JSON is all there is, and methods must not import the harness: so the rules stand twice.
     default, name = parameter["default"], parameter["name"]
     value: Any = text
     if isinstance(default, bool):
@@ -154,7 +160,7 @@ def is_allowed_value(parameter: Mapping[str, Any], value: Any) -> bool:
 
 
 def parse_number(owner: str, name: str, text: str, *, whole: bool, bounds: str = "") -> float | int:
-    """The number that was typed, finite and, if asked for, whole; raises UsageError otherwise."""
+    """The number in `text`; raises UsageError if it isn't finite, or with `whole` not a whole one."""
     try:
         value = float(text)
     except ValueError:

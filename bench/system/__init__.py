@@ -1,1 +1,1 @@
-"""Errors, files, cache, console, hardware and processes: what knows nothing of runs."""
+"""Errors, files, cache, console, hardware and processes; nothing in this package knows of runs."""

@@ -1,4 +1,4 @@
-"""What code runs here: versions of what a result may depend on, and a digest of our own sources. Needs no torch."""
+"""The code that runs: versions of the packages that a result may depend on, and a hash of our sources. No torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,18 +18,16 @@ HOME = Path(__file__).resolve().parents[2]
 @functools.cache
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result may depend on."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 @functools.cache
 def source_hash() -> str:
-    """A hash of our three packages' Python files: equal where the code is, wherever it is installed."""
+    """A hash of our three packages' Python files: equal for equal code, wherever it is installed."""
     state = hashlib.sha256()
     for package in ("bench", "datasets", "methods"):
         for path in sorted((HOME / package).rglob("*.py")):
@@ -43,14 +42,10 @@ def git_revision() -> tuple[str | None, bool | None]:
     if not (HOME / ".git").exists():
         return None, None
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HOME, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=HOME,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return _git("rev-parse", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None, None
-    return head.stdout.strip(), bool(status.stdout.strip())
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=HOME, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""The way out: results to standard output, notes to standard error, counts as people read them."""
+"""Output of commands: results to standard output, notes to standard error; and the check of an output folder."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def write_json(value: Any) -> None:
 
 
 def print_note(text: str) -> None:
-    """Tell the user something that isn't the result."""
+    """Write a line for the user that isn't the result to standard error."""
     sys.stderr.write(text.rstrip("\n") + "\n")
 
 
 def write_page(page: RenderableType) -> None:
-    """Write a page to standard output: as wide as the terminal, in plain text where it isn't one."""
+    """Write a page to standard output: as wide as the terminal, or as plain text if it isn't one."""
     from rich.console import Console
 
     if sys.stdout.isatty():
@@ -50,10 +50,10 @@ def write_page(page: RenderableType) -> None:
 
 
 def check_folder(option: str, folder: Path) -> None:
-    """Raise UsageError where `folder`, typed with `option`, can't be made or written. Leaves nothing behind.
+    """Raise UsageError if `folder`, typed with `option`, can't be made or written. Leaves nothing behind.
 
-    Tried by making a folder where the first missing one would be: permissions alone tell little of a read-only file
-    system, and nothing to the superuser.
+    A folder is made as a trial beside the first missing one: permissions alone say little about a read-only file
+    system, and nothing about the superuser.
     """
     place = nearest_existing(folder)
     what = f"{option} {folder}"
@@ -68,8 +68,9 @@ def check_folder(option: str, folder: Path) -> None:
 
 
 def _finite(value: Any) -> Any:
+    """`value` with None in the place of NaN and infinity."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
+        return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""The one error that a user is meant to read."""
+"""The error that a user is meant to read, and the parts of its messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class UsageError(ValueError):
-    """A wrong request: what is wrong, why, and what to type next, in one or two lines. Exit code 2."""
+    """A wrong request. The message says in one or two lines what is wrong, why, and what to type. Exit code 2."""
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes, so that files exist whole or not at all, and names that every file system takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from bench.system.text import digest
 
 TEMPORARY = ".*.tmp"
-"""Glob pattern of what a killed writer may leave behind; never read, removed by the next owner of the folder."""
+"""Glob pattern of files that a killed writer may leave; never read, removed by the next owner of the folder."""
+
+MOST_LETTERS = 100
 
 _counter = itertools.count()
 
@@ -73,8 +75,8 @@ def open_atomically(path: Path, fsync: bool = True) -> Iterator[OpenFile]:
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable, where the system can.
 
-    The file is whole and in place by now. If the power goes before the rename reaches the disk, the run is done
-    again; that is no reason to call it failed, and some file systems know no fsync of folders at all.
+    The file is whole and in place by now. If the power fails before the rename reaches the disk, the run is done again.
+    So an error is no failure here, and some file systems have no fsync of folders at all.
     """
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -91,26 +93,19 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
-def recipe_file_stem(data_set: str) -> str:
-    """The name of a data set's recipe file, without its ending."""
-    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", data_set).strip("-.")
-
-
-MOST_LETTERS = 100
+def safe_file_stem(name: str) -> str:
+    """`name` with letters that every file system takes: a file's name without its ending."""
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip("-.")
 
 
 def file_names(data_sets: Iterable[str]) -> dict[str, str]:
-    """A file name for each data set: letters that every file system takes; a hash tells apart what would collide."""
-    safe = {name: _safe(name) for name in data_sets}
-    taken: dict[str, list[str]] = {}
-    for name, made in safe.items():
-        taken.setdefault(made.casefold(), []).append(name)
+    """The name of each data set's board file; names that would collide get a hash."""
+    stems = {name: safe_file_stem(name)[:MOST_LETTERS] or "board" for name in data_sets}
+    # Without case, since some file systems don't tell it apart.
+    names_of_stem: dict[str, list[str]] = {}
+    for name, stem in stems.items():
+        names_of_stem.setdefault(stem.casefold(), []).append(name)
     return {
-        name: (made if taken[made.casefold()] == [name] else f"{made}-{digest(name)[:6]}") + ".md"
-        for name, made in safe.items()
+        name: (stem if names_of_stem[stem.casefold()] == [name] else f"{stem}-{digest(name)[:6]}") + ".md"
+        for name, stem in stems.items()
     }
-
-
-def _safe(name: str) -> str:
-    made = re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip("-.")
-    return made[:MOST_LETTERS] or "board"

@@ -1,4 +1,8 @@
-"""What this machine has, found out without importing torch wherever that is possible."""
+"""The hardware of this machine, and what it can do: cores, GPUs, precisions, step modes.
+
+Read `resolve_device` and `resolve_precision` first, which turn "auto" into a choice, then `share_cores`. torch is
+imported only for questions about a GPU.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import importlib.util
 import os
 import platform
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +24,9 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 @dataclass(frozen=True)
 class Hardware:
-    """What runs are carried out on where that isn't this machine alone: of several, what holds for all of them.
+    """The hardware that runs are carried out on if that isn't this machine alone: what holds for all of several.
 
-    `free` is bytes of (memory, a card's memory), infinite where that can't be told; `copies` is how many runs share it.
+    `free` is bytes of (memory, a GPU's memory), infinite where unknown; `copies` is the number of runs that share it.
     """
 
     device: str
@@ -32,33 +37,37 @@ class Hardware:
 
 
 def count_cores() -> int:
-    """Processor cores that this process may use."""
+    """The CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    """The name of the CPU's model."""
+    return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
-def share_cores(cores_here: int, runs: int, device: str, jobs: int | None) -> tuple[int, int]:
+def _cpu_info(name: str) -> str:
+    """The first value of this name in Linux's description of the CPU; "" where there is none."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(name):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def share_cores(cores: int, runs: int, device: str, jobs: int | None) -> tuple[int, int]:
     """(jobs, threads of each): on the CPU as many jobs as cores and runs allow, on CUDA one unless `jobs` is given."""
-    wanted = jobs if jobs is not None else (1 if device.startswith("cuda") else cores_here)
+    wanted = jobs if jobs is not None else (1 if device.startswith("cuda") else cores)
     at_once = max(1, min(wanted, max(1, runs)))
-    return at_once, max(1, cores_here // at_once)
+    return at_once, max(1, cores // at_once)
 
 
 def resolve_device(name: str) -> str:
     """ "auto" -> "cuda" or "cpu"; any other name stays. Raises UsageError for a CUDA device that isn't there.
 
-    torch is only imported where something hints at a card that it could use.
+    torch is only imported if something hints at a GPU that it could use.
     """
     if name == "cpu" or (name == "auto" and not _cuda_hinted()):
         return "cpu"
@@ -77,9 +86,10 @@ def resolve_device(name: str) -> str:
 
 
 def resolve_precision(name: str, device: str, declared: str, fast: bool | None = None) -> str:
-    """What a run computes in: "auto" gives way to the data set's choice, and then to what the hardware does fast.
+    """The precision that a run computes in: "auto" becomes the data set's choice, and then what the hardware does fast.
 
-    `fast`: whether that is bfloat16 where runs are carried out; None asks this machine.
+    `declared` is the data set's choice; `fast` says whether bfloat16 is fast where runs are carried out (None: this
+    machine). Raises UsageError for an unknown precision, and for fp16 without a CUDA device.
     """
     if name not in PRECISIONS:
         raise UsageError(f"--precision {name}: there is none such. Type one of {', '.join(PRECISIONS)}")
@@ -93,7 +103,7 @@ def resolve_precision(name: str, device: str, declared: str, fast: bool | None =
 
 
 def check_step_mode(name: str, device: str) -> None:
-    """Raise UsageError where steps can't be carried out as `name` says on a device ("cpu", "cuda", "cuda:0")."""
+    """Raise UsageError if the step mode `name` isn't possible on a device ("cpu", "cuda", "cuda:0")."""
     cuda = device.startswith("cuda")
     if name == "graph" and not cuda:
         raise UsageError("--steps graph: graphs need a CUDA device. Type --steps auto, eager or compiled")
@@ -104,7 +114,7 @@ def check_step_mode(name: str, device: str) -> None:
 
 
 def has_step_mode(name: str, device: str) -> bool:
-    """Whether steps can be carried out as `name` says on a device."""
+    """Whether the step mode `name` is possible on a device."""
     try:
         check_step_mode(name, device)
     except UsageError:
@@ -113,7 +123,7 @@ def has_step_mode(name: str, device: str) -> bool:
 
 
 def _missing_to_compile(cuda: bool) -> str | None:
-    """What `torch.compile` needs and this machine hasn't; None where it has all."""
+    """The program or package that `torch.compile` lacks on this machine; None if it lacks none."""
     if cuda and importlib.util.find_spec("triton") is None:
         return "the package triton"
     chosen = os.environ.get("CC" if cuda else "CXX")
@@ -124,9 +134,9 @@ def _missing_to_compile(cuda: bool) -> str | None:
 
 
 def free_bytes(device: str) -> tuple[float, float]:
-    """Free bytes of (memory, the card's memory), infinite where that can't be told. Imports torch for a card only."""
-    found = read_memory()
-    host = float("inf") if found is None else float(found[0])
+    """Free bytes of (memory, the GPU's memory), infinite where unknown. Imports torch for a GPU only."""
+    memory = read_memory()
+    host = float("inf") if memory is None else float(memory[0])
     if not device.startswith("cuda"):
         return host, host
     return host, float(list_gpus()[gpu_number(device)]["free_bytes"])
@@ -141,21 +151,21 @@ def list_gpus() -> list[dict[str, Any]]:
     """Name, free and total memory in bytes of every CUDA device. Imports torch."""
     import torch
 
-    found = []
+    gpus = []
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
         name = torch.cuda.get_device_name(number)
-        found.append({"device": f"cuda:{number}", "name": name, "free_bytes": free, "total_bytes": total})
-    return found
+        gpus.append({"device": f"cuda:{number}", "name": name, "free_bytes": free, "total_bytes": total})
+    return gpus
 
 
 def describe_fast_paths(device: str, precision: str) -> dict[str, str]:
-    """What makes training fast here, by name: "on", or "off: " and why not."""
+    """The techniques that make training fast, by name: "on", or "off: " and the reason."""
     cuda = device.startswith("cuda")
     low = precision != "fp32"
-    why_not = "this card has no bfloat16" if cuda else "the processor has neither avx512_bf16 nor amx_bf16"
+    reason = "this card has no bfloat16" if cuda else "the processor has neither avx512_bf16 nor amx_bf16"
     return {
-        "mixed precision": f"on: {precision}" if low else f"off: {why_not}",
+        "mixed precision": f"on: {precision}" if low else f"off: {reason}",
         "channels last": "on",
         "fused optimiser": "on",
         "allocator keeps its pages": "on" if keep_pages() else "off: there is no glibc here",
@@ -181,20 +191,15 @@ def _compiled(cuda: bool) -> str:
 
 
 def _cuda_hinted() -> bool:
-    """Whether something tells of a card: NVIDIA's device files or tool, those of WSL, or ROCm's (CUDA to torch)."""
+    """Whether something hints at a GPU: NVIDIA's device files or tool, those of WSL, or ROCm's (CUDA to torch)."""
     files = any(Path("/dev").glob("nvidia[0-9]*")) or any(Path(file).exists() for file in ("/dev/dxg", "/dev/kfd"))
     return files or shutil.which("nvidia-smi") is not None
 
 
 def has_fast_bf16(device: str) -> bool:
-    """Whether this machine computes in bfloat16 without emulating it; imports torch for a card only."""
+    """Whether this machine computes in bfloat16 without emulating it; imports torch for a GPU only."""
     if device.startswith("cuda"):
         import torch
 
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return bool(BF16_FLAGS & set(flags.split()))
+    return bool(BF16_FLAGS & set(_cpu_info("flags").split()))

@@ -1,4 +1,4 @@
-"""Processes of this machine: parents, and the world that torchrun makes."""
+"""The parent of a process, and the place of a process among those that torchrun starts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends (Linux); the end of standard input tells it elsewhere."""
+    """Let the kernel kill this process when its parent ends (Linux). On other systems its standard input ends."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have ended before the call above, which then would never act.
     if os.getppid() != parent:
         os._exit(1)
 
 
 @dataclass(frozen=True)
 class TorchrunWorld:
-    """What torchrun says to each process: its number in all and on its machine, and how many there are of either."""
+    """A process's number among all and among those of its machine, and how many there are of each."""
 
     number: int = 0
     local: int = 0
@@ -35,12 +36,14 @@ class TorchrunWorld:
 
 
 def torchrun_world(environment: Mapping[str, str] = os.environ) -> TorchrunWorld:
-    """What torchrun's variables say; one process alone without them. Raises UsageError where some are missing."""
+    """The place that torchrun's variables give, or that of a single process. Raises UsageError if some are missing."""
     if "TORCHELASTIC_RUN_ID" not in environment or environment.get("WORLD_SIZE") == "1":
         return TorchrunWorld()
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-    found = {name: environment.get(name, "") for name in names}
-    if not all(text.isdigit() for text in found.values()):
-        said = ", ".join(f"{name}={text or '(none)'}" for name, text in found.items())
-        raise UsageError(f"torchrun's variables are incomplete: {said}. Type: torchrun --nproc-per-node 2 -m bench run")
-    return TorchrunWorld(*map(int, found.values()))
+    values = {name: environment.get(name, "") for name in names}
+    if not all(value.isdigit() for value in values.values()):
+        listed = ", ".join(f"{name}={value or '(none)'}" for name, value in values.items())
+        raise UsageError(
+            f"torchrun's variables are incomplete: {listed}. Type: torchrun --nproc-per-node 2 -m bench run"
+        )
+    return TorchrunWorld(*map(int, values.values()))

@@ -11,7 +11,7 @@ from bench.planning.recipe_files import FileChoice, MethodRecipe, RecipeFile, re
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.system.errors import UsageError
-from bench.system.files import recipe_file_stem, write_atomically
+from bench.system.files import safe_file_stem, write_atomically
 from bench.tuning.grid.grid_page import shared_grid_page
 
 NAME = "grid"
@@ -19,7 +19,7 @@ NAME = "grid"
 
 def grid_file_path(boards: Path, data_set: str) -> Path:
     """The path that `tune --grid shared` writes a data set's file to."""
-    return boards / recipe_files.FOLDER / f"shared-{recipe_file_stem(data_set)}.toml"
+    return boards / recipe_files.FOLDER / f"shared-{safe_file_stem(data_set)}.toml"
 
 
 def previous_grid_file(path: Path, spec: RunSpec, held_out: int) -> RecipeFile | None:

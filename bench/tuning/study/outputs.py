@@ -18,7 +18,7 @@ from bench.planning.recipe_files import ChoiceRegret, FileChoice, MethodRecipe, 
 from bench.records import origin
 from bench.records.store import Store
 from bench.system.errors import UsageError
-from bench.system.files import recipe_file_stem, write_atomically
+from bench.system.files import safe_file_stem, write_atomically
 from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import OptunaStudy
 from bench.tuning.study.search_space import apply_values
@@ -47,7 +47,7 @@ def output_target(boards: Path, definitions: Sequence[StudyDefinition], name: st
     Raises UsageError where the file exists and holds choices made in another setting.
     """
     base = definitions[0].base
-    path = boards / recipe_files.FOLDER / f"{name or recipe_file_stem(base.data_set)}.toml"
+    path = boards / recipe_files.FOLDER / f"{name or safe_file_stem(base.data_set)}.toml"
     if not path.exists():
         return OutputTarget(path, None)
     before = recipe_files.read_recipe_file(path)
@@ -169,7 +169,7 @@ def _choice_name(definition: StudyDefinition) -> str:
     """The name of a study's choice within its file, such as "gce-sym-0.4"."""
     base = definition.base
     parts = [base.method, base.noise] + ([] if base.rate is None else [f"{base.rate:g}"])
-    return recipe_file_stem("-".join(parts))
+    return safe_file_stem("-".join(parts))
 
 
 def draw_plots(study: OptunaStudy) -> dict[str, bytes]:
