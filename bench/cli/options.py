@@ -1,7 +1,7 @@
 """Options of the command line that several commands share, each declared once: its words in the help, and its group.
 
-A dataclass is a group that a command takes whole: `Parameter(name="*")` makes its fields options without a prefix. What
-an option means to the plan, its bounds and its default value stand in `bench.planning.request`.
+A dataclass is a group of options that a command takes together: `Parameter(name="*")` gives its fields no prefix. The
+part of an option in the plan, its bounds and its default value are in `bench.planning.request`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class SearchedTrainingOptions(TrainingOptions):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SourceOptions:
-    """Where data comes from."""
+    """The places that data is read from."""
 
     data_root: Annotated[Text, where("Folder that data sets lie in.")] = None
     download: Annotated[bool, where("Allow downloads of missing data.")] = False
@@ -106,7 +106,7 @@ class SourceOptions:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class MachineOptions(SourceOptions):
-    """Where data comes from, and what trains."""
+    """The places that data is read from, and the machine's part in training."""
 
     jobs: Annotated[Text, where("Runs at a time. Default: as many as cores; 1 on CUDA.")] = None
     device: Annotated[Text, where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None
@@ -115,7 +115,7 @@ class MachineOptions(SourceOptions):
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """Whose processes train."""
+    """The processes that train: this machine's or a cluster's."""
 
     executor: Annotated[
         Text, where("local: processes of this machine. ray: a Ray cluster, or this machine by Ray. Default: local.")

@@ -1,4 +1,7 @@
-"""Request: what a user typed for `run`, in types and within bounds, and nothing looked up yet."""
+"""The request of `run` and of `tune`: options in their types and within bounds, before anything is looked up.
+
+`Request` lists the options; `Option` says of each what part it plays, and the lists below it are derived from that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Records -> boards on disk, each table with its command, what can't run there, and which terms are off."""
+"""Records -> boards on disk, each table with its command, the methods that can't run there and its notes.
+
+`publish_boards` is the whole flow; `describe_tables` adds what records don't hold.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Publication:
-    """The tables, what tuning gained, and the files that hold them."""
+    """The tables, the gains of tuning, and the files that hold both."""
 
     report: Report
     gains: Sequence[TuningGain]
@@ -41,7 +44,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class BoardNotes:
-    """What stands under tables and no record holds: by setting id, but for `left_out`, whose items hold theirs."""
+    """The lines under tables that no record holds, by setting id; items of `left_out` hold theirs themselves."""
 
     left_out: list[dict[str, str]]
     commands: dict[str, str]
@@ -60,8 +63,8 @@ def publish_boards(
 ) -> Publication | None:
     """Write the boards of `records`; None, with a note, where there is nothing to write.
 
-    `typed` are the options and `planned` the plan of the `run` that ends here: what it left out stands under its
-    tables. Raises UsageError where a file can't be written.
+    `typed` are the options and `planned` the plan of the `run` that ends here: the methods that it left out are named
+    under its tables. Raises UsageError where a file can't be written.
     """
     everything = list(records)
     records = list(filter(tables.is_reportable, everything))
@@ -101,9 +104,9 @@ def publish_boards(
 def describe_tables(
     runs: Iterable[Record], typed: TypedCommand | None = None, studies: Mapping[Path, RecipeFile] | None = None
 ) -> BoardNotes:
-    """The command under each table, what it leaves out, and which terms are off; `studies` as `read_study_files`.
+    """The command under each table, the methods that it leaves out, and notes on disabled terms.
 
-    `runs` are records and failures of any number of settings.
+    `runs` are records and failures of any number of settings; `studies` are the files that `read_study_files` returns.
     """
     settings: dict[str, list[Record]] = {}
     for run in runs:
@@ -111,7 +114,7 @@ def describe_tables(
     beside = BoardNotes([] if typed is None else group_left_out(typed.planned), {}, {})
     try:
         methods: Mapping[str, Mapping[str, Any]] = registry.methods()
-    except UsageError as error:  # boards need no catalogue
+    except UsageError as error:  # a plugin that can't be read costs notes and short commands, and no board
         print_note(f"note: {error}")
         methods = {}
     for setting_id, setting_runs in settings.items():
@@ -147,7 +150,7 @@ def _study_of(specs: Sequence[Mapping[str, Any]], studies: Mapping[Path, RecipeF
 
 
 def group_left_out(planned: Plan) -> list[dict[str, str]]:
-    """What was left out, with the ids of the settings under whose tables it stands."""
+    """The methods that a plan left out, an item for each setting under whose table one is named."""
     settings: dict[tuple[str, float | None], dict[str, None]] = {}
     for spec in planned.specs:
         settings.setdefault((spec.noise, spec.rate), {})[spec.setting_id] = None

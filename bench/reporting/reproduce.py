@@ -37,7 +37,7 @@ Options = dict[str, Any]
 
 
 class UnknowableRequest(Exception):  # noqa: N818 - an answer, not an error
-    """Only the data, the user's files or a method's own code knows."""
+    """A request that can't be found from records: it needs the data, the user's files or a method's own code."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _plan(options: Options, facts: Facts) -> Plan:
 
 
 def _row_key(run: RunSpec) -> str:
-    """What is equal in all replicates of a row, as text."""
+    """A run's spec without its seeds, as text: equal in all replicates of a row."""
     return run.model_copy(update={"seed": 0, "split_seed": 0, "noise_seed": 0}).canonical()
 
 
@@ -246,7 +246,7 @@ def _seed_options(runs: Iterable[RunSpec]) -> list[Options]:
 
 
 def _recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Facts:
-    """What planning must know of one setting, read off its runs' specs; `study` is the recipe file of its tuned rows.
+    """The facts of one setting, read off its runs' specs; `study` is the recipe file of its tuned rows.
 
     Raises UnknowableRequest where files would be needed, and from `Facts.unsuitable` for a method that has no runs.
     """
