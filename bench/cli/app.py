@@ -250,4 +250,4 @@ def perf(
     typed = options.typed_options(locals())
     from bench.cli.commands.perf import perf_command
 
-    return perf_command(typed.pop("format"), **typed)
+    return perf_command(typed)

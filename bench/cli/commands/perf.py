@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench import registry
@@ -34,9 +35,9 @@ class PerfRequest:
     step_modes: tuple[str, ...]
 
 
-def perf_command(form: str, **options: str) -> int:
-    """Time each model and print a table, or one JSON document. `options` are those of `check_perf_request`."""
-    request = check_perf_request(**options)
+def perf_command(options: Mapping[str, str]) -> int:
+    """Time each model and print a table, or one JSON document."""
+    request = check_perf_request(options)
 
     import torch
 
@@ -64,7 +65,7 @@ def perf_command(form: str, **options: str) -> int:
         "augmentation": request.augmentation,
         "matrix_peak_gigaflops": peak / 1e9,
     }
-    if form == "json":
+    if options["format"] == "json":
         write_json({**environment, "models": [figure.as_json() for figure in figures]})
         return 0
     write_text(
@@ -78,41 +79,30 @@ def perf_command(form: str, **options: str) -> int:
     return 0
 
 
-def check_perf_request(
-    *,
-    models: str,
-    batch_size: str,
-    image_size: str,
-    pairs: str,
-    device: str,
-    precision: str,
-    augment: str,
-    steps: str,
-    threads: str | None = None,
-) -> PerfRequest:
+def check_perf_request(options: Mapping[str, str]) -> PerfRequest:
     """The options in their types. Raises UsageError with what is wrong and what to type."""
-    names = _split_names(models)
-    if not names:
+    models = _split_names(options["models"])
+    if not models:
         raise UsageError("--models names no backbone: type --models cnn8, or see `python -m bench list models`")
-    side = parse_whole_number("--image-size", image_size, 4, 1024)
-    for name in names:
-        validate.check_model_name(name)
-        data_facts.check_image_size(name, 10, (side, side, 3))
-        smallest = registry.models().get(name, {}).get("smallest", 1)
+    side = parse_whole_number("--image-size", options["image_size"], 4, 1024)
+    for model in models:
+        validate.check_model_name(model)
+        data_facts.check_image_size(model, 10, (side, side, 3))
+        smallest = registry.models().get(model, {}).get("smallest", 1)
         if side < smallest:
-            raise UsageError(f"--image-size {side}: {name} needs {smallest} or more. Type --image-size {smallest}")
-    resolved_device = hardware.resolve_device(device)
+            raise UsageError(f"--image-size {side}: {model} needs {smallest} or more. Type --image-size {smallest}")
+    device = hardware.resolve_device(options["device"])
     cores = hardware.count_cores()
     return PerfRequest(
-        models=names,
-        batch_size=parse_whole_number("--batch-size", batch_size, 2, LARGEST_BATCH),
+        models=models,
+        batch_size=parse_whole_number("--batch-size", options["batch_size"], 2, LARGEST_BATCH),
         image_size=side,
-        pairs=parse_whole_number("--pairs", pairs, 6, MOST_PAIRS),
-        threads=cores if threads is None else parse_whole_number("--threads", threads, 1, cores),
-        device=resolved_device,
-        precision=hardware.resolve_precision(precision, resolved_device, "auto"),
-        augmentation=canonical_augmentation(augment),
-        step_modes=parse_step_modes(steps, resolved_device),
+        pairs=parse_whole_number("--pairs", options["pairs"], 6, MOST_PAIRS),
+        threads=parse_whole_number("--threads", options["threads"], 1, cores) if "threads" in options else cores,
+        device=device,
+        precision=hardware.resolve_precision(options["precision"], device, "auto"),
+        augmentation=canonical_augmentation(options["augment"]),
+        step_modes=parse_step_modes(options["steps"], device),
     )
 
 
