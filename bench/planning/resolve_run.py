@@ -41,8 +41,9 @@ def resolve_run(
         raise Refused(missing)
     recipe = choose_recipe(request, facts, declaration, noise.name, rate)
     needs = privileges.named_privileges(declaration["needs"], request.noise_rate)
+    protocol = "paper" if request.protocol == "paper" else SHARED_LR if facts.grid is None else SHARED_GRID
     spec = RunSpec(
-        protocol=protocol_name(request, facts),
+        protocol=protocol,
         method=declaration["name"],
         method_version=declaration["version"],
         parameters=resolve_parameters(method, recipe),
@@ -147,14 +148,10 @@ def choose_published_recipe(
 
 def resolve_parameters(method: ResolvedMethod, recipe: RecipeChoice) -> dict[str, Any]:
     """A method's parameters, sorted: default values, replaced by the recipe's, replaced by typed ones."""
-    defaults = {parameter["name"]: parameter["default"] for parameter in method.declaration["parameters"]}
-    chosen = {name: cast_like_default(defaults[name], value) for name, value in recipe.values.items()}
-    return dict(sorted({**defaults, **chosen, **method.values}.items()))
-
-
-def cast_like_default(default: Any, value: Any) -> Any:
-    """A recipe's value in its parameter's type, so that 1 and 1.0 make one run."""
-    return float(value) if isinstance(default, float) else value
+    values = {parameter["name"]: parameter["default"] for parameter in method.declaration["parameters"]}
+    for name, value in recipe.values.items():  # in the default's type, so that 1 and 1.0 make one run
+        values[name] = float(value) if isinstance(values[name], float) else value
+    return dict(sorted({**values, **method.values}.items()))
 
 
 def training_fields(
@@ -219,14 +216,7 @@ def method_rules(declaration: Mapping[str, Any] | None) -> Fields:
     return {} if fixed is None else {"weight_decay": fixed}
 
 
-# Protocol, data and seeds --------------------------------------------------------------------------------------------
-
-
-def protocol_name(request: Request, facts: Facts) -> str:
-    """The protocol as specs name it, by what was typed and whether the grid's values are used."""
-    if request.protocol == "paper":
-        return "paper"
-    return SHARED_LR if facts.grid is None else SHARED_GRID
+# Data and seeds ------------------------------------------------------------------------------------------------------
 
 
 def data_fields(request: Request, facts: Facts) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def searched(
     costs = {epochs: cost(epochs)}
     for _ in range(18):
         wanted = compute_candidates(costs, epochs, allowance)
-        new = {each.epochs for each in wanted} - costs.keys()
+        new = {candidate.epochs for candidate in wanted} - costs.keys()
         if not new:
             return costs, wanted
         costs |= {length: cost(length) for length in new}
@@ -60,10 +60,12 @@ def searched(
 
 
 @given(EPOCHS, EACH, st.floats(1.0, 40.0))
-def test_nothing_is_tried_beyond_the_allowance_and_something_within_it(epochs: int, each: float, share: float) -> None:
+def test_nothing_is_tried_beyond_the_allowance_and_something_within_it(
+    epochs: int, epoch_units: float, share: float
+) -> None:
     """Where an epoch of any length costs the same. The allowance is that of `share` epochs at least."""
-    allowance = share * each
-    costs, wanted = searched(lambda length: length * each, epochs, allowance)
+    allowance = share * epoch_units
+    costs, wanted = searched(lambda length: length * epoch_units, epochs, allowance)
     assert wanted == sorted(set(wanted)) != []
     for length, members in wanted:
         assert length >= 1 and members >= 1
@@ -71,20 +73,22 @@ def test_nothing_is_tried_beyond_the_allowance_and_something_within_it(epochs: i
     if epochs <= share:
         assert ComputeCandidate(epochs, 1) in wanted
     # neither a further epoch nor a further member fits
-    assert (max(wanted)[0] + 1) * each > allowance * (1 - 1e-6)
-    own = min(epochs, max(wanted)[0])
-    assert (max(members for length, members in wanted if length == own) + 1) * own * each > allowance * (1 - 1e-6)
+    assert (max(wanted)[0] + 1) * epoch_units > allowance * (1 - 1e-6)
+    usual = min(epochs, max(wanted)[0])
+    assert (max(members for length, members in wanted if length == usual) + 1) * usual * epoch_units > allowance * (
+        1 - 1e-6
+    )
 
 
 @given(EPOCHS, EACH, st.floats(0.0, 0.5), st.integers(0, 20), st.floats(1.0, 30.0))
 def test_longer_trainings_may_cost_more_an_epoch(
-    epochs: int, each: float, dearer: float, warm_up: int, share: float
+    epochs: int, epoch_units: float, dearer: float, warm_up: int, share: float
 ) -> None:
     """A warm-up at a lower price, and a price that grows: planned lengths are corrected by what they came to."""
 
     def cost(length: int) -> float:
         warm = min(length / 3, warm_up)
-        return (warm + (length - warm) * (1 + dearer * (1 - 1 / length))) * each
+        return (warm + (length - warm) * (1 + dearer * (1 - 1 / length))) * epoch_units
 
     allowance = share * cost(epochs)
     costs, wanted = searched(cost, epochs, allowance)
@@ -94,14 +98,14 @@ def test_longer_trainings_may_cost_more_an_epoch(
 
 
 @given(EPOCHS, EACH, st.floats(0.0, 0.999))
-def test_nothing_is_tried_where_no_epoch_fits(epochs: int, each: float, share: float) -> None:
-    assert compute_candidates({epochs: epochs * each}, epochs, share * each) == []
+def test_nothing_is_tried_where_no_epoch_fits(epochs: int, epoch_units: float, share: float) -> None:
+    assert compute_candidates({epochs: epochs * epoch_units}, epochs, share * epoch_units) == []
 
 
 def test_lengths_and_members_are_powers_of_two_and_the_most_that_fit() -> None:
-    known = {length: 3.0 * length for length in (2, 4, 8, 16, 22)}
+    costs = {length: 3.0 * length for length in (2, 4, 8, 16, 22)}
     # 22 epochs of 3 units fit into 66
-    assert compute_candidates(known, 4, 66.0) == [
+    assert compute_candidates(costs, 4, 66.0) == [
         *((2, 1), (2, 2), (2, 4), (2, 8)),
         *((4, 1), (4, 2), (4, 4), (4, 5)),
         *((8, 1), (8, 2)),
@@ -128,9 +132,9 @@ def test_each_setting_has_the_allowance_of_its_dearest_row() -> None:
     specs = [spec_of(method=name, rate=rate, seed=seed) for rate in (0.2, 0.4) for name in "ab" for seed in (0, 1)]
     tried = rows_of_plan(specs)
     assert [len(row.firsts) for row in tried] == [2, 2, 2, 2]
-    for row, each in zip(tried, (3, 20, 3, None), strict=True):
+    for row, units in zip(tried, (3, 20, 3, None), strict=True):
         records = {
-            spec.run_id: {"spec": spec.model_dump(), "measures": {"units_per_sample_epoch": each}}
+            spec.run_id: {"spec": spec.model_dump(), "measures": {"units_per_sample_epoch": units}}
             for spec in row.firsts
         }
         row.learn(records, 4)

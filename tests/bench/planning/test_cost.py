@@ -60,7 +60,7 @@ def test_what_methods_declare_is_what_published_runs_measured() -> None:
             declared = costs.units(spec) / spec.epochs
             ratios.setdefault(spec.method, []).append(record["measures"]["units_per_sample_epoch"] / declared)
     assert len(ratios) > 40
-    assert {name: found for name in ratios if not 0.8 < (found := statistics.median(ratios[name])) < 1.25} == {}
+    assert {name: ratio for name in ratios if not 0.8 < (ratio := statistics.median(ratios[name])) < 1.25} == {}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -94,9 +94,9 @@ def test_records_without_a_time_or_of_unknown_specs_are_no_ground() -> None:
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=9), st.integers(1, 9))
 def test_a_run_is_expected_to_take_what_its_like_took(seconds: list[float], runs: int) -> None:
-    records = [took(fake.spec_for(seed, "ce"), each) for seed, each in enumerate(seconds)]
-    found = forecast_seconds([fake.spec_for(100 + seed, "ce") for seed in range(runs)], records, COSTS)
-    assert runs * min(seconds) * 0.999 <= found.seconds <= runs * max(seconds) * 1.001
+    records = [took(fake.spec_for(seed, "ce"), value) for seed, value in enumerate(seconds)]
+    forecast = forecast_seconds([fake.spec_for(100 + seed, "ce") for seed in range(runs)], records, COSTS)
+    assert runs * min(seconds) * 0.999 <= forecast.seconds <= runs * max(seconds) * 1.001
 
 
 def test_a_forecast_opens_few_records_and_some_of_every_method(tmp_path: Path) -> None:
@@ -113,5 +113,5 @@ def test_a_forecast_opens_few_records_and_some_of_every_method(tmp_path: Path) -
 
 
 def test_members_cost_as_many_times_as_much() -> None:
-    one = fake.spec_for(0, "ce")
-    assert COSTS.units(one.model_copy(update={"members": 3})) == 3 * COSTS.units(one)
+    spec = fake.spec_for(0, "ce")
+    assert COSTS.units(spec.model_copy(update={"members": 3})) == 3 * COSTS.units(spec)

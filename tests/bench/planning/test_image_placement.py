@@ -24,9 +24,9 @@ def sixteen_gib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "list_gpus", lambda: [card, card | {"free_bytes": 40 * GIB}])
 
 
-def where(gib: float, device: str = "cpu", copies: int = 1, pad: int = 0, asked: str = "auto") -> str:
+def where(gib: float, device: str = "cpu", copies: int = 1, pad: int = 0, requested: str = "auto") -> str:
     """The placement of so many GiB of images of 32 x 32."""
-    return choose_placement(asked, int(gib * GIB) // (32 * 32), (32, 32, 1), pad, device, copies).where
+    return choose_placement(requested, int(gib * GIB) // (32 * 32), (32, 32, 1), pad, device, copies).where
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_the_border_counts_on_the_device_only() -> None:
 
 
 def test_what_was_typed_counts() -> None:
-    for asked in ORDER:
-        assert where(100, asked=asked) == asked
-        assert where(0.001, asked=asked) == asked
+    for requested in ORDER:
+        assert where(100, requested=requested) == requested
+        assert where(0.001, requested=requested) == requested
 
 
 def test_the_reason_says_how_much_there_is() -> None:
@@ -72,7 +72,7 @@ def test_a_system_that_does_not_say_is_taken_to_have_enough(monkeypatch: pytest.
 
 
 @given(st.floats(0, 50), st.floats(0, 50), st.sampled_from(["cpu", "cuda", "cuda:1"]), st.integers(1, 8))
-def test_more_images_never_come_nearer(one: float, other: float, device: str, copies: int) -> None:
-    less, more = sorted((one, other))
+def test_more_images_never_come_nearer(first: float, second: float, device: str, copies: int) -> None:
+    less, more = sorted((first, second))
     assert ORDER.index(where(less, device, copies)) <= ORDER.index(where(more, device, copies))
-    assert ORDER.index(where(one, device)) <= ORDER.index(where(one, device, copies))
+    assert ORDER.index(where(first, device)) <= ORDER.index(where(first, device, copies))

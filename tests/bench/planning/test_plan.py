@@ -48,8 +48,8 @@ def method(name: str, **more: Any) -> dict[str, Any]:
 
 
 METHODS = {
-    each["name"]: each
-    for each in [
+    item["name"]: item
+    for item in [
         method("ce"),
         method(
             "gce",
@@ -97,9 +97,9 @@ def facts(*noises: PlannedNoise) -> Facts:
     )
 
 
-def plan(request: Request, known: Facts) -> Plan:
-    """The plan of a request whose methods are among those of `known`."""
-    return make_plan(request, replace(known, requested=resolve_methods(request, known.methods)))
+def plan(request: Request, base: Facts) -> Plan:
+    """The plan of a request whose methods are among those of `base`."""
+    return make_plan(request, replace(base, requested=resolve_methods(request, base.methods)))
 
 
 def runs(*noises: PlannedNoise, **typed: Any) -> list[RunSpec]:
@@ -147,8 +147,8 @@ def test_plain_parameters_are_equal_for_every_noise_and_rate() -> None:
 
 def test_published_recipes_are_marked_by_what_keys_them() -> None:
     specs = runs(noise("sym"), noise("asym"), methods=["gce"], rate=["0.4,0.8"], seeds="1", recipes="published")
-    told = {(spec.noise, spec.rate): (spec.parameters["q"], spec.privileges) for spec in specs}
-    assert told == {
+    values = {(spec.noise, spec.rate): (spec.parameters["q"], spec.privileges) for spec in specs}
+    assert values == {
         ("sym", 0.4): (0.6, ()),
         ("sym", 0.8): (0.9, ("noise_kind", "noise_rate")),
         ("asym", 0.4): (1.0, ("noise_kind",)),
@@ -169,10 +169,10 @@ def test_a_noise_without_a_rate_takes_part_once() -> None:
 def test_what_the_noise_cannot_give_is_left_out_or_refused() -> None:
     column = noise("column:worse", rate=False, matrix=False)
     planned = plan(Request.typed(methods=["all"], seeds="1"), facts(column))
-    assert {each.method: each.noise for each in planned.left_out} == dict.fromkeys(
+    assert {item.method: item.noise for item in planned.left_out} == dict.fromkeys(
         ["co-teaching", "forward"], "column:worse"
     )
-    reasons = {each.method: each.reason for each in planned.left_out}
+    reasons = {item.method: item.reason for item in planned.left_out}
     assert "transition_matrix" in reasons["forward"]
     assert "noise_rate, which the noise column:worse can't give" in reasons["co-teaching"]
     assert "--noise-rate 0.2" in reasons["co-teaching"]
@@ -189,7 +189,7 @@ def test_labels_of_people_state_no_rate_but_the_user_may(name: str) -> None:
     assert {spec.method: spec.privileges for spec in specs} == {"ce": (), "co-teaching": ("noise_rate=0.25",)}
 
 
-def test_a_given_noise_rate_is_part_of_the_run_of_whoever_is_told_it_and_of_no_other() -> None:
+def test_a_given_noise_rate_is_part_of_the_runs_that_get_it_and_of_no_other() -> None:
     realised = {spec.method: spec for spec in runs(methods=["ce,co-teaching"], seeds="1")}
     assert realised["co-teaching"].privileges == ("noise_rate",)
     typed = {spec.method: spec for spec in runs(methods=["ce,co-teaching"], seeds="1", noise_rate=".2")}
@@ -206,14 +206,14 @@ def test_a_given_noise_rate_reaches_the_method_as_it_was_typed(rate: float) -> N
 
 
 def test_noise_that_says_its_rate_or_matrix_gives_it() -> None:
-    for one in (noise("none", rate=False), noise("instance", matrix=False), noise("matrix:t.csv", rate=False)):
-        (spec,) = runs(one, methods=["co-teaching"], seeds="1")
+    for stating in (noise("none", rate=False), noise("instance", matrix=False), noise("matrix:t.csv", rate=False)):
+        (spec,) = runs(stating, methods=["co-teaching"], seeds="1")
         assert spec.privileges == ("noise_rate",)
 
 
 def test_a_method_may_say_that_it_is_unsuitable() -> None:
     planned = plan(Request.typed(seeds="1", epochs="10"), facts())
-    assert [(each.method, each.reason) for each in planned.left_out] == [("picky", "it wants 20 epochs")]
+    assert [(item.method, item.reason) for item in planned.left_out] == [("picky", "it wants 20 epochs")]
     with pytest.raises(UsageError, match="20 epochs"):
         runs(methods=["picky"], epochs="10")
 
@@ -227,6 +227,15 @@ def test_the_paper_protocol_takes_the_recipe_in_full() -> None:
     assert len(planned.left_out) == len(METHODS) - 1
     with pytest.raises(UsageError, match="no training settings are published"):
         runs(methods=["gce"], protocol="paper")
+
+
+def test_a_recipe_sets_training_fields_and_no_others() -> None:
+    training = {"epochs": 50, "optimizer": "adam", "members": 3, "hold_out": 0.5, "folds": 2, "precision": "bf16"}
+    methods = METHODS | {"ce": method("ce", recipes=[recipe({}, training=training)])}
+    request = Request.typed(protocol="paper", methods=["ce"], seeds="1", batch_size="8")
+    (spec,) = plan(request, replace(facts(), methods=methods)).specs
+    assert (spec.epochs, spec.optimizer, spec.batch_size) == (50, "adam", 8)
+    assert (spec.members, spec.hold_out, spec.precision, spec.learning_rate) == (1, 0, "fp32", 0.05)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +288,7 @@ def test_given_labels_belong_to_one_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ({"methods": ["gec"]}, "unknown method 'gec'. Did you mean gce"),
         ({"methods": ["gce[p=1]"]}, "has no parameter 'p'"),
@@ -310,8 +319,8 @@ def test_given_labels_belong_to_one_split() -> None:
         ({"labels": "x.json", "noise": ["sym"]}, "leave --noise and --rate out"),
     ],
 )
-def test_every_mistake_says_what_and_why(typed: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+def test_every_mistake_says_what_and_why(typed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
         runs(**typed)
     assert len(str(caught.value).splitlines()) <= 2
 

@@ -27,15 +27,17 @@ SPEC = planning.plan(Request.typed(methods="ce", seeds="1"), BARE).specs[0]
 
 def sourced(*recipes: dict[str, Any], kind: str = "grid", named: bool = True, **fields: Any) -> SourcedRecipes:
     blank = {"choice": "one", "learning_rate": 0.15, "weight_decay": 1e-3, "criterion": 0.5, "standard_error": 0.01}
-    made = [MethodRecipe(**(blank | {"kept": False, "runs": 9} | each)) for each in recipes]
-    own = {name: fields.pop(name) for name in list(fields) if name in FileChoice.model_fields}
+    recipe_tables = [MethodRecipe(**(blank | {"kept": False, "runs": 9} | recipe)) for recipe in recipes]
+    choice_fields = {name: fields.pop(name) for name in list(fields) if name in FileChoice.model_fields}
     setting = recipe_setting(SPEC) | fields
-    file = RecipeFile(setting=setting, choice={"one": records.choice(kind=kind, **own)}, recipe=tuple(made))
+    file = RecipeFile(
+        setting=setting, choice={"one": records.choice(kind=kind, **choice_fields)}, recipe=tuple(recipe_tables)
+    )
     return SourcedRecipes("mine.toml", file, named)
 
 
 def planned(grid: SourcedRecipes | None = None, study: SourcedRecipes | None = None, **options: Any) -> Plan:
-    named = next((each for each in (grid, study) if each is not None and each.named), None)
+    named = next((source for source in (grid, study) if source is not None and source.named), None)
     options = {"seeds": "1"} | ({} if named is None else {"recipes": named.path}) | options
     return planning.plan(Request.typed(**options), replace(BARE, grid=grid, study=study))
 
@@ -45,13 +47,13 @@ CE, GCE = {"method": "ce"}, {"method": "gce", "parameters": {"q": 0.6}, "learnin
 
 @pytest.mark.parametrize("named", [True, False])
 def test_the_grids_values_are_in_force_for_every_noise_under_a_protocol_of_their_own(named: bool) -> None:
-    found = planned(sourced(CE, GCE, named=named), methods="ce,gce", rate="0.2,0.8")
-    assert {(spec.method, spec.learning_rate, spec.weight_decay) for spec in found.specs} == {
+    plan = planned(sourced(CE, GCE, named=named), methods="ce,gce", rate="0.2,0.8")
+    assert {(spec.method, spec.learning_rate, spec.weight_decay) for spec in plan.specs} == {
         ("ce", 0.15, 1e-3),
         ("gce", 0.02, 1e-3),
     }
-    assert len(found.specs) == 8 and found.notes == ()
-    assert {(spec.protocol, spec.privileges) for spec in found.specs} == {(SHARED_GRID, ())}
+    assert len(plan.specs) == 8 and plan.notes == ()
+    assert {(spec.protocol, spec.privileges) for spec in plan.specs} == {(SHARED_GRID, ())}
 
 
 def test_parameters_come_from_the_file_unless_typed_or_published_for_the_noise() -> None:
@@ -91,30 +93,30 @@ def test_a_grid_that_does_not_hold_is_an_error_when_named_and_left_alone_otherwi
     with pytest.raises(UsageError) as error:
         planned(sourced(CE, **file), **options)
     assert str(error.value).startswith("--recipes mine.toml: ") and why in str(error.value)
-    found = planned(sourced(CE, named=False, **file), **options)
-    assert found.specs == planned(**options).specs
-    assert {spec.protocol for spec in found.specs} == {SHARED_LR}
-    assert len(found.notes) == 1 and why in found.notes[0] and "shared-lr" in found.notes[0]
+    plan = planned(sourced(CE, named=False, **file), **options)
+    assert plan.specs == planned(**options).specs
+    assert {spec.protocol for spec in plan.specs} == {SHARED_LR}
+    assert len(plan.notes) == 1 and why in plan.notes[0] and "shared-lr" in plan.notes[0]
 
 
 @pytest.mark.parametrize("options", [{"precision": "bf16"}, {"hold_out": "0.2"}, {"draw": "multinomial"}])
 def test_noise_hold_out_and_precision_leave_it_in_force(options: dict[str, str]) -> None:
-    found = planned(sourced(CE, named=False), methods="ce", **options)
-    assert {spec.protocol for spec in found.specs} == {SHARED_GRID} and found.notes == ()
+    plan = planned(sourced(CE, named=False), methods="ce", **options)
+    assert {spec.protocol for spec in plan.specs} == {SHARED_GRID} and plan.notes == ()
 
 
 def test_a_method_that_a_glob_brought_in_is_left_out_where_the_file_lacks_it() -> None:
-    found = planned(sourced(CE, {"method": "gce", "method_version": 2}, named=False), methods="ce,g*")
-    assert {spec.method for spec in found.specs} == {"ce"} and {spec.protocol for spec in found.specs} == {SHARED_GRID}
-    (left, *_) = found.left_out
+    plan = planned(sourced(CE, {"method": "gce", "method_version": 2}, named=False), methods="ce,g*")
+    assert {spec.method for spec in plan.specs} == {"ce"} and {spec.protocol for spec in plan.specs} == {SHARED_GRID}
+    (left, *_) = plan.left_out
     assert left.method == "gce" and "are for version 2 of it, and this is version 1" in left.reason
     assert "tune --grid shared" in left.reason
 
 
 @pytest.mark.parametrize("options", [{"lr": "0.3"}, {"weight_decay": "0"}])
 def test_what_is_typed_for_all_is_for_all(options: dict[str, str]) -> None:
-    found = planned(sourced(CE, named=False), methods="ce", **options)
-    assert found.specs == planned(methods="ce", **options).specs and found.notes == ()
+    plan = planned(sourced(CE, named=False), methods="ce", **options)
+    assert plan.specs == planned(methods="ce", **options).specs and plan.notes == ()
     with pytest.raises(UsageError, match="both say what methods train with"):
         planned(sourced(CE), methods="ce", **options)
 
@@ -130,19 +132,19 @@ def test_files_and_other_protocols_exclude_one_another() -> None:
 
 def test_what_a_study_chose_is_marked_with_its_trials_and_what_it_was_told() -> None:
     study = sourced(GCE | {"noise": "sym", "rate": 0.4}, kind="study", trials=30)
-    found = planned(None, study, methods="gce", rate="0.4", epochs="3")
-    assert [(spec.noise, spec.privileges) for spec in found.specs] == [
+    plan = planned(None, study, methods="gce", rate="0.4", epochs="3")
+    assert [(spec.noise, spec.privileges) for spec in plan.specs] == [
         ("sym", ("noise_kind", "noise_rate", "tuned=30")),
         ("asym", ("tuned=30",)),  # the values for sym 0.4 are the plain ones
     ]
-    assert {(spec.protocol, spec.learning_rate, spec.epochs) for spec in found.specs} == {(SHARED_LR, 0.02, 3)}
+    assert {(spec.protocol, spec.learning_rate, spec.epochs) for spec in plan.specs} == {(SHARED_LR, 0.02, 3)}
     clean = sourced(GCE, kind="study", trials=5, objective="clean-val")
     assert planned(None, clean, methods="gce").specs[0].privileges == ("clean_validation", "tuned=5")
 
 
 def test_tuned_rows_stand_in_the_table_of_the_projects_grid() -> None:
-    found = planned(sourced(CE, named=False), sourced(GCE, kind="study"), methods="gce")
-    assert {(spec.protocol, spec.learning_rate) for spec in found.specs} == {(SHARED_GRID, 0.02)}
+    plan = planned(sourced(CE, named=False), sourced(GCE, kind="study"), methods="gce")
+    assert {(spec.protocol, spec.learning_rate) for spec in plan.specs} == {(SHARED_GRID, 0.02)}
 
 
 def test_a_study_holds_for_its_data_its_model_and_its_noise() -> None:
@@ -156,5 +158,5 @@ def test_a_study_holds_for_its_data_its_model_and_its_noise() -> None:
 
 
 def test_seeds_for_choosing_may_be_asked_for_and_are_told_of() -> None:
-    found = planned(methods="ce", seeds=f"{RESERVED_SEEDS}:{RESERVED_SEEDS + 1}")
-    assert len(found.specs) == 2 and "stand on no board" in found.notes[0]
+    plan = planned(methods="ce", seeds=f"{RESERVED_SEEDS}:{RESERVED_SEEDS + 1}")
+    assert len(plan.specs) == 2 and "stand on no board" in plan.notes[0]

@@ -30,12 +30,12 @@ recipes = st.lists(
 
 
 def test_the_unkeyed_recipe_is_the_plain_one() -> None:
-    known = [recipe("sym", 0.4, 1), recipe(None, None, 2), recipe(None, None, 3)]
-    assert plain_recipe(known).values == {"q": 2}
+    published = [recipe("sym", 0.4, 1), recipe(None, None, 2), recipe(None, None, 3)]
+    assert plain_recipe(published).values == {"q": 2}
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"),
+    ("published", "expected"),
     [
         ([recipe("sym", 0.5, 5), recipe("sym", 0.4, 4), recipe("asym", 0.4, 9)], 4),
         ([recipe("sym-incl", 0.4, 4), recipe("sym", 0.5, 5)], 4),
@@ -43,8 +43,8 @@ def test_the_unkeyed_recipe_is_the_plain_one() -> None:
         ([recipe("asym", None, 7), recipe("sym", None, 6)], 6),
     ],
 )
-def test_without_one_it_is_symmetric_noise_at_0_4_then_0_5(known: list[dict[str, Any]], expected: float) -> None:
-    assert plain_recipe(known).values == {"q": expected}
+def test_without_one_it_is_symmetric_noise_at_0_4_then_0_5(published: list[dict[str, Any]], expected: float) -> None:
+    assert plain_recipe(published).values == {"q": expected}
 
 
 def test_failing_all_the_defaults_hold() -> None:
@@ -63,22 +63,26 @@ def test_failing_all_the_defaults_hold() -> None:
     ],
 )
 def test_published_says_what_it_was_keyed_by(noise: str, rate: float, value: float, privileges: tuple[str]) -> None:
-    known = [recipe(None, None, 0), recipe("sym", None, 1), recipe("sym", 0.2, 2), recipe(None, 0.8, 8)]
-    chosen = published_recipe(known, noise, rate)
+    published = [recipe(None, None, 0), recipe("sym", None, 1), recipe("sym", 0.2, 2), recipe(None, 0.8, 8)]
+    chosen = published_recipe(published, noise, rate)
     assert chosen.values == {"q": value}
     assert chosen.privileges == privileges
 
 
 @given(recipes, st.lists(st.tuples(st.sampled_from(NOISES), st.sampled_from(RATES)), min_size=2, max_size=6))
-def test_unmarked_parameters_are_equal_for_every_noise_and_rate(known: list[dict[str, Any]], runs: list[Any]) -> None:
-    unmarked = [chosen.values for chosen in (published_recipe(known, *run) for run in runs) if not chosen.privileges]
-    assert all(values == plain_recipe(known).values for values in unmarked)
-    assert plain_recipe(known).privileges == ()
+def test_unmarked_parameters_are_equal_for_every_noise_and_rate(
+    published: list[dict[str, Any]], runs: list[Any]
+) -> None:
+    unmarked = [
+        chosen.values for chosen in (published_recipe(published, *run) for run in runs) if not chosen.privileges
+    ]
+    assert all(values == plain_recipe(published).values for values in unmarked)
+    assert plain_recipe(published).privileges == ()
 
 
 def test_a_recipe_of_the_backbone_comes_first() -> None:
-    other, own, none = recipe(None, None, 1), recipe(None, None, 2), recipe(None, None, 3)
-    other["model"], own["model"] = "resnet34", "cnn8"
+    other, same, unkeyed = recipe(None, None, 1), recipe(None, None, 2), recipe(None, None, 3)
+    other["model"], same["model"] = "resnet34", "cnn8"
     elsewhere = recipe(None, None, 4) | {"data_set": "mnist"}
-    found = matching_recipes([other, none, elsewhere, own], "cifar10", "cnn8")
-    assert [each["values"]["q"] for each in found] == [2, 3, 1]
+    ordered = matching_recipes([other, unkeyed, elsewhere, same], "cifar10", "cnn8")
+    assert [item["values"]["q"] for item in ordered] == [2, 3, 1]

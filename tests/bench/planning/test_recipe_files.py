@@ -68,7 +68,9 @@ files = st.builds(
         optional={"imbalance": st.floats(0.01, 1), "nesterov": st.booleans(), "schedule": words},
     ).map(lambda setting: setting | {"batch_size": 64}),
     choice=st.fixed_dictionaries({"a choice": choices}),
-    recipe=st.lists(recipes, min_size=1, max_size=4, unique_by=lambda each: (each.method, each.noise, each.rate)),
+    recipe=st.lists(
+        recipes, min_size=1, max_size=4, unique_by=lambda recipe: (recipe.method, recipe.noise, recipe.rate)
+    ),
 )
 TEXT = """\
 format = 1
@@ -135,21 +137,21 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 @given(files)
-def test_what_is_written_reads_back_the_same(found: RecipeFile) -> None:
-    assert parse_recipe_file(format_recipe_file(found), "it") == found
+def test_what_is_written_reads_back_the_same(recipe_file: RecipeFile) -> None:
+    assert parse_recipe_file(format_recipe_file(recipe_file), "it") == recipe_file
 
 
 def test_a_file_is_written_whole_and_seeds_as_they_are_typed(tmp_path: Path) -> None:
-    found = parse_recipe_file(TEXT, "it")
-    write_recipe_file(found, tmp_path / "new" / "digits.toml")
+    recipe_file = parse_recipe_file(TEXT, "it")
+    write_recipe_file(recipe_file, tmp_path / "new" / "digits.toml")
     text = (tmp_path / "new" / "digits.toml").read_text()
     assert 'seeds = "1000000:1000015"' in text and "date = 2026-01-02" in text
-    assert read_recipe_file(tmp_path / "new" / "digits.toml") == found
-    assert found.choice["grid"].seeds == tuple(range(1_000_000, 1_000_015))
-    assert found.choice["grid"].date == datetime.date(2026, 1, 2)
+    assert read_recipe_file(tmp_path / "new" / "digits.toml") == recipe_file
+    assert recipe_file.choice["grid"].seeds == tuple(range(1_000_000, 1_000_015))
+    assert recipe_file.choice["grid"].date == datetime.date(2026, 1, 2)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="can't write"):
-        write_recipe_file(found, tmp_path / "file" / "digits.toml")
+        write_recipe_file(recipe_file, tmp_path / "file" / "digits.toml")
 
 
 @pytest.mark.parametrize(
@@ -228,6 +230,8 @@ def test_the_projects_own_files_are_sound() -> None:
     from bench.planning import recipe_files
 
     for path in recipe_files.SHARED_FOLDER.glob("*.toml"):
-        found = read_recipe_file(path)
-        check_recipe_file(found, registry.methods(), path)
-        assert found.kind == "grid" and shared_recipe_file(str(found.setting["data_set"]), str(found.setting["model"]))
+        recipe_file = read_recipe_file(path)
+        check_recipe_file(recipe_file, registry.methods(), path)
+        assert recipe_file.kind == "grid" and shared_recipe_file(
+            str(recipe_file.setting["data_set"]), str(recipe_file.setting["model"])
+        )
