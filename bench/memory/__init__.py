@@ -1,1 +1,1 @@
-"""How much memory a run takes, and how many runs fit at a time."""
+"""The memory that a run takes, estimated before it starts, and the number of runs that fit at a time."""

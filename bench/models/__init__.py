@@ -1,4 +1,4 @@
-"""The backbones: `build` makes one by name, `declarations` says what there is."""
+"""The backbones: `build` returns a network by its name, `declarations` lists them."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
 
 
 def declarations() -> dict[str, dict[str, Any]]:
-    """What every model declares, by name, as JSON-able values."""
-    declared = [declaration for declaration, _ in MODELS.values()]
-    return {declaration.name: declaration.as_json() for declaration in [*declared, TIMM]}
+    """Every model's declaration, by name, as JSON-able values."""
+    ours = [declaration for declaration, _ in MODELS.values()]
+    return {declaration.name: declaration.as_json() for declaration in [*ours, TIMM]}
 
 
 def build(
@@ -51,9 +51,9 @@ def build(
 ) -> nn.Module:
     """A new network with timm's interface (see backbone.Model), in training mode, on the CPU.
 
-    `image_size` is (height, width), or one number for both. With a `seed` the weights are drawn from it alone and no
-    generator of the caller moves; without one they come from PyTorch's global generator. Raises UsageError on an
-    unknown name and on images too small for the model, naming the smallest size that works.
+    `image_size` is (height, width), or one number for both. With a `seed` the weights are drawn from it alone, and the
+    caller's generators stay as they are; without one they come from PyTorch's global generator. Raises UsageError for
+    an unknown name, and for images too small for the model, with the smallest size that works.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     if num_classes < 2 or in_chans < 1 or min(height, width) < 1:
@@ -78,7 +78,7 @@ def build(
 
 @contextmanager
 def drawn_from(seed: int | None) -> Iterator[None]:
-    """Let PyTorch's CPU generator start from `seed`, and put it back afterwards. None: leave it alone."""
+    """A context in which PyTorch's CPU generator starts from `seed`; its state returns afterwards. None: no change."""
     if seed is None:
         yield
         return

@@ -1,4 +1,7 @@
-"""What every backbone is: stages in a row, a head, and timm's names for them."""
+"""The parts of a backbone: its declaration, stages in a row, a head, and layers that backbones share.
+
+Read `Model` first, the interface that methods and training use, then `Backbone`, which implements it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from torch.autograd.function import FunctionCtx
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `list models` says of one model. `smallest` is the least height and width of image that it takes.
+    """The entry of a model in `list models`. `smallest` is the least height and width of its images.
 
-    `megaflops`: a forward pass of one colour image of 32 x 32, which sweeps are divided by.
+    `megaflops` is the cost of a forward pass of one colour image of 32 x 32, by which sweeps are divided.
     """
 
     name: str
@@ -38,7 +41,7 @@ class Declaration:
 
 
 class Model(Protocol):
-    """timm's interface as far as the core and methods use it, and two calls of ours. Images are (B, C, H, W)."""
+    """timm's interface as far as training and methods use it, and two calls of ours. Images are (B, C, H, W)."""
 
     num_features: int
 
@@ -49,7 +52,7 @@ class Model(Protocol):
         """Images -> the last feature maps, before pooling."""
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Last feature maps -> logits (B, K), or what the classifier is given with `pre_logits`."""
+        """Last feature maps -> logits (B, K), or with `pre_logits` the classifier's input."""
 
     def get_classifier(self) -> nn.Module:
         """The last layer: logits = get_classifier()(forward_head(forward_features(images), pre_logits=True))."""
@@ -58,14 +61,14 @@ class Model(Protocol):
         """Images -> the feature maps that leave `stage`, a "module" of `feature_info`."""
 
     def forward_from(self, features: Tensor, stage: str, pre_logits: bool = False) -> Tensor:
-        """The feature maps that leave `stage` -> logits (B, K), or what the classifier is given with `pre_logits`."""
+        """The feature maps that leave `stage` -> logits (B, K), or with `pre_logits` the classifier's input."""
 
 
 class Backbone(nn.Module):
     """Stages in a row, then a head. `stages` maps stage names, in order, to (module, channels, reduction).
 
-    `head` turns the last feature maps into what the classifier is given, (B, num_features). `reduction` is how many
-    times smaller a stage's feature maps are than the image.
+    `head` turns the last feature maps into the classifier's input (B, num_features). A stage's feature maps are
+    `reduction` times smaller than the image.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class Backbone(nn.Module):
         return features
 
     def position(self, stage: str) -> int:
-        """Where `stage` stands among the stages."""
+        """The position of `stage` among the stages. Raises ValueError for an unknown stage."""
         if stage not in self.stage_names:
             raise ValueError(f"no stage {stage!r} in this network; it has {', '.join(self.stage_names)}")
         return self.stage_names.index(stage)
@@ -134,8 +137,8 @@ class GlobalPool(nn.Module):
 class Flatten(nn.Module):
     """Feature maps (B, C, H, W) -> (B, C H W), as `nn.Flatten` does, bit for bit.
 
-    Its gradient comes in the memory format that the feature maps had. `nn.Flatten`'s comes channel after channel, and
-    what stands before it (a ReLU, a pooling) then walks through two formats at once, which is slow on a processor.
+    Its gradient has the memory format of the feature maps. That of `nn.Flatten` comes channel after channel, so the
+    layer before it (a ReLU, a pooling) reads two formats at once, which is slow on a CPU.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -158,8 +161,10 @@ class _Flat(torch.autograd.Function):
 
 
 def published_initialisation(module: nn.Module) -> None:
-    """Weights as the robust-loss papers' code draws them: convolutions kaiming-uniform over their inputs for ReLU,
-    linear layers xavier-uniform; biases stay as PyTorch draws them (APL, Ma et al. 2020, and its successors)."""
+    """Draw weights anew as the robust-loss papers' code does (APL, Ma et al. 2020, and its successors).
+
+    Convolutions: kaiming-uniform over their inputs for ReLU; linear layers: xavier-uniform; biases stay.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_uniform_(layer.weight, mode="fan_in", nonlinearity="relu")

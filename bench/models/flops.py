@@ -1,4 +1,4 @@
-"""Floating-point operations of a backbone: those of its matrix products, counted on shapes alone."""
+"""Floating-point operations of a backbone's matrix products, counted on shapes alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Flops = tuple[int, int]
 def flops_per_image(model: str, size: tuple[int, int], channels: int, classes: int) -> Flops:
     """(forward, forward and backward) floating-point operations of one image (height, width) in eval mode.
 
-    A multiplication and its addition are two. Nothing is computed but shapes, unless a layer has no rule for them.
+    A multiplication and its addition are two. Only shapes are computed, unless a layer has no rule for them.
     Raises UsageError as `bench.models.build` does.
     """
     try:
@@ -30,7 +30,7 @@ def flops_per_image(model: str, size: tuple[int, int], channels: int, classes: i
 
 
 def _count(model: str, size: tuple[int, int], channels: int, classes: int, device: str) -> Flops:
-    from torch.utils.flop_counter import FlopCounterMode  # takes a second to get ready
+    from torch.utils.flop_counter import FlopCounterMode  # here, since the import takes a second
 
     with torch.device(device):
         network = build(model, num_classes=classes, in_chans=channels, image_size=size).eval()

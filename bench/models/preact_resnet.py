@@ -37,7 +37,7 @@ NARROW = (32, 64, 128)
 class PreActBlock(nn.Module):
     """Two 3 x 3 convolutions, each after batch normalisation and ReLU, added to a skip.
 
-    Where the shape changes the skip is a strided 1 x 1 convolution of the activated input, without normalisation.
+    If the shape changes, the skip is a strided 1 x 1 convolution of the activated input, without normalisation.
     Elsewhere it is the block's input, as in the paper, or with `activated_skip` the activated input.
     """
 
@@ -61,7 +61,7 @@ class PreActBlock(nn.Module):
 
 
 def layers(widths: Sequence[int], blocks: Sequence[int], activated_skip: bool) -> Iterator[tuple[str, nn.Module]]:
-    """Layers of so many blocks each; all but the first halve the size."""
+    """(name, layer) of each layer with its number of blocks; all but the first halve the size."""
     channels = widths[0]
     for number, (wide, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         strides = [1 if number == 1 else 2] + [1] * (count - 1)
@@ -72,7 +72,7 @@ def layers(widths: Sequence[int], blocks: Sequence[int], activated_skip: bool) -
 
 
 def activated_stem(num_classes: int, in_chans: int, blocks: tuple[int, int, int, int]) -> Backbone:
-    """Four layers of so many blocks; weights as PyTorch draws them.
+    """A network of four layers with these numbers of blocks; weights as PyTorch draws them.
 
     As in DivideMix's code there is a batch normalisation and ReLU after the stem's convolution and none before the
     pooling, so features may be negative.

@@ -26,7 +26,7 @@ WIDTHS = (64, 128, 256, 512)
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions with batch normalisation, added to their input before the last ReLU.
 
-    Where the shape changes the input goes through a strided 1 x 1 convolution with batch normalisation.
+    If the shape changes, the input goes through a strided 1 x 1 convolution with batch normalisation.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -48,7 +48,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet(num_classes: int, in_chans: int, blocks: tuple[int, int, int, int]) -> Backbone:
-    """A ResNet of basic blocks, so many in each of its four layers of 64, 128, 256 and 512 channels."""
+    """A ResNet of basic blocks: `blocks` of them in its four layers of 64, 128, 256 and 512 channels."""
     channels = WIDTHS[0]
     stem = nn.Sequential(convolution(in_chans, channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
     stages: list[tuple[str, nn.Module, int, int]] = [("stem", stem, channels, 1)]

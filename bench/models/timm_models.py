@@ -1,4 +1,8 @@
-"""Any model of timm by its name, as `timm:NAME`, with random weights. timm is imported only then."""
+"""Any model of timm by its name, as `timm:NAME`, with random weights. timm is imported only when one is built.
+
+Read `timm_model` first, then `TimmModel`. Most of the module is about two questions that timm doesn't answer: which
+images a model takes (`find_size_fault`), and which layers follow a stage (`TimmModel.modules_after`).
+"""
 
 from __future__ import annotations
 
@@ -18,13 +22,13 @@ TIMM = Declaration(
     megaflops=167.0,  # those of resnet50, for all of them
 )
 SIZES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 448, 512)
-"""Sizes that are tried to name the smallest one that a model takes."""
+"""Image sizes that are tried in search of the smallest one that a model takes."""
 SIZE_ERRORS = (RuntimeError, ValueError, AssertionError, ZeroDivisionError)
-"""What models raise when their images are too small."""
+"""The errors that models raise when their images are too small."""
 
 
 class StageReachedError(Exception):
-    """Carries the feature maps out of a forward pass that need not go on. Not a failure."""
+    """Carries the feature maps out of a forward pass that needn't continue. Not a failure."""
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ class StageReachedError(Exception):
 
 
 class TimmModel(nn.Module):
-    """A timm model behind the interface that all our backbones speak, see backbone.Model."""
+    """A timm model with the interface of our backbones, see backbone.Model."""
 
     def __init__(self, name: str, model: Any, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -66,7 +70,7 @@ class TimmModel(nn.Module):
         return classifier
 
     def forward_to(self, images: Tensor, stage: str) -> Tensor:
-        """Images (B, C, H, W) -> what leaves `stage`; nothing after it runs. Raises ValueError on an unknown stage."""
+        """Images (B, C, H, W) -> the output of `stage`; no later layer runs. Raises ValueError on an unknown stage."""
         handle = self.stage(stage).register_forward_hook(stop_forward)
         try:
             self.model.forward_features(images)
@@ -77,10 +81,10 @@ class TimmModel(nn.Module):
         raise ValueError(f"{self.name} does not run its stage {stage!r} in forward_features")
 
     def forward_from(self, features: Tensor, stage: str, pre_logits: bool = False) -> Tensor:
-        """What leaves `stage` -> logits (B, K), or (B, num_features) with `pre_logits`; nothing before it runs.
+        """The output of `stage` -> logits (B, K), or (B, num_features) with `pre_logits`; no earlier layer runs.
 
-        Raises ValueError on an unknown stage, and where what follows the stage isn't one module after the other (the
-        first call finds out, by comparing with the plain forward).
+        Raises ValueError on an unknown stage, and if the layers after it aren't one module after the other (the first
+        call checks that against the plain forward pass).
         """
         if stage not in self._rest:
             self._rest[stage] = self.modules_after(stage)
@@ -89,7 +93,7 @@ class TimmModel(nn.Module):
         return self.forward_head(features, pre_logits)
 
     def stage(self, name: str) -> nn.Module:
-        """A stage's module."""
+        """The module of a stage. Raises ValueError on an unknown stage."""
         names = [entry["module"] for entry in self.feature_info]
         if name not in names:
             raise ValueError(f"no stage {name!r} in {self.name}; it has {', '.join(names) or 'none'}")
@@ -98,7 +102,7 @@ class TimmModel(nn.Module):
 
     @torch.no_grad()
     def modules_after(self, stage: str) -> list[str]:
-        """The outermost modules that forward_features runs after `stage`, in order, proved to be all that it does."""
+        """The outermost modules that forward_features runs after `stage`, in order, checked to give its result."""
         self.stage(stage)
         trace = Trace(stage)
         training = {name: module.training for name, module in self.model.named_modules()}
@@ -117,13 +121,17 @@ class TimmModel(nn.Module):
         ]
         try:
             self.model.eval()
-            whole = self.model.forward_features(images)
+            expected = self.model.forward_features(images)
             for handle in handles:
                 handle.remove()
             features = trace.features
             for name in trace.after:
                 features = self.model.get_submodule(name)(features)
-            if features is None or features.shape != whole.shape or not torch.allclose(features, whole, atol=1e-4):
+            if (
+                features is None
+                or features.shape != expected.shape
+                or not torch.allclose(features, expected, atol=1e-4)
+            ):
                 raise ValueError(
                     f"{self.name} can't be entered after its stage {stage!r}: it isn't a plain row of layers"
                 )
@@ -136,7 +144,7 @@ class TimmModel(nn.Module):
 
 
 class Trace:
-    """Hooks that note which outermost modules start after `stage` has ended."""
+    """Hooks that record the outermost modules that start after `stage` has ended."""
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -172,7 +180,7 @@ def stop_forward(module: nn.Module, inputs: Any, output: Tensor) -> NoReturn:
 
 
 def timm_model(name: str, num_classes: int, in_chans: int, height: int, width: int) -> TimmModel:
-    """The timm model after "timm:" in `name`, with random weights. Raises UsageError where that can't be."""
+    """The timm model after "timm:" in `name`, with random weights. Raises UsageError if it can't be built."""
     import timm
 
     wanted = name.removeprefix("timm:")
@@ -193,7 +201,7 @@ def timm_model(name: str, num_classes: int, in_chans: int, height: int, width: i
 
 
 def create_timm_model(wanted: str, num_classes: int, in_chans: int, height: int, width: int) -> nn.Module:
-    """timm's model, told the size of its images where it wants to know."""
+    """timm's model, with the size of its images if it takes one."""
     import timm
 
     options: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": in_chans}
@@ -205,16 +213,16 @@ def create_timm_model(wanted: str, num_classes: int, in_chans: int, height: int,
 
 
 def create_on_meta(wanted: str, num_classes: int, in_chans: int, side: int) -> nn.Module:
-    """timm's model without memory for its weights, or with it where its constructor reads what it computes."""
+    """timm's model without memory for its weights, or with it if its constructor reads values."""
     try:
         with torch.device("meta"):
             return create_timm_model(wanted, num_classes, in_chans, side, side)
-    except RuntimeError:  # what older versions say of a value that has no memory
+    except RuntimeError:  # raised by older versions for a value that has no memory
         return create_timm_model(wanted, num_classes, in_chans, side, side)
 
 
 def find_size_fault(model: nn.Module, channels: int, height: int, width: int) -> Exception | None:
-    """What goes wrong with images of this size, tried on shapes alone, or None."""
+    """The error that images of this size cause, tried on shapes alone; None if they cause none."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
     images = torch.empty(2, channels, height, width, device="meta")
@@ -230,7 +238,7 @@ def find_size_fault(model: nn.Module, channels: int, height: int, width: int) ->
 
 
 def too_small_error(name: str, num_classes: int, in_chans: int, size: tuple[int, int], error: Exception) -> UsageError:
-    """The error that a user reads, with the smallest larger size that works; tried without memory for weights."""
+    """The error for the user, with the smallest larger size that works; tried without memory for weights."""
     for larger in SIZES:
         if larger <= min(size):
             continue

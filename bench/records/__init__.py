@@ -1,1 +1,1 @@
-"""What is stored: the schema of records, atomic files, claims, and merging."""
+"""The stored results of runs: their schema, the store, claims, merging, and the form that is committed."""

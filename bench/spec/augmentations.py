@@ -1,4 +1,4 @@
-"""The names of augmentations: how they are written, checked and made one. No torch, so that a typo shows at once."""
+"""The names of augmentations: parsing, checks and the canonical form. No torch, so that a typo shows at once."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def augmentation_steps(name: str) -> list[AugmentationStep]:
         return []
     if "none" in texts:
         raise UsageError(f'augmentation "{name}": none stands alone. Leave it out, or type --augment none.')
-    found: dict[str, int | None] = {}
+    numbers: dict[str, int | None] = {}
     for text in texts:
         kind, number = parse_step(text, name)
-        if kind in found:
+        if kind in numbers:
             raise UsageError(f'augmentation "{name}" has {kind} more than once: each step acts once, leave one out.')
-        found[kind] = number
-    return [(kind, found[kind]) for kind in KINDS if kind in found]
+        numbers[kind] = number
+    return [(kind, numbers[kind]) for kind in KINDS if kind in numbers]
 
 
 def canonical_augmentation(name: str) -> str:
@@ -48,18 +48,18 @@ def canonical_augmentation(name: str) -> str:
 
 
 def format_step(step: AugmentationStep) -> str:
-    """A step as it is written."""
+    """The text of a step: ("crop", 4) -> "crop4"."""
     kind, number = step
     return kind if number is None else f"{kind}{number}"
 
 
-def parse_step(text: str, whole: str) -> AugmentationStep:
-    """One step's text, a part of the name `whole`, -> (kind, number)."""
+def parse_step(text: str, name: str) -> AugmentationStep:
+    """The text of one step in an augmentation's `name` -> (kind, number). Raises UsageError for a wrong one."""
     match = re.fullmatch(r"([a-z]+)([0-9]*)", text)
     if match is None or match[1] not in KINDS:
         close = nearest_names(text, EXAMPLES) or list(EXAMPLES)
         raise UsageError(
-            f'no augmentation step "{text}" in "{whole}"; did you mean {" or ".join(close)}?\n'
+            f'no augmentation step "{text}" in "{name}"; did you mean {" or ".join(close)}?\n'
             "Steps, joined with +: none, cropN, flip, rotateN, autoaugment, randaugment, cutout, cutoutN."
         )
     kind, bounds = match[1], KINDS[match[1]]

@@ -1,4 +1,7 @@
-"""RunSpec: everything that changes the answer, and nothing else; Runtime: everything else a run is told."""
+"""RunSpec: everything that changes a run's result, and nothing else. Runtime: everything else that a run needs.
+
+A run's id is a hash of its RunSpec (`RunSpec.run_id`), so a field is added by the rule of ADDED_LATER.
+"""
 
 from __future__ import annotations
 
@@ -23,37 +26,37 @@ IDENTITY_VERSION = 1
 """Raised whenever the same spec would train differently; old records then stand for themselves."""
 
 ImagePlace = Literal["device", "host", "disk"]
-"""Where a run keeps its images, see `bench.planning.image_placement`."""
+"""The place of a run's images, see `bench.planning.image_placement`."""
 Value = StrictBool | int | float | StrictStr
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]
 
 SEEDS = frozenset({"noise_seed", "split_seed", "seed"})
-"""What a replicate is: fields that differ between the runs whose mean a board shows."""
+"""The fields that make a replicate: those that differ between the runs whose mean a board shows."""
 
 SHARED_LR = "shared"
-"""`RunSpec.protocol` where every method trains with the data set's learning rate and weight decay."""
+"""`RunSpec.protocol` if every method trains with the data set's learning rate and weight decay."""
 SHARED_GRID = "shared-grid"
-"""`RunSpec.protocol` where these were chosen per method, from one grid for all."""
+"""`RunSpec.protocol` if these were chosen for each method from one grid for all."""
 
 HOLD_OUT = 0.1
-"""Share of a training set that is held out where nobody says another."""
+"""The default share of a training set that is held out."""
 
 RESERVED_SEEDS = 1_000_000
-"""Seeds from here up are for choosing (`tune`); no board shows their runs, which were picked for doing well."""
+"""Seeds from this one up are for `tune`; no board shows their runs, which were selected by their result."""
 
 CHOSEN_BY_METHOD = frozenset(
     {"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay", "members"}
 )
-"""The method, how many copies of it, and what the protocol lets it choose: what differs between rows of one table."""
+"""The fields that differ between rows of a table: the method, its number of copies, and the values it may choose."""
 
 
 ADDED_LATER: dict[str, Value | None] = {"members": 1, "sync_batch_norm": False}
-"""Fields of RunSpec that came after the first records, each with the value under which a run is what it was before.
+"""Fields of RunSpec that came after the first records, each with the value under which a run is the same as before.
 
-A spec is written without them while they hold that value, so that a new field changes no older run's id, nor the table
-that it stands in. The value is the field's default, for ever.
+A spec is written without them while they have that value, so that a new field changes neither the id of an older run
+nor its table. The value is the field's default, for ever.
 """
 
 
@@ -69,9 +72,9 @@ class RunSpec(BaseModel):
     method_version: int = 1
     parameters: dict[str, Value] = Field(default_factory=dict)
     privileges: tuple[str, ...] = ()
-    """What the run is told beyond noisy labels: the method's needs, and what keys an informed recipe. Sorted.
+    """Information beyond noisy labels: what the method needs, and the keys of an informed recipe. Sorted.
 
-    "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for what the user says it is.
+    "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for a share that the user states.
     """
     members: int = Field(default=1, ge=1)
     """Independent copies of the method, trained on the same data; the prediction is the mean of theirs."""
@@ -87,7 +90,7 @@ class RunSpec(BaseModel):
     draw: str = "exact"
     noise_seed: Seed = 0
     noise_sha256: str | None = None
-    """Hash of a matrix or label file; None for noise that a name and a rate say in full."""
+    """Hash of a matrix or label file; None for noise that a name and a rate define."""
 
     model: str
     weights_sha256: str | None = None
@@ -109,7 +112,7 @@ class RunSpec(BaseModel):
     precision: str = "fp32"
     world_size: int = Field(default=1, ge=1)
     sync_batch_norm: bool = False
-    """Batch statistics of the whole batch, where several processes each hold a share of it."""
+    """Batch statistics of the whole batch, if several processes each have a share of it."""
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -127,13 +130,13 @@ class RunSpec(BaseModel):
         return digest(self.canonical())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, without the id, which a copied cache would keep."""
+        """A copy as pydantic makes it, without the cached id, which `update` may change."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("run_id", None)
         return copied
 
     def setting(self) -> dict[str, Any]:
-        """Every field but the method, what the protocol lets it choose, and the seeds: what one table holds."""
+        """The fields that the runs of one table share: all but the method, the values that it may choose, and seeds."""
         return self.model_dump(mode="json", exclude=set(CHOSEN_BY_METHOD | SEEDS))
 
     @property
@@ -143,7 +146,7 @@ class RunSpec(BaseModel):
 
 
 class Runtime(BaseModel):
-    """How and where a run is carried out. Nothing here changes the answer, and none of it is in the run's id."""
+    """The way in which a run is carried out. No field changes the result, and none is in the run's id."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -161,14 +164,14 @@ class Runtime(BaseModel):
     threads: int = Field(default=1, ge=1)
     images: ImagePlace = "device"
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
-    """How steps are carried out; see `bench.training.step_modes`."""
+    """The step mode; see `bench.training.step_modes`."""
     gpu_bytes: int | None = Field(default=None, ge=1)
-    """What this process's tensors may take of a card that it shares; None: all that is free."""
+    """Bytes that this process's tensors may take of a GPU that it shares; None: all that are free."""
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: Finite = 5.0
     pause_at: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the run's epochs (rounded up) after which it is put aside: its checkpoint and curves stand, and a later
-    call goes on."""
+    """Share of the run's epochs (rounded up) after which it is put aside with its checkpoint and curves. A later call
+    continues it."""
 
 
 def canonical_json(value: Any) -> str:

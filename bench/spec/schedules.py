@@ -8,37 +8,37 @@ from bench.system.errors import UsageError, nearest_names
 
 SCHEDULES = ("cosine", "constant", "step:40,80@0.1", "exponential:0.97", "cosine-restarts:10")
 OPTIMIZERS = ("sgd", "adam", "adamw")
-"""What `bench.training.optimizers` makes."""
+"""The optimisers of `bench.training.optimizers`."""
 
 
 def canonical_schedule(schedule: str) -> str:
     """The one name of a schedule, as a run's identity holds it: "step: 80,40" -> "step:40,80@0.1".
 
-    Raises UsageError for a name that no schedule has, and for numbers that make none: epochs are whole and 1 or more,
-    factors above 0 and at most 1.
+    Raises UsageError for an unknown schedule, and for wrong numbers: epochs are whole and at least 1, factors above 0
+    and at most 1.
     """
     return scale_schedule(schedule, 1, 1)
 
 
 def scale_schedule(schedule: str, published: int, epochs: int) -> str:
-    """A schedule that was written for `published` epochs, brought to `epochs` with its shape kept; canonical.
+    """A schedule for `published` epochs, stretched to `epochs` with its shape kept; canonical.
 
     Milestones and periods move with the total, to at least 1 epoch; an exponential reaches the same rate at the end.
-    Raises UsageError as `canonical` does.
+    Raises UsageError as `canonical_schedule` does.
     """
     kind, _, argument = "".join(schedule.split()).partition(":")
-    learning_rate_at(f"{kind}:{argument}" if argument else kind, 0.1, 0, 1)  # a name that no schedule has
+    learning_rate_at(f"{kind}:{argument}" if argument else kind, 0.1, 0, 1)  # raises for an unknown schedule
     share = epochs / published
     try:
         if kind == "step":
             milestones, _, factor = argument.partition("@")
-            moved = sorted(_moved(text, share) for text in milestones.split(","))
-            return f"step:{','.join(map(str, moved))}@{_factor(factor or '0.1')!r}"
+            scaled = sorted(_scale_epoch(text, share) for text in milestones.split(","))
+            return f"step:{','.join(map(str, scaled))}@{_parse_factor(factor or '0.1')!r}"
         if kind == "exponential":
-            rate = _factor(argument)
+            rate = _parse_factor(argument)
             return f"exponential:{rate if share == 1 else round(rate ** (1 / share), 9)!r}"
         if kind == "cosine-restarts":
-            return f"cosine-restarts:{_moved(argument, share)}"
+            return f"cosine-restarts:{_scale_epoch(argument, share)}"
     except ValueError:
         raise UsageError(
             f"schedule {schedule!r}: epochs are whole numbers from 1, factors above 0 and at most 1; "
@@ -47,7 +47,7 @@ def scale_schedule(schedule: str, published: int, epochs: int) -> str:
     return kind
 
 
-def _moved(text: str, share: float) -> int:
+def _scale_epoch(text: str, share: float) -> int:
     """The epoch in `text` times `share`, halves upwards, at least 1."""
     epoch = int(text)
     if epoch < 1:
@@ -55,7 +55,8 @@ def _moved(text: str, share: float) -> int:
     return max(1, math.floor(epoch * share + 0.5))
 
 
-def _factor(text: str) -> float:
+def _parse_factor(text: str) -> float:
+    """The factor in `text`, above 0 and at most 1; raises ValueError for other numbers."""
     factor = float(text)
     if not 0 < factor <= 1:
         raise ValueError(text)
