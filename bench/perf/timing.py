@@ -36,11 +36,7 @@ def median(values: Seconds) -> Median:
 
 def device_waiter(device: torch.device) -> Callable[[], None]:
     """A call that returns when the device has finished its queued work."""
-    return torch.cuda.synchronize if device.type == "cuda" else _nothing
-
-
-def _nothing() -> None:
-    """A CPU has no queue."""
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
 
 def time_alternately(

@@ -40,15 +40,9 @@ class Ensemble(Method):
         self._phases: list[tuple[Phase, Phase]] = []
         first = members[0]
         # an ensemble declares what its copies declare
-        vars(self).update(
-            name=first.name,
-            needs=first.needs,
-            assumes=first.assumes,
-            control=first.control,
-            networks=self.networks_per_member * len(self.members),
-            weight_decay=first.weight_decay,
-            static_shapes=first.static_shapes,
-        )
+        for name in ("name", "needs", "assumes", "control", "weight_decay", "static_shapes"):
+            setattr(self, name, getattr(first, name))
+        self.networks = self.networks_per_member * len(self.members)
 
     def unsuitable(self, setting: Setting) -> str | None:
         """The first member's reason."""

@@ -39,7 +39,7 @@ class BatchPlan:
 
 
 class TrainingStep:
-    """The argument of `Method.loss`."""
+    """The argument of `Method.loss`. `labels`, `index` and `share` are those of the first stream's batch."""
 
     def __init__(
         self,
@@ -56,17 +56,8 @@ class TrainingStep:
         self.draws = draws
         self.streams = streams
         self._first = next(iter(streams.values()))
+        self.labels, self.index, self.share = self._first.labels, self._first.index, self._first.share
         self._networks = networks
-
-    @property
-    def labels(self) -> Tensor:
-        """Noisy labels of the first stream's batch."""
-        return self._first.labels
-
-    @property
-    def index(self) -> Tensor:
-        """Positions of the first stream's batch in the training part."""
-        return self._first.index
 
     def logits(self, stream: str | None = None, view: int = 0, network: int = 0) -> Tensor:
         """Logits (B, K) float32 of one view of one stream (None: the first)."""
@@ -93,11 +84,6 @@ class TrainingStep:
         }
         draws = {name: drawn.clone() for name, drawn in self.draws.items()}
         return TrainingStep(self.phase, self.epoch, self.learn, draws, streams, self._networks)
-
-    @property
-    def share(self) -> float:
-        """The part of the first stream's batch that this process trains on."""
-        return self._first.share
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:

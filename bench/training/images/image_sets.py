@@ -25,8 +25,6 @@ from datasets.selected import select
 Read = Callable[[Iterable[Tensor]], Iterator[Tensor]]
 """Indices int64 (B,) on the CPU -> the images of each, uint8 (B, H, W, C), in pinned memory if they go to a GPU."""
 
-CPU = torch.device("cpu")
-
 
 class BatchStore:
     """Images that aren't on the device; each batch becomes a store like `template` (device, padding, normalisation).
@@ -35,6 +33,8 @@ class BatchStore:
     """
 
     def __init__(self, samples: int, read: Read, template: ImageStore) -> None:
+        self.size, self.channels, self.device = template.size, template.channels, template.device
+        self.index_device = torch.device("cpu")
         self._samples, self._read, self._template = samples, read, template
         self._stream: torch.cuda.Stream | None = None
         if template.device.type == "cuda":
@@ -42,26 +42,6 @@ class BatchStore:
 
     def __len__(self) -> int:
         return self._samples
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the images, without padding."""
-        return self._template.size
-
-    @property
-    def channels(self) -> int:
-        """1 or 3."""
-        return self._template.channels
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the batches."""
-        return self._template.device
-
-    @property
-    def index_device(self) -> torch.device:
-        """The device of the indices that `prefetch` takes: images are looked up on the CPU."""
-        return CPU
 
     def prefetch(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
         """For each index (B,): a store of these images only, and their positions in it."""

@@ -32,23 +32,15 @@ def worth_mirroring(samples: int, size: tuple[int, int], channels: int, pad: int
 class Images(Protocol):
     """The images of one part, on the device or elsewhere; training and inference get them through `prefetch`."""
 
+    size: tuple[int, int]
+    """(height, width), without padding."""
+    channels: int
+    device: torch.device
+    """The device of the batches."""
+    index_device: torch.device
+    """The device of the indices that `prefetch` takes."""
+
     def __len__(self) -> int: ...
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), without padding."""
-
-    @property
-    def channels(self) -> int:
-        """1 or 3."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the batches."""
-
-    @property
-    def index_device(self) -> torch.device:
-        """The device of the indices that `prefetch` takes."""
 
     def prefetch(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
         """For each index int64 (B,): a store on the device that holds these images, and their positions (B,) in it.
@@ -82,6 +74,8 @@ class ImageStore:
         if pad < 0:
             raise UsageError(f"pad must be 0 or more, not {pad}.")
         _, self.height, self.width, self.channels = images.shape
+        self.size = (self.height, self.width)
+        self.device = self.index_device = images.device
         self.pad = pad
         self.mirrored = mirrored
         self.mean = torch.tensor(mean, dtype=torch.float32, device=images.device)
@@ -131,21 +125,6 @@ class ImageStore:
 
     def __len__(self) -> int:
         return self.samples
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the images, without their padding."""
-        return self.height, self.width
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the images."""
-        return self.images.device
-
-    @property
-    def index_device(self) -> torch.device:
-        """The device of the indices that `prefetch` takes: that of the images."""
-        return self.images.device
 
     def prefetch(self, indices: Iterable[Tensor]) -> Iterator[tuple[ImageStore, Tensor]]:
         """This store with each index, since nothing has to be read."""
