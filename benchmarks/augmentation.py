@@ -1,6 +1,6 @@
 """What augmenting a batch costs, by name, and what torchvision takes for the same images one by one.
 
-"mirrored" where the store keeps images' mirror images, as runs on a processor do.
+"mirrored" where the store keeps images' mirror images, as runs on a CPU do.
 
 python benchmarks/augmentation.py [--batch 128] [--size 32] [--channels 3] [--threads 1] [--json FILE]
 """

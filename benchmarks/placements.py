@@ -5,13 +5,13 @@
 Writes a table of JPEG files (`--count` of `--size` x `--size` pixels), and trains cross-entropy on it with its images
 in each placement. For each placement, in turns, as often as `--rounds` says:
 
-    come      images a second that the feeder hands over as ready batches (read, copied, augmented, normalised), when
+    come      images a second that the batch loader makes ready batches of (read, copied, augmented, normalised), when
               nothing is trained
     trained   images a second of a whole epoch of training
 
 "ready" is training on batches that lie ready: what training takes by itself. A placement keeps up where "trained" is
 as large as the device's. Medians over the rounds, and their range. The disk's workers share the cores with
-training on a processor, so there both figures are bounded by the cores; on a card the cores are theirs.
+training on a CPU, so there both figures are bounded by the cores; beside a GPU the cores are theirs.
 """
 
 from __future__ import annotations
