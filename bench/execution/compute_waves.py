@@ -1,4 +1,7 @@
-"""`run --budget equal-compute`: waves of ordinary runs, each planned by what those before it cost."""
+"""`run --budget equal-compute`: waves of ordinary runs, each planned by the costs of the waves before it.
+
+Read `run_compute_waves` first. The rules of lengths and members are in `bench.planning.compute_budget`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 RunWave = Callable[[Sequence[RunSpec]], "StudyOutcome"]
 MOST_WAVES = 20
-"""More waves than any method's costs can ask for: lengths are corrected downwards, two or three times."""
+"""More waves than ever follow: a length is corrected downwards two or three times at most."""
 
 
 def drop_unaffordable(request: Request, planned: Plan, facts: Facts, costs: DeclaredCosts) -> Plan:
@@ -37,76 +40,77 @@ def drop_unaffordable(request: Request, planned: Plan, facts: Facts, costs: Decl
     limit = compute_budget.parse_budget(str(request.budget)).units
     if limit is None:
         return planned
-    outright = {asked.selected.name for asked in facts.requested if asked.selected.outright}
-    dear: dict[LeftOut, None] = {}
-    kept = []
+    named_outright = {method.selected.name for method in facts.requested if method.selected.outright}
+    left_out: dict[LeftOut, None] = {}
+    affordable = []
     for spec in planned.specs:
         epoch = costs.units(compute_budget.resize_run(spec, ComputeCandidate(1, 1)))
         if epoch <= limit:
-            kept.append(spec)
+            affordable.append(spec)
             continue
         reason = _too_dear(f"about {epoch:.4g}", epoch, limit)
-        if spec.method in outright:
+        if spec.method in named_outright:
             raise UsageError(f"{spec.method} can't take part: {reason}, or leave it out of --methods")
-        dear[LeftOut(spec.method, reason, spec.noise, spec.rate)] = None
-    if not kept:
+        left_out[LeftOut(spec.method, reason, spec.noise, spec.rate)] = None
+    if not affordable:
         raise UsageError(
             f"--budget {request.budget}: none of the methods can take part\n"
-            + list_offenders([f"{each.method}: {each.reason}" for each in dear])
+            + list_offenders([f"{item.method}: {item.reason}" for item in left_out])
         )
-    return replace(planned, specs=tuple(kept), left_out=(*planned.left_out, *dear))
+    return replace(planned, specs=tuple(affordable), left_out=(*planned.left_out, *left_out))
 
 
 def run_compute_waves(
-    request: Request, facts: Facts, planned: Plan, store: Store, carry_out: RunWave
+    request: Request, facts: Facts, planned: Plan, store: Store, run_wave: RunWave
 ) -> tuple[Plan, StudyOutcome]:
-    """Carry out a plan, then whatever else fits into each setting's allowance; returns all that was planned, and what
-    became of it.
+    """Carry out a plan, then the candidates that fit into each setting's allowance; returns the whole plan and outcome.
 
-    The first wave is the plan itself: it says what each method costs. Every further wave is planned from records alone,
-    so that a search that was stopped goes on where it was, with no state of its own.
+    The first wave is the plan itself, which shows what each method costs. Every further wave is planned from records
+    alone, so that a stopped search goes on where it was without a state of its own.
     """
     limit = compute_budget.parse_budget(str(request.budget)).units
-    tried = compute_budget.rows_of_plan(planned.specs)
-    outcome = carry_out(planned.specs)
+    rows = compute_budget.rows_of_plan(planned.specs)
+    outcome = run_wave(planned.specs)
     specs = {spec.run_id: spec for spec in planned.specs}
-    refused: dict[LeftOut, None] = {}
+    left_out: dict[LeftOut, None] = {}
     for wave in range(2, MOST_WAVES):
         if outcome.interrupted_signal is not None:
             break
-        allowances = _learn(tried, store, limit)
-        wanted, too_dear = _further(tried, allowances, facts, request)
-        refused |= dict.fromkeys(too_dear)
-        further = {spec.run_id: spec for spec in wanted if spec.run_id not in specs}
-        if not further:
+        allowances = _learn_costs(rows, store, limit)
+        candidates, unaffordable = _plan_candidates(rows, allowances, facts, request)
+        left_out |= dict.fromkeys(unaffordable)
+        new_specs = {spec.run_id: spec for spec in candidates if spec.run_id not in specs}
+        if not new_specs:
             break
-        specs |= further
-        print_note(_announced(wave, len(further), allowances.values()))
-        outcome = _joined(outcome, carry_out(list(further.values())))
-    for each in refused:
-        print_note(f"left out: {each.method} ({each.noise}): {each.reason}")
-    return replace(planned, specs=tuple(specs.values()), left_out=(*planned.left_out, *refused)), outcome
+        specs |= new_specs
+        units = " and ".join(dict.fromkeys(f"{allowance:.4g}" for allowance in sorted(allowances.values())))
+        name = {2: "second", 3: "third"}.get(wave, f"{wave}th")
+        print_note(f"equal compute, {name} wave: {len(new_specs):,} runs within {units} units for each training image")
+        outcome = _join_outcomes(outcome, run_wave(list(new_specs.values())))
+    for item in left_out:
+        print_note(f"left out: {item.method} ({item.noise}): {item.reason}")
+    return replace(planned, specs=tuple(specs.values()), left_out=(*planned.left_out, *left_out)), outcome
 
 
 def foresee_waves(request: Request, facts: Facts, planned: Plan, costs: DeclaredCosts) -> str:
-    """What a dry run says of the waves that it can't plan, going by declared costs."""
+    """A sentence on the waves that a dry run can't plan, going by declared costs."""
     limit = compute_budget.parse_budget(str(request.budget)).units
-    tried = compute_budget.rows_of_plan(planned.specs)
-    for row in tried:
+    rows = compute_budget.rows_of_plan(planned.specs)
+    for row in rows:
         for epochs in range(1, row.spec.epochs + 1):
             row.costs[epochs] = costs.units(row.spec) * epochs / row.spec.epochs
-    allowances = compute_budget.compute_allowances(tried, limit)
+    allowances = compute_budget.compute_allowances(rows, limit)
     runs, total = 0, 0.0
-    for row in tried:
-        each = row.costs[row.spec.epochs] / row.spec.epochs
+    for row in rows:
+        epoch_units = row.costs[row.spec.epochs] / row.spec.epochs
         allowance = allowances[row.spec.setting_id]
         most = compute_budget.longest_training(row.costs, allowance)
-        row.costs |= {epochs: each * epochs for epochs in range(1, most + 1)}
-        found = set(compute_budget.compute_candidates(row.costs, row.spec.epochs, allowance)) - {
-            ComputeCandidate(row.spec.epochs, 1)
-        }
-        runs += len(found) * len(row.firsts)
-        total += sum(each * one.epochs * one.members for one in found) * len(row.firsts)
+        row.costs |= {epochs: epoch_units * epochs for epochs in range(1, most + 1)}
+        candidates = set(compute_budget.compute_candidates(row.costs, row.spec.epochs, allowance))
+        candidates.discard(ComputeCandidate(row.spec.epochs, 1))
+        runs += len(candidates) * len(row.firsts)
+        units = sum(epoch_units * candidate.epochs * candidate.members for candidate in candidates)
+        total += units * len(row.firsts)
     images = facts.samples * (1 - planned.specs[0].hold_out)
     return (
         f"this is the first wave of --budget {request.budget}: what further lengths and members are tried depends on "
@@ -115,9 +119,8 @@ def foresee_waves(request: Request, facts: Facts, planned: Plan, costs: Declared
     )
 
 
-def _learn(tried: Iterable[RowProgress], store: Store, limit: float | None) -> dict[str, float]:
-    """What the store's records say each row cost; returns each setting's allowance."""
-    rows = list(tried)
+def _learn_costs(rows: Sequence[RowProgress], store: Store, limit: float | None) -> dict[str, float]:
+    """Take each row's costs from the store's records; returns each setting's allowance."""
     for row in rows:
         for epochs in {row.spec.epochs, *(candidate.epochs for candidate in row.candidates)}:
             runs = row.runs(ComputeCandidate(epochs, 1))
@@ -126,55 +129,48 @@ def _learn(tried: Iterable[RowProgress], store: Store, limit: float | None) -> d
     return compute_budget.compute_allowances(rows, limit)
 
 
-def _further(
-    tried: Iterable[RowProgress], allowances: Mapping[str, float], facts: Facts, request: Request
+def _plan_candidates(
+    rows: Iterable[RowProgress], allowances: Mapping[str, float], facts: Facts, request: Request
 ) -> tuple[list[RunSpec], list[LeftOut]]:
-    """What is wanted by what is known so far, and the methods of which no epoch fits."""
-    found: list[RunSpec] = []
-    too_dear = []
-    for row in tried:
+    """The runs of all candidates that the costs so far call for, and the methods of which no epoch fits."""
+    specs: list[RunSpec] = []
+    unaffordable = []
+    for row in rows:
         spec, allowance = row.spec, allowances.get(row.spec.setting_id)
         if allowance is None or not row.costs:
             continue
-        wanted = compute_budget.compute_candidates(row.costs, spec.epochs, allowance)
-        if not wanted:
+        candidates = compute_budget.compute_candidates(row.costs, spec.epochs, allowance)
+        if not candidates:
             epoch = max(units / epochs for epochs, units in row.costs.items())
             reason = _too_dear(f"{epoch:.4g}", epoch, allowance)
-            too_dear.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
-        for candidate in wanted:
-            if _refused(compute_budget.resize_run(spec, candidate), facts, request) is None:
+            unaffordable.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
+        for candidate in candidates:
+            if _is_suitable(compute_budget.resize_run(spec, candidate), facts, request):
                 row.candidates.add(candidate)
-                found += row.runs(candidate)
-    return found, too_dear
+                specs += row.runs(candidate)
+    return specs, unaffordable
 
 
-def _too_dear(said: str, epoch: float, allowance: float) -> str:
-    """Why a method has no place within an allowance: what an epoch costs, in words and in units."""
+def _too_dear(cost: str, epoch: float, allowance: float) -> str:
+    """The reason why a method can't take part: an epoch costs more than the allowance. `cost` is `epoch` in words."""
     return (
-        f"an epoch of it costs {said} units for each training image, more than the {allowance:.4g} of a whole run; "
+        f"an epoch of it costs {cost} units for each training image, more than the {allowance:.4g} of a whole run; "
         f"type --budget {compute_budget.EQUAL_COMPUTE}:{math.ceil(epoch)} or more"
     )
 
 
-def _refused(spec: RunSpec, facts: Facts, request: Request) -> str | None:
-    """Why a method can't train at this length, or None."""
-    noise = next(each for each in facts.noises if (each.name, each.sha256) == (spec.noise, spec.noise_sha256))
+def _is_suitable(spec: RunSpec, facts: Facts, request: Request) -> bool:
+    """Whether the method can train at this length."""
+    noise = next(noise for noise in facts.noises if (noise.name, noise.sha256) == (spec.noise, spec.noise_sha256))
     try:
         refuse_misfit(request, facts, noise, spec)
-    except Refused as refused:
-        return refused.reason
-    return None
+    except Refused:
+        return False
+    return True
 
 
-def _announced(wave: int, runs: int, allowances: Iterable[float]) -> str:
-    """How much a wave holds, and under which allowances."""
-    said = " and ".join(dict.fromkeys(f"{each:.4g}" for each in sorted(allowances)))
-    name = {2: "second", 3: "third"}.get(wave, f"{wave}th")
-    return f"equal compute, {name} wave: {runs:,} runs within {said} units for each training image"
-
-
-def _joined(first: StudyOutcome, second: StudyOutcome) -> StudyOutcome:
-    """What became of two studies' runs, none of which is in both."""
+def _join_outcomes(first: StudyOutcome, second: StudyOutcome) -> StudyOutcome:
+    """The outcome of two studies that have no run in common."""
     return replace(
         second,
         finished=(*first.finished, *second.finished),

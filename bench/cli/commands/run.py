@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.cli.commands.dry_run import compare_with_store, show_dry_run
 from bench.execution import compute_waves
 from bench.execution.backends import open_backend
 from bench.execution.progress import gather_facts_with_display, open_display
@@ -54,12 +55,17 @@ def run_command(options: Mapping[str, Any]) -> int:
         runs = len(specs) if request.budget is None else max(len(specs), facts.cores)
         limits = backend.limit_jobs(todo, facts, runs, at_most=None if request.budget else len(todo))
         if request.dry_run:
-            # Ray writes to standard output while it is connected, so `close` comes before any result is printed.
-            backend.close()
-            return show_plan(request, facts, planned, specs, shard, store, costs, limits.jobs)
+            backend.close()  # first, since nothing reaches standard output while Ray is connected
+            comparison = compare_with_store(planned, specs, shard, store, request.when, facts, costs, limits.jobs)
+            if request.budget is not None:
+                comparison = replace(comparison, later=compute_waves.foresee_waves(request, facts, planned, costs))
+            show_dry_run(comparison, request.format)
+            return 0
         refuse_empty_report(planned, store, request)
         note_shard(request, facts, planned, specs, shard)
-        note_revisions(todo, stored, store, request)
+        revisions = note_other_revisions(store.records(stored), request.out) if todo and stored else None
+        if revisions is not None:
+            print_note(revisions)
         runtimes = backend.start(facts, store, limits, runs)
 
         def run_wave(wave: Sequence[RunSpec]) -> StudyOutcome:
@@ -93,26 +99,6 @@ def plan_runs(request: Request, facts: Facts, costs: DeclaredCosts) -> Plan:
     return planned
 
 
-def show_plan(
-    request: Request,
-    facts: Facts,
-    planned: Plan,
-    specs: Sequence[RunSpec],
-    shard: Shard | None,
-    store: Store,
-    costs: DeclaredCosts,
-    jobs: int,
-) -> int:
-    """Print what would be run, and what it would cost; returns the exit code."""
-    from bench.cli.commands import dry_run
-
-    comparison = dry_run.compare_with_store(planned, specs, shard, store, request.when, facts, costs, jobs)
-    if request.budget is not None:
-        comparison = replace(comparison, later=compute_waves.foresee_waves(request, facts, planned, costs))
-    dry_run.show_dry_run(comparison, request.format)
-    return 0
-
-
 def refuse_empty_report(planned: Plan, store: Store, request: Request) -> None:
     """Raise UsageError where `--when` leaves nothing to run and there is no result to show either."""
     if request.when in ("missing", "always"):
@@ -136,13 +122,6 @@ def note_shard(request: Request, facts: Facts, planned: Plan, specs: Sequence[Ru
             f"note: --precision auto is {facts.precision} here; where it is another, other runs are planned. "
             f"Type --precision {facts.precision} if the machines differ"
         )
-
-
-def note_revisions(todo: Sequence[RunSpec], stored: Sequence[str], store: Store, request: Request) -> None:
-    """Print which other revisions of the code trained the stored part of the runs, if more runs are to be trained."""
-    note = note_other_revisions(store.records(stored), request.out) if todo and stored else None
-    if note is not None:
-        print_note(note)
 
 
 def publish_outcome(
