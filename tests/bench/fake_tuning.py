@@ -41,7 +41,6 @@ def definition_for(
     ]
     return StudyDefinition(
         name="gce/digits/sym-0.4",
-        method="gce",
         base=base,
         space=SearchSpace((Dimension("q", "uniform", 0.1, 1.0),)),
         search_seeds=seeds[0],

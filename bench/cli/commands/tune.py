@@ -170,8 +170,7 @@ def publish_results(
         unwritten = True
         print_note(str(error))
     if form == "json":
-        recipes = str(target.recipes)
-        write_json({"schema": 1, "command": tuning, "recipes": recipes, "use": training, "studies": documents})
+        write_json({"schema": 1, "command": tuning, "recipes": str(target[0]), "use": training, "studies": documents})
     else:
         write_text(f"{summarise_studies(documents)}\n\nTo train with what was chosen:\n\n    {training}")
     failed = any(document["chosen"] is None for document in documents)
@@ -182,4 +181,4 @@ def tuning_commands(options: Mapping[str, Any], target: OutputTarget) -> tuple[s
     """The command as typed without what changes no choice, and the command that trains with what it chose."""
     typed = {"with" if name == "also" else name: value for name, value in options.items() if name != "storage"}
     training = {name: value for name, value in options.items() if name not in TUNE_OPTIONS | IN_RECIPES}
-    return command_line(typed, command="tune"), command_line({**training, "recipes": str(target.recipes)})
+    return command_line(typed, command="tune"), command_line({**training, "recipes": str(target[0])})

@@ -32,7 +32,8 @@ from bench.system.text import format_duration
 from bench.tuning.grid import grid_page, search
 from bench.tuning.grid.candidates import FIRST_SEED, MOST_SPLITS, NOISE, RATE
 from bench.tuning.grid.grid_file import grid_file_path, previous_grid_file
-from bench.tuning.grid.search import GridPlan, GridResult
+from bench.tuning.grid.search import GridPlan
+from bench.tuning.grid.successive_halving import GridResult
 
 
 def grid_command(options: Mapping[str, Any]) -> int:
@@ -129,9 +130,7 @@ def show_plan(plan: GridPlan, store: Store, certain: list[RunSpec], possible: li
 
 def publish_choices(plan: GridPlan, result: GridResult, path: Path, command: str) -> int:
     """Write the file and its page, and print the choices and their cost; returns the exit code."""
-    document = grid_page.grid_document(
-        result.choices, result.undecided, result.diverged, result.records, plan.planned.left_out, command
-    )
+    document = grid_page.grid_document(result, plan.planned.left_out, command)
     if result.choices:
         search.write_choices(plan, result, path, command)
         document["file"] = str(path)

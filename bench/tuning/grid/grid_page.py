@@ -5,14 +5,14 @@ Read first `shared_grid_page` for the page and `grid_document` for the JSON, fro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.leaderboard.render.markdown import escape_markdown, markdown_table
 from bench.planning.plan import LeftOut
 from bench.planning.recipe_files import FileChoice, MethodRecipe, RecipeFile
 from bench.system.text import format_duration
-from bench.tuning.grid.successive_halving import GridChoice
+from bench.tuning.grid.successive_halving import GridChoice, GridResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,15 +73,8 @@ def _choice_paragraph(key: str, choice: FileChoice, file: RecipeFile) -> str:
     )
 
 
-def grid_document(
-    choices: Sequence[GridChoice],
-    undecided: Mapping[str, str],
-    diverged: Mapping[str, Collection[int]],
-    records: Sequence[Record],
-    left_out: Sequence[LeftOut],
-    command: str,
-) -> Document:
-    """The result as JSON-able values; shares from 0 to 1. `records`: those that the choices rest on.
+def grid_document(result: GridResult, left_out: Sequence[LeftOut], command: str) -> Document:
+    """The result as JSON-able values; shares from 0 to 1.
 
     A setting without criterion diverged. One with fewer splits than its method was dropped on the way; its criterion is
     that of the splits that it was judged on.
@@ -89,16 +82,14 @@ def grid_document(
     return {
         "schema": SCHEMA,
         "command": command,
-        "methods": [_method_document(choice) for choice in choices],
-        "undecided": [{"method": name, "reason": reason} for name, reason in sorted(undecided.items())],
+        "methods": [_method_document(choice) for choice in result.choices],
+        "undecided": [{"method": name, "reason": reason} for name, reason in sorted(result.undecided.items())],
         "left_out": [{"method": entry.method, "reason": entry.reason} for entry in left_out],
         "cost": {
-            "runs": len(records),
-            "settings_diverged": sum(len(numbers) for numbers in diverged.values()),
-            "forward_passes": sum(_forward_passes(record) for record in records),
-            "seconds": sum(
-                float(((record.get("provenance") or {}).get("seconds") or {}).get("total") or 0.0) for record in records
-            ),
+            "runs": len(result.records),
+            "settings_diverged": sum(len(numbers) for numbers in result.diverged.values()),
+            "forward_passes": sum(_forward_passes(record) for record in result.records),
+            "seconds": sum(_seconds(record) for record in result.records),
         },
     }
 
@@ -134,6 +125,10 @@ def _forward_passes(record: Record) -> float:
     """Forward passes of an image in a run, a backward pass counting as two."""
     measures = record["measures"]
     return float(measures["units_per_sample_epoch"] * record["spec"]["epochs"] * measures["samples"]["train"])
+
+
+def _seconds(record: Record) -> float:
+    return float(((record.get("provenance") or {}).get("seconds") or {}).get("total") or 0.0)
 
 
 def grid_table(document: Document) -> tuple[Table, list[str]]:

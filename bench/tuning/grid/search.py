@@ -26,7 +26,7 @@ from bench.system.text import join_words
 from bench.training.outcome import DIVERGED
 from bench.tuning.grid import grid_file, successive_halving
 from bench.tuning.grid.candidates import FIRST_SEED, MOST_SPLITS, TRIED, MethodCandidates, plan_candidates
-from bench.tuning.grid.successive_halving import CandidateStanding, GridChoice
+from bench.tuning.grid.successive_halving import CandidateStanding, GridChoice, GridResult
 from bench.tuning.study.definition import count_held_out_labels
 
 Record = Mapping[str, Any]
@@ -72,16 +72,6 @@ class GridPlan:
         """As many runs as may follow after the certain ones, at most."""
         pairs = zip(self.candidates, standings, strict=True)
         return [run for pair in pairs for run in successive_halving.possible_runs(*pair, self.rungs)]
-
-
-@dataclass(frozen=True)
-class GridResult:
-    """The choices, the reasons where none was possible, by method, and what the choices rest on."""
-
-    choices: list[GridChoice]
-    undecided: dict[str, str]
-    diverged: dict[str, set[int]]
-    records: list[Record]
 
 
 def plan_grid(request: Request, facts: Facts, splits: int | None) -> GridPlan:

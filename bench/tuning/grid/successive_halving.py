@@ -29,7 +29,7 @@ from bench.stats.holdout_choice import (
     record_criterion,
     score_splits,
 )
-from bench.tuning.grid.candidates import GridPoint, MethodCandidates, round_value
+from bench.tuning.grid.candidates import MethodCandidates, round_value
 
 SHARES = (Fraction(1, 5), Fraction(1, 3), Fraction(2, 3))
 """The better half goes on after these shares of the splits, rounded up."""
@@ -67,14 +67,22 @@ class GridChoice:
     decision: HoldoutChoice | None
 
     @property
-    def point(self) -> GridPoint | None:
-        """The setting that the method trains with from now on."""
-        return None if self.decision is None else self.candidates.points[self.decision.chosen]
-
-    @property
     def runs(self) -> list[RunSpec]:
         """The runs that the choice rests on."""
         return _first_runs(self.candidates, self.standing.judged)
+
+
+@dataclass(frozen=True)
+class GridResult:
+    """The choices, and by method the reason where none was possible and the settings that diverged.
+
+    `records` are those of the runs that the choices rest on.
+    """
+
+    choices: list[GridChoice]
+    undecided: dict[str, str]
+    diverged: dict[str, set[int]]
+    records: list[Record]
 
 
 def halving_rungs(splits: int, held_out: int) -> tuple[int, ...]:

@@ -37,7 +37,6 @@ class StudyDefinition:
     """One study. `base` is a run with the method's default values and the first search seed."""
 
     name: str
-    method: str
     base: RunSpec
     space: SearchSpace
     search_seeds: tuple[Mapping[str, int], ...]
@@ -117,7 +116,6 @@ def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[l
                 raise UsageError(f"--methods names {name} twice: each is tuned once. Leave one, or type two commands")
             definitions[study] = StudyDefinition(
                 name=study,
-                method=name,
                 base=base,
                 space=space,
                 search_seeds=_split_seeds(request, SEARCH_SEEDS, splits),

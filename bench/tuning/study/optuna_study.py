@@ -7,6 +7,7 @@ Read first `OptunaStudy.ask`, which hands out the next trial; a trial ends by `c
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,13 @@ from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
 from optuna.trial import TrialState
 
 from bench.records import claims
-from bench.spec import Value
+from bench.spec import RunSpec, Value
 from bench.stats.holdout_choice import HoldoutScore
 from bench.system.code_version import git_revision
 from bench.system.errors import UsageError
 from bench.system.text import digest
 from bench.tuning.study.definition import StudyDefinition, definition_differences, new_study_prefix
-from bench.tuning.study.pruning import survives_rung
+from bench.tuning.study.pruning import survives_rung, trial_rungs
 from bench.tuning.study.sampler import SlotSampler
 from bench.tuning.study.search_space import Dimension
 from bench.tuning.study.storage import FOLDER
@@ -46,12 +47,18 @@ ENDED_ELSEWHERE = (UpdateFinishedTrialError, ValueError)
 
 @dataclass
 class RunningTrial:
-    """A trial of this process: its slot, the values that it tries, and its claim."""
+    """A trial of this process: its slot, the values that it tries, its runs, and how far it has come."""
 
     trial: Trial
     slot: int
     values: dict[str, Value]
+    specs: tuple[RunSpec, ...]
+    rungs: tuple[float, ...]
+    """Shares of the epochs; the last one is 1.0, the end."""
     claim: ExitStack = field(repr=False)
+    passed: int = 0
+    """How many rungs it has passed."""
+    began: float = field(default_factory=time.monotonic)
 
 
 class OptunaStudy:
@@ -143,12 +150,13 @@ class OptunaStudy:
         values = dict(self.definition.default_values) if slot == 0 else self.definition.space.rounded(trial.params)
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(OWNER, f"{claims.host_identity()}/{os.getpid()}")
-        return RunningTrial(trial, slot, values, claim_context)
+        rungs = (*trial_rungs(slot, self.definition.base.epochs), 1.0)
+        return RunningTrial(trial, slot, values, self.definition.search_runs(values), rungs, claim_context)
 
-    def prune(self, running: RunningTrial, share: float, epoch: int, score: HoldoutScore) -> bool:
-        """Report a trial's score at a rung; True where the trial is pruned there, and has ended."""
+    def prune(self, running: RunningTrial, epoch: int, score: HoldoutScore) -> bool:
+        """Report a trial's score at its next rung; True where the trial is pruned there, and has ended."""
         running.trial.report(score.mean, epoch)
-        key = RUNG.format(share)
+        key = RUNG.format(running.rungs[running.passed])
         running.trial.set_user_attr(key, score.mean)
         others = [
             slot.trial.user_attrs[key]
@@ -156,6 +164,7 @@ class OptunaStudy:
             if slot.number != running.slot and key in slot.trial.user_attrs
         ]
         if survives_rung(score.mean, others):
+            running.passed += 1
             return False
         self._end(running, TrialState.PRUNED)
         return True

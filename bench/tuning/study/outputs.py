@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,8 @@ from bench.tuning.study.study_page import study_page
 PLOT_TARGET = "accuracy on the hold-out"
 
 
-@dataclass(frozen=True)
-class OutputTarget:
-    """The recipe file that a command writes, and its content so far."""
-
-    recipes: Path
-    before: RecipeFile | None
-
-    @property
-    def page(self) -> Path:
-        """The page beside the recipes."""
-        return self.recipes.with_suffix(".md")
+OutputTarget = tuple[Path, RecipeFile | None]
+"""The recipe file that a command writes, and its content so far. The page lies beside it."""
 
 
 def output_target(boards: Path, definitions: Sequence[StudyDefinition], name: str | None) -> OutputTarget:
@@ -49,14 +39,14 @@ def output_target(boards: Path, definitions: Sequence[StudyDefinition], name: st
     base = definitions[0].base
     path = boards / recipe_files.FOLDER / f"{name or safe_file_stem(base.data_set)}.toml"
     if not path.exists():
-        return OutputTarget(path, None)
+        return path, None
     before = recipe_files.read_recipe_file(path)
     advice = "type --study-name NAME for a file beside it, or move it aside"
     if before.kind != "study":
         raise UsageError(f"{path} holds the shared grid's choices; those of studies can't stand beside them: {advice}")
     if differences := recipe_files.setting_differences(before, base):
         raise UsageError(f"{path} holds choices made in another setting ({'; '.join(differences[:3])}): {advice}")
-    return OutputTarget(path, before)
+    return path, before
 
 
 def write_outputs(
@@ -71,28 +61,28 @@ def write_outputs(
     `commands`: the one that made the choices, and the one that trains with them. Raises UsageError where a file can't
     be written.
     """
+    path, before = target
+    page = path.with_suffix(".md")
     regrets = {document["study"]: document["regret"] for document in documents}
     chosen = [result for result, _ in results if result.decision is not None]
     written = []
     if chosen:
-        recipes = _merged_recipes(target.before, chosen, regrets, store, commands[0])
-        recipe_files.write_recipe_file(recipes, target.recipes)
-        written.append(target.recipes)
+        recipe_files.write_recipe_file(_merged_recipes(before, chosen, regrets, store, commands[0]), path)
+        written.append(path)
     plots: dict[str, list[str]] = {}
     try:
         for _, study in results:
             for name, image in draw_plots(study).items():
-                stem = f"{target.recipes.stem}-{_choice_name(study.definition)}-{name}"
-                path = target.recipes.with_name(f"{stem}.svg")
-                write_atomically(path, image)
-                plots.setdefault(study.definition.name, []).append(path.name)
-                written.append(path)
-        write_atomically(target.page, study_page(documents, *commands, plots, target.recipes.name).encode())
+                plot = path.with_name(f"{path.stem}-{_choice_name(study.definition)}-{name}.svg")
+                write_atomically(plot, image)
+                plots.setdefault(study.definition.name, []).append(plot.name)
+                written.append(plot)
+        write_atomically(page, study_page(documents, *commands, plots, path.name).encode())
     except OSError as error:
         raise UsageError(
-            f"{target.page.parent} can't be written: {error.strerror}. The trials are safe: the same command goes on"
+            f"{page.parent} can't be written: {error.strerror}. The trials are safe: the same command goes on"
         ) from None
-    return [*written, target.page]
+    return [*written, page]
 
 
 def _merged_recipes(

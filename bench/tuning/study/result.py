@@ -115,7 +115,7 @@ def study_document(result: StudyResult, study: OptunaStudy, store: Store) -> dic
     first = None if hindsight is None else hindsight.clean_first
     return {
         "study": definition.name,
-        "method": definition.method,
+        "method": base.method,
         "data_set": base.data_set,
         "noise": base.noise,
         "rate": base.rate,
@@ -207,6 +207,4 @@ def _score_document(score: HoldoutScore) -> dict[str, Any]:
 
 
 def _difference_document(difference: Summary | None) -> dict[str, Any] | None:
-    if difference is None:
-        return None
-    return {"mean": difference.mean, "low": difference.low, "high": difference.high}
+    return None if difference is None else {"mean": difference.mean, "low": difference.low, "high": difference.high}

@@ -136,10 +136,6 @@ class TrialsDisplay(Display):
         """A line for a trial or finalist."""
         self.inner.finished(key, text, seconds)
 
-    def started(self, run_id: str, name: str) -> None:
-        """Show the run's row."""
-        self.inner.started(run_id, name)
-
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Remove the run's row."""
         self.inner.gone(run_id)
@@ -148,14 +144,16 @@ class TrialsDisplay(Display):
         """Remove the run's row; the line of its trial states the reason."""
         self.inner.gone(run_id)
 
+    # Handed on as they are.
+
+    def started(self, run_id: str, name: str) -> None:
+        self.inner.started(run_id, name)
+
     def gone(self, run_id: str) -> None:
-        """Remove the run's row."""
         self.inner.gone(run_id)
 
     def note(self, text: str) -> None:
-        """A line."""
         self.inner.note(text)
 
     def end(self) -> None:
-        """Close the display."""
         self.inner.end()

@@ -14,7 +14,6 @@ from bench.spec import RunSpec
 from bench.stats.holdout_choice import HoldoutChoice, HoldoutScore, choose_among_known, score_splits
 from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import ENDED_ELSEWHERE, OptunaStudy, RunningTrial
-from bench.tuning.study.pruning import trial_rungs
 from bench.tuning.study.search_space import Values, apply_values, describe_values
 from bench.tuning.study.trial_scores import TrialScores
 from bench.tuning.study.trial_slots import TrialSlot
@@ -51,17 +50,6 @@ class StudyResult:
 
 
 @dataclass
-class _TrialRuns:
-    """A running trial, its runs, its rungs (the last one is 1.0, its end), and how many of them it has passed."""
-
-    running: RunningTrial
-    specs: tuple[RunSpec, ...]
-    rungs: tuple[float, ...]
-    passed: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-
-@dataclass
 class StudyStages:
     """The trials and finalists of one study in this process. `finalists_wanted` don't count the default values."""
 
@@ -71,7 +59,7 @@ class StudyStages:
     note: Callable[[str], None]
     trial_ended: Callable[[str, str, float], None]
     """Called as trial_ended(key, text for people, seconds) for every trial and finalist that ends in this process."""
-    trials: list[_TrialRuns] = field(default_factory=list)
+    trials: list[RunningTrial] = field(default_factory=list)
     finalists: list[Finalist] = field(default_factory=list)
     result: StudyResult | None = None
 
@@ -84,14 +72,13 @@ class StudyStages:
         """The runs that the study waits for, with at most `width` trials at a time; first goes on with what ended."""
         if self.result is not None:
             return []
-        wanted = [run for trial in list(self.trials) for run in self._advance_trial(trial)]
+        wanted = [run for running in list(self.trials) for run in self._advance_trial(running)]
         while len(self.trials) < width and not self.finalists:
-            running = self.study.ask()
-            if running is None:
+            trial = self.study.ask()
+            if trial is None:
                 break
-            rungs = (*trial_rungs(running.slot, self.definition.base.epochs), 1.0)
-            self.trials.append(_TrialRuns(running, self.definition.search_runs(running.values), rungs))
-            wanted += self._advance_trial(self.trials[-1])
+            self.trials.append(trial)
+            wanted += self._advance_trial(trial)
         if not self.trials and not self.finalists and self.study.ended():
             self._choose_finalists()
         return wanted + self._advance_finalists()
@@ -109,7 +96,7 @@ class StudyStages:
     def release(self) -> None:
         """Release this process's trials, so that other processes or the next start go on with them."""
         for trial in self.trials:
-            self.study.release(trial.running)
+            self.study.release(trial)
         self.trials.clear()
         self.study.close()
 
@@ -125,7 +112,7 @@ class StudyStages:
         score = score_splits(criteria, self.definition.labels) if len(criteria) == len(results) else None
         return missing, epoch, score
 
-    def _advance_trial(self, trial: _TrialRuns) -> list[WantedRun]:
+    def _advance_trial(self, trial: RunningTrial) -> list[WantedRun]:
         """Take a trial past the rungs that its runs have reached; returns the runs that it waits for, if it goes on."""
         while True:
             share = trial.rungs[trial.passed]
@@ -137,12 +124,11 @@ class StudyStages:
                 return []
             try:
                 if share == 1.0:
-                    self.study.complete(trial.running, epoch, score)
+                    self.study.complete(trial, epoch, score)
                     text = _percent(score)
-                elif self.study.prune(trial.running, share, epoch, score):
+                elif self.study.prune(trial, epoch, score):
                     text = f"{_percent(score)} after {epoch} epochs, pruned"
                 else:
-                    trial.passed += 1
                     continue
             except ENDED_ELSEWHERE:
                 self._lose_trial(trial)
@@ -151,23 +137,23 @@ class StudyStages:
             self._report_trial(trial, text)
             return []
 
-    def _fail_trial(self, trial: _TrialRuns, reason: str) -> None:
+    def _fail_trial(self, trial: RunningTrial, reason: str) -> None:
         try:
-            retried = self.study.fail(trial.running, reason)
+            retried = self.study.fail(trial, reason)
         except ENDED_ELSEWHERE:
             self._lose_trial(trial)
             return
         self.trials.remove(trial)
         self._report_trial(trial, f"failed, {reason}{'; tried again' if retried else ''}", ended=not retried)
 
-    def _lose_trial(self, trial: _TrialRuns) -> None:
-        self.study.forget(trial.running)
+    def _lose_trial(self, trial: RunningTrial) -> None:
+        self.study.forget(trial)
         self.trials.remove(trial)
         self.note(f"{self.definition.name}: another process took over a trial, since this one stood still for too long")
 
-    def _report_trial(self, trial: _TrialRuns, outcome: str, ended: bool = True) -> None:
-        name, slot = self.definition.name, trial.running.slot
-        text = f"{name} trial {slot + 1}/{self.study.budget} ({describe_values(trial.running.values)}): {outcome}"
+    def _report_trial(self, trial: RunningTrial, outcome: str, ended: bool = True) -> None:
+        name, slot = self.definition.name, trial.slot
+        text = f"{name} trial {slot + 1}/{self.study.budget} ({describe_values(trial.values)}): {outcome}"
         if ended:
             self.trial_ended(f"{name} {slot}", text, time.monotonic() - trial.began)
         else:

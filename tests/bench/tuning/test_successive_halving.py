@@ -78,7 +78,7 @@ def test_own_values_stay_where_the_best_is_within_its_error() -> None:
     own = fake.method_candidates()
     chosen = choose_point(own, (), fake.recorded(own, {0: 0.5, 3: 0.52}))
     entry = recipe_entry(chosen, "grid")
-    assert entry is not None and entry.kept and chosen.point == own.points[0]
+    assert entry is not None and entry.kept and chosen.decision is not None and chosen.decision.chosen == 0
     assert (entry.criterion, entry.best_criterion) == (0.5, 0.52)
 
 
@@ -89,13 +89,13 @@ def test_nothing_is_chosen_while_runs_are_missing() -> None:
     del records[lost.run_id]
     chosen = choose_point(own, (), records)
     assert chosen.standing.wanted == (lost,)
-    assert chosen.decision is None and chosen.point is None and recipe_entry(chosen, "grid") is None
+    assert chosen.decision is None and recipe_entry(chosen, "grid") is None
 
 
 def test_what_diverged_is_not_chosen_and_not_waited_for() -> None:
     own = fake.method_candidates()
     chosen = choose_point(own, (), fake.recorded(own, {5: 0.75, 6: 0.5}, left_out={0, 5}), diverged={0, 5})
-    assert chosen.point == own.points[6] and chosen.scores[5] is None
+    assert chosen.decision is not None and chosen.decision.chosen == 6 and chosen.scores[5] is None
     entry = recipe_entry(chosen, "grid")
     assert entry is not None and entry.own_criterion is None and entry.runs == 14
     nothing = choose_point(own, (), {}, diverged=range(SETTINGS))
