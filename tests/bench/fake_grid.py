@@ -31,21 +31,21 @@ def method_candidates(splits: int = 2) -> MethodCandidates:
 
 def record(spec: RunSpec, accuracy: float) -> dict[str, Any]:
     """A record with that accuracy on held-out noisy labels in the last epochs, and another one on the test set."""
-    found: dict[str, Any] = fake.of(spec, 1 - accuracy)
-    found["curves"]["noisy_holdout_accuracy"] = [0.0] * 27 + [accuracy] * 3
-    found["measures"]["samples"] = {"train": 1260, "holdout": HELD_OUT, "test": 397}
-    return found
+    document: dict[str, Any] = fake.of(spec, 1 - accuracy)
+    document["curves"]["noisy_holdout_accuracy"] = [0.0] * 27 + [accuracy] * 3
+    document["measures"]["samples"] = {"train": 1260, "holdout": HELD_OUT, "test": 397}
+    return document
 
 
 def recorded(
     candidates: MethodCandidates, accuracies: Mapping[int, float | Sequence[float]], left_out: Collection[int] = ()
 ) -> dict[str, Any]:
     """Records of all settings but those in `left_out`, by run id; `accuracies` of a setting: one, or one a split."""
-    found = {}
+    records = {}
     for number, point in enumerate(candidates.points):
         of_setting = accuracies.get(number, BASE)
         runs = candidates.runs(point)
-        each = [of_setting] * len(runs) if isinstance(of_setting, float) else of_setting
+        of_runs = [of_setting] * len(runs) if isinstance(of_setting, float) else of_setting
         if number not in left_out:
-            found |= {spec.run_id: record(spec, accuracy) for spec, accuracy in zip(runs, each, strict=True)}
-    return found
+            records |= {spec.run_id: record(spec, accuracy) for spec, accuracy in zip(runs, of_runs, strict=True)}
+    return records

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,10 @@ def test_a_small_study_from_the_command_line_to_a_run_with_its_recipe(tmp_path: 
     assert study["own"]["values"] == {"q": 0.7} and study["own"]["fresh"]["standard_error"] > 0
     assert study["dimensions"] == 1 and study["trials"] == 2 and study["last_epochs"] == 1
     assert "1 dimension (q)" in done.stderr and "trial 2/2" in done.stderr
-    found = recipe_files.read_recipe_file(tmp_path / document["recipes"])
-    (recipe,) = found.recipe
+    file = recipe_files.read_recipe_file(tmp_path / document["recipes"])
+    (recipe,) = file.recipe
     assert recipe.parameters == study["chosen"]["values"] and recipe.criterion == study["chosen"]["fresh"]["mean"]
-    choice = found.choice[recipe.choice]
+    choice = file.choice[recipe.choice]
     assert (
         choice.kind == "study"
         and choice.trials == 2
@@ -58,11 +59,13 @@ def test_a_small_study_from_the_command_line_to_a_run_with_its_recipe(tmp_path: 
     used = bench("run", *use, "--dry-run", "--format", "json", where=tmp_path)
     assert used.returncode == 0, used.stderr
     spec = json.loads(used.stdout)["runs"][0]["spec"]
-    assert spec["parameters"] == study["chosen"]["values"] and any("tuned" in told for told in spec["privileges"])
+    assert spec["parameters"] == study["chosen"]["values"] and any(
+        "tuned" in privilege for privilege in spec["privileges"]
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (("--methods", "ce"), "ce can't be tuned here: it has no parameter with a search space; add --with"),
         (("--methods", "gce", "--with", "momentum"), "--with momentum"),
@@ -74,11 +77,30 @@ def test_a_small_study_from_the_command_line_to_a_run_with_its_recipe(tmp_path: 
         (("--methods", "nonesuch"), "unknown method 'nonesuch'"),
     ],
 )
-def test_wrong_requests_write_nothing(words: tuple[str, ...], says: str, tmp_path: Path) -> None:
+def test_wrong_requests_write_nothing(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
     done = bench("tune", *words, where=tmp_path)
-    assert done.returncode == 2 and says in done.stderr and done.stdout == "", done.stderr
+    assert done.returncode == 2 and message in done.stderr and done.stdout == "", done.stderr
     assert len(done.stderr.strip().splitlines()) <= 3 and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed")
+def test_ray_and_local_processes_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    words = ("--hold-out", "0.9", "--epochs", "2", "--jobs", "2", "--format", "json")
+    study = ("tune", "--methods", "gce", "--trials", "2", "--finalists", "1", *words)
+    grid = ("tune", "--methods", "ce", "--grid", "shared", "--seeds", "1", *words)
+    for command in (study, grid):
+        documents = []
+        for executor in ("local", "ray"):
+            folders = ("--out", f"{executor}-runs", "--boards", f"{executor}-boards")
+            done = bench(*command, "--executor", executor, *folders, where=tmp_path)
+            assert done.returncode == 0, done.stderr
+            documents.append(json.loads(done.stdout))
+        local, ray = documents
+        assert local.get("studies") == ray.get("studies") and local.get("methods") == ray.get("methods")
 
 
 def test_torchrun_has_no_place_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,28 +28,28 @@ ANL = CE | {"name": "anl", "weight_decay": 0.0, "own_penalty": "delta", "paramet
 
 
 def tried(spec: RunSpec, declaration: dict[str, Any]) -> list[tuple[float, float, Any]]:
-    found = grid_points(spec, declaration)
-    return [(each.learning_rate, each.weight_decay, dict(each.parameters).get("delta")) for each in found]
+    points = grid_points(spec, declaration)
+    return [(point.learning_rate, point.weight_decay, dict(point.parameters).get("delta")) for point in points]
 
 
 def test_nine_settings_of_learning_rate_and_weight_decay_the_methods_own_first() -> None:
-    found = tried(SPEC, CE)
-    assert found[0] == (0.05, 1e-4, None) and len(found) == 9
-    assert {rate for rate, _, _ in found} == {0.0166667, 0.05, 0.15}
-    assert {decay for _, decay, _ in found} == {0.0, 1e-4, 1e-3}
+    settings = tried(SPEC, CE)
+    assert settings[0] == (0.05, 1e-4, None) and len(settings) == 9
+    assert {rate for rate, _, _ in settings} == {0.0166667, 0.05, 0.15}
+    assert {decay for _, decay, _ in settings} == {0.0, 1e-4, 1e-3}
 
 
 def test_own_values_beside_the_grid_are_tried_as_well() -> None:
-    found = tried(SPEC.model_copy(update={"weight_decay": 5e-4}), CE)
-    assert found[0] == (0.05, 5e-4, None) and len(found) == 10
+    settings = tried(SPEC.model_copy(update={"weight_decay": 5e-4}), CE)
+    assert settings[0] == (0.05, 5e-4, None) and len(settings) == 10
 
 
 def test_a_penalty_of_the_methods_own_stands_in_for_weight_decay_within_its_bounds() -> None:
     spec = SPEC.model_copy(update={"weight_decay": 0.0, "parameters": {"delta": 5e-5, "alpha": 1.0}})
-    found = tried(spec, ANL)
-    assert found[0] == (0.05, 0.0, 5e-5) and len(found) == 9
-    assert {(decay, delta) for _, decay, delta in found} == {(0.0, 5e-6), (0.0, 5e-5), (0.0, 5e-4)}
-    assert all(dict(each.parameters)["alpha"] == 1.0 for each in grid_points(spec, ANL))
+    settings = tried(spec, ANL)
+    assert settings[0] == (0.05, 0.0, 5e-5) and len(settings) == 9
+    assert {(decay, delta) for _, decay, delta in settings} == {(0.0, 5e-6), (0.0, 5e-5), (0.0, 5e-4)}
+    assert all(dict(point.parameters)["alpha"] == 1.0 for point in grid_points(spec, ANL))
     near_the_edge = spec.model_copy(update={"parameters": {"delta": 5e-4}})
     assert {delta for _, _, delta in tried(near_the_edge, ANL)} == {5e-5, 5e-4}
     off = spec.model_copy(update={"parameters": {"delta": 0.0}})
@@ -71,7 +71,7 @@ def test_whatever_declares_a_penalty_has_such_a_parameter_and_no_weight_decay_be
     declared = {name: entry for name, entry in registry.methods().items() if entry["own_penalty"] is not None}
     assert {"anl-ce", "anl-fl", "anl-ce-er", "jal-ce"} <= set(declared)
     for entry in declared.values():
-        assert entry["own_penalty"] in {each["name"] for each in entry["parameters"]}
+        assert entry["own_penalty"] in {parameter["name"] for parameter in entry["parameters"]}
         assert entry["weight_decay"] is not None
 
 
@@ -79,14 +79,14 @@ def test_whatever_declares_a_penalty_has_such_a_parameter_and_no_weight_decay_be
 
 
 def choice(labels: int = 2100, command: str = "tune") -> FileChoice:
-    made: FileChoice = fake.choice(seeds=(candidates.FIRST_SEED,), held_out_labels=labels, command=command)
-    return made
+    file_choice: FileChoice = fake.choice(seeds=(candidates.FIRST_SEED,), held_out_labels=labels, command=command)
+    return file_choice
 
 
 def entries(*methods: str) -> list[Any]:
-    own = fake_grid.method_candidates()
+    candidates_of_ce = fake_grid.method_candidates()
     entry = successive_halving.recipe_entry(
-        successive_halving.choose_point(own, (), fake_grid.recorded(own, {})), "grid"
+        successive_halving.choose_point(candidates_of_ce, (), fake_grid.recorded(candidates_of_ce, {})), "grid"
     )
     assert entry is not None
     return [entry.model_copy(update={"method": method}) for method in methods]
@@ -97,16 +97,16 @@ def test_a_new_choice_replaces_its_methods_and_leaves_the_others_with_how_they_w
     recipe_files.write_recipe_file(grid_file.merge_grid_files(None, SPEC, choice(), entries("ce", "gce")), path)
     before = grid_file.previous_grid_file(path, SPEC, 2100)
     after = grid_file.merge_grid_files(before, SPEC, choice(command="again"), entries("gce", "elr"))
-    assert [(each.method, each.choice) for each in after.recipe] == [
+    assert [(recipe.method, recipe.choice) for recipe in after.recipe] == [
         ("ce", "grid"),
         ("elr", "grid-2"),
         ("gce", "grid-2"),
     ]
     assert (after.choice["grid"].command, after.choice["grid-2"].command) == ("tune", "again")
     same = grid_file.merge_grid_files(before, SPEC, choice(), entries("elr"))
-    assert list(same.choice) == ["grid"] and [each.method for each in same.recipe] == ["ce", "elr", "gce"]
-    whole = grid_file.merge_grid_files(before, SPEC, choice(command="again"), entries("ce", "gce"))
-    assert {name: each.command for name, each in whole.choice.items()} == {"grid": "again"}
+    assert list(same.choice) == ["grid"] and [recipe.method for recipe in same.recipe] == ["ce", "elr", "gce"]
+    replaced = grid_file.merge_grid_files(before, SPEC, choice(command="again"), entries("ce", "gce"))
+    assert {name: entry.command for name, entry in replaced.choice.items()} == {"grid": "again"}
 
 
 def test_settings_are_not_mixed_in_a_file(tmp_path: Path) -> None:
@@ -128,11 +128,13 @@ def test_a_few_labels_never_replace_many_and_many_replace_few(tmp_path: Path) ->
 
 
 def test_the_projects_own_file_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = tmp_path / "shared_recipes"
-    monkeypatch.setattr(recipe_files, "SHARED_FOLDER", own)
-    recipe_files.write_recipe_file(grid_file.merge_grid_files(None, SPEC, choice(), entries("ce")), own / "digits.toml")
-    found = grid_file.previous_grid_file(tmp_path / "none.toml", SPEC, 2100)
-    assert found is not None and found.of("ce")
+    shared = tmp_path / "shared_recipes"
+    monkeypatch.setattr(recipe_files, "SHARED_FOLDER", shared)
+    recipe_files.write_recipe_file(
+        grid_file.merge_grid_files(None, SPEC, choice(), entries("ce")), shared / "digits.toml"
+    )
+    previous = grid_file.previous_grid_file(tmp_path / "none.toml", SPEC, 2100)
+    assert previous is not None and previous.of("ce")
     assert grid_file.previous_grid_file(tmp_path / "none.toml", SPEC, 280) is None
     assert grid_file.previous_grid_file(tmp_path / "none.toml", SPEC.model_copy(update={"model": "cnn8"}), 2100) is None
     assert (

@@ -162,8 +162,8 @@ def test_report_writes_the_page_and_says_it(tmp_path: Path, monkeypatch: pytest.
         store.write_record(record)
     recipes_in(tmp_path / "leaderboards")
     assert main(["report"]) == 0
-    said = capsys.readouterr()
-    assert "What tuning bought" in said.out and "wrote leaderboards/tuning.md" in said.err
+    printed = capsys.readouterr()
+    assert "What tuning bought" in printed.out and "wrote leaderboards/tuning.md" in printed.err
     assert "512" in (tmp_path / "leaderboards/tuning.md").read_text()
     assert main(["report", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["tuned"][0]["runs"] == 512
@@ -179,17 +179,17 @@ def test_the_commands_under_the_table_ask_for_tuned_rows_by_their_file(
         assert main([*line.split()[3:], "--dry-run", "--format", "json"]) == 0
         return [RunSpec.model_validate(run["spec"]) for run in json.loads(capsys.readouterr().out)["runs"]]
 
-    own = planned("python -m bench run --methods gce,ce --seeds 3")
-    path = recipes_in(tmp_path / "leaderboards", own[0]).relative_to(tmp_path)
+    defaults = planned("python -m bench run --methods gce,ce --seeds 3")
+    path = recipes_in(tmp_path / "leaderboards", defaults[0]).relative_to(tmp_path)
     tuned = planned(f"python -m bench run --methods gce --seeds 3 --recipes {path}")
     store = Store(tmp_path / "runs")
-    for spec in [*own, *tuned]:
+    for spec in [*defaults, *tuned]:
         store.write_record(records.of(spec, 0.5))
     assert main(["report"]) == 0
     text = (tmp_path / "leaderboards/digits.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith("python -m bench run")]
     assert len(lines) == 2 and sum(f"--recipes {path}" in line for line in lines) == 1, lines
-    assert {spec.run_id for line in lines for spec in planned(line)} == {spec.run_id for spec in [*own, *tuned]}
+    assert {spec.run_id for line in lines for spec in planned(line)} == {spec.run_id for spec in [*defaults, *tuned]}
 
 
 def test_a_broken_recipe_file_costs_a_note_and_no_board(

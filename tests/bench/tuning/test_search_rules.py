@@ -56,15 +56,15 @@ def test_choices_take_the_methods_own_value() -> None:
 def test_every_registered_space_holds_values_that_the_method_takes() -> None:
     searched = 0
     for name, declared in registry.methods().items():
-        own = {item["name"]: item["default"] for item in declared["parameters"]}
-        spec = fake.spec_for(method=name, **own)
+        defaults = {item["name"]: item["default"] for item in declared["parameters"]}
+        spec = fake.spec_for(method=name, **defaults)
         try:
             space = build_search_space(declared, {}, spec, ())
         except NothingToSearch:
             continue
         cls = registry.load_method(name)
         for dimension in space.dimensions:
-            parameter = next(each for each in cls.parameters if each.name == dimension.name)
+            parameter = next(parameter for parameter in cls.parameters if parameter.name == dimension.name)
             ends = dimension.choices or (dimension.low, dimension.high)
             for value in ends:
                 parameter.check(dimension.rounded(value))
@@ -82,11 +82,11 @@ def test_what_is_typed_is_not_searched_and_with_adds_the_cores() -> None:
         build_search_space(gce, {"q": 0.5}, spec, ())
     with pytest.raises(NothingToSearch, match="no parameter with a search space"):
         build_search_space(ce, {}, fake.spec_for(), ())
-    own = {item["name"]: item["default"] for item in anl["parameters"]}
+    defaults = {item["name"]: item["default"] for item in anl["parameters"]}
     # its penalty replaces weight decay, so there is none to search
     assert (
         "weight_decay"
-        not in build_search_space(anl, {}, fake.spec_for(method="anl-ce", **own), ("weight_decay",)).declaration()
+        not in build_search_space(anl, {}, fake.spec_for(method="anl-ce", **defaults), ("weight_decay",)).declaration()
     )
     low, high = build_search_space(ce, {}, fake.spec_for(), ("lr",)).dimensions[0].low, 1.0
     assert (low, high) == (0.01, 1.0)
@@ -111,8 +111,9 @@ def test_no_rung_lies_below_a_quarter_and_the_first_trial_is_never_pruned() -> N
 @given(st.integers(1, 40), st.integers(0, 30))
 def test_no_two_rungs_fall_on_one_epoch_nor_one_on_the_last(epochs: int, slot: int) -> None:
     """A study takes one value for each epoch of a trial, and warns of a second."""
-    found = [rung_epoch(share, epochs) for share in trial_rungs(slot, epochs)]
-    assert len(set(found)) == len(found) and all(epoch < epochs for epoch in found)
+    epochs_of_rungs = [rung_epoch(share, epochs) for share in trial_rungs(slot, epochs)]
+    assert len(set(epochs_of_rungs)) == len(epochs_of_rungs)
+    assert all(epoch < epochs for epoch in epochs_of_rungs)
     assert epochs < 3 or trial_rungs(slot, epochs) == trial_rungs(slot, 1000)
 
 
@@ -129,9 +130,9 @@ def test_about_half_of_those_that_reach_a_rung_together_go_on(values: list[float
 
 
 def trial(number: int, state: TrialState, **attributes: Any) -> FrozenTrial:
-    made = create_trial(state=state, value=0.5 if state == TrialState.COMPLETE else None, user_attrs=attributes)
-    made.number = number
-    return made
+    frozen = create_trial(state=state, value=0.5 if state == TrialState.COMPLETE else None, user_attrs=attributes)
+    frozen.number = number
+    return frozen
 
 
 def test_a_trial_that_tries_again_shares_the_slot_of_the_first() -> None:
@@ -144,14 +145,14 @@ def test_a_trial_that_tries_again_shares_the_slot_of_the_first() -> None:
         trial(4, fail, **{ENDED: FAILED}),
         trial(5, fail, **{SLOT: 2, ENDED: FAILED}),
     ]
-    found = group_slots(trials)
-    assert [(slot.number, [each.number for each in slot.attempts]) for slot in found.values()] == [
+    slots = group_slots(trials)
+    assert [(slot.number, [attempt.number for attempt in slot.attempts]) for slot in slots.values()] == [
         (0, [0]),
         (1, [1, 2]),
         (2, [4, 5]),
     ]
-    assert [slot.trial.number for slot in found.values()] == [0, 2, 5]
-    assert [slot.ended for slot in found.values()] == [True, False, True]
+    assert [slot.trial.number for slot in slots.values()] == [0, 2, 5]
+    assert [slot.ended for slot in slots.values()] == [True, False, True]
     assert trial_slot(5, trials) == 2
     with pytest.raises(ValueError, match="no slot"):
         trial_slot(3, trials)
@@ -165,20 +166,20 @@ def test_a_slot_is_not_tried_for_ever(failures: int, how: str) -> None:
     assert group_slots(trials)[0].needs_retry == (failures < MOST_ATTEMPTS[how])
 
 
-def test_scores_take_records_and_the_curves_of_runs_put_aside(tmp_path: Path) -> None:
+def test_scores_come_from_records_and_the_curves_of_runs_put_aside(tmp_path: Path) -> None:
     store = Store(tmp_path)
     spec = fake.spec_for(epochs=40, q=0.3)
     scores = TrialScores(store, "noisy-val")
     assert scores.after(spec.run_id, 0.25) is None
     curves = fake.record_of(spec)["curves"]
     store.write_partial(spec, {name: curve[:12] for name, curve in curves.items()}, 40)
-    held = curves["noisy_holdout_accuracy"]
-    assert scores.after(spec.run_id, 0.25) == (10, pytest.approx(sum(held[6:10]) / 4))  # the last tenth of 40
+    held_out = curves["noisy_holdout_accuracy"]
+    assert scores.after(spec.run_id, 0.25) == (10, pytest.approx(sum(held_out[6:10]) / 4))  # the last tenth of 40
     assert scores.after(spec.run_id, 0.5) is None and scores.after(spec.run_id, 1.0) is None
     store.write_record(fake.record_of(spec))
-    assert scores.after(spec.run_id, 1.0) == (40, pytest.approx(sum(held[36:]) / 4))
+    assert scores.after(spec.run_id, 1.0) == (40, pytest.approx(sum(held_out[36:]) / 4))
     clean = TrialScores(store, "clean-val").after(spec.run_id, 1.0)
-    assert clean == (40, pytest.approx(sum(held[36:]) / 8))
+    assert clean == (40, pytest.approx(sum(held_out[36:]) / 8))
 
 
 @pytest.mark.parametrize("typed", ["test", "best-test", "accuracy"])
@@ -217,7 +218,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
 
 
 def test_differences_are_said_in_words() -> None:
-    found = {"space": {"q": "uniform [0, 1]"}, "runs": {"epochs": 30, "schedule": "cosine"}}
+    stored = {"space": {"q": "uniform [0, 1]"}, "runs": {"epochs": 30, "schedule": "cosine"}}
     wanted = {"space": {"q": "uniform [0, 1]", "lr": "log"}, "runs": {"epochs": 2, "schedule": "cosine"}}
-    said = definition_differences(json.loads(json.dumps(found)), wanted)
-    assert said == ["space lr: nothing there, log here", "runs epochs: 30 there, 2 here"]
+    differences = definition_differences(json.loads(json.dumps(stored)), wanted)
+    assert differences == ["space lr: nothing there, log here", "runs epochs: 30 there, 2 here"]

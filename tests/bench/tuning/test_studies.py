@@ -34,11 +34,11 @@ def begin(root: Path, trials: int, storage: str = "", jobs: int = 1, **parameter
 
 
 def end(process: subprocess.Popen[str], seconds: float = 120) -> dict[str, Any]:
-    """What a study said at its end."""
+    """The document that a study printed at its end."""
     text = process.communicate(timeout=seconds)[0]
     assert process.returncode == 0, text
-    said: dict[str, Any] = json.loads(text)
-    return said
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def starts(root: Path) -> Counter[str]:
@@ -139,20 +139,20 @@ def test_killed_and_continued_it_suggests_what_it_would_have(storage: str, tmp_p
         return f"sqlite:///{tmp_path}/{name}.db" if storage else ""
 
     parameters = {"seconds": 0.03}
-    whole = end(begin(tmp_path / "whole", 13, address("whole"), **parameters))
+    uninterrupted = end(begin(tmp_path / "whole", 13, address("whole"), **parameters))
     for _ in range(3):
         study = begin(tmp_path / "killed", 13, address("killed"), **parameters)
-        known = sum(starts(tmp_path / "killed").values())
+        before = sum(starts(tmp_path / "killed").values())
         deadline = time.monotonic() + 30
-        while sum(starts(tmp_path / "killed").values()) < known + 7 and time.monotonic() < deadline:
+        while sum(starts(tmp_path / "killed").values()) < before + 7 and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(study.pid, signal.SIGKILL)
         study.communicate()
     killed = end(begin(tmp_path / "killed", 13, address("killed"), **parameters))
-    assert killed["suggested"] == whole["suggested"] and len(whole["suggested"]) == 13
+    assert killed["suggested"] == uninterrupted["suggested"] and len(uninterrupted["suggested"]) == 13
     search = fake.study_for(fake.definition_for(**parameters), tmp_path / "killed", address("killed") or None, 13)
     attempts = [len(slot.attempts) for slot in search.slots().values()]
-    assert max(attempts) == 2  # what was under way was told as failed, and tried again
+    assert max(attempts) == 2  # what was under way was failed, and tried again
 
 
 @pytest.mark.slow
@@ -160,8 +160,8 @@ def test_interrupted_it_ends_in_time_and_goes_on_without_a_mark(tmp_path: Path) 
     parameters = {"seconds": 0.05}
     for number in range(3):
         study = begin(tmp_path, 4, **parameters)
-        known, deadline = sum(starts(tmp_path).values()), time.monotonic() + 30
-        while sum(starts(tmp_path).values()) <= known and time.monotonic() < deadline:
+        before, deadline = sum(starts(tmp_path).values()), time.monotonic() + 30
+        while sum(starts(tmp_path).values()) <= before and time.monotonic() < deadline:
             time.sleep(0.02)
         began = time.monotonic()
         study.send_signal(signal.SIGINT)
@@ -169,8 +169,8 @@ def test_interrupted_it_ends_in_time_and_goes_on_without_a_mark(tmp_path: Path) 
         assert study.returncode == 130 and time.monotonic() - began < 5, number
     search = fake.study_for(fake.definition_for(**parameters), tmp_path, None, 4)
     assert all(slot.trial.state != TrialState.RUNNING for slot in search.slots().values())
-    said = end(begin(tmp_path, 4, **parameters))  # no trial was given up for having been interrupted so often
-    assert said["tuned"] and {each["state"] for each in said["suggested"].values()} <= {"COMPLETE", "PRUNED"}
+    document = end(begin(tmp_path, 4, **parameters))  # no trial was given up for having been interrupted so often
+    assert document["tuned"] and {slot["state"] for slot in document["suggested"].values()} <= {"COMPLETE", "PRUNED"}
 
 
 def test_a_trial_that_another_process_took_over_is_left_to_it(tmp_path: Path) -> None:
@@ -195,8 +195,8 @@ def test_processes_without_a_folder_in_common_share_a_database(tmp_path: Path) -
     mine, other = (
         fake.study_for(fake.definition_for(), tmp_path / name, address, 4, 1.0) for name in ("mine", "other")
     )
-    held = mine.ask()
-    assert held is not None and held.slot == 0
+    running = mine.ask()
+    assert running is not None and running.slot == 0
     time.sleep(4)  # longer than the lease, and its heart beats
     taken = other.ask()
     assert taken is not None and taken.slot == 1
@@ -205,7 +205,7 @@ def test_processes_without_a_folder_in_common_share_a_database(tmp_path: Path) -
     while (again := other.ask()) is not None and again.slot != 0:
         assert time.monotonic() < deadline
     assert again is None or again.slot == 0
-    while other.slots()[0].trial.number == held.trial.number:
+    while other.slots()[0].trial.number == running.trial.number:
         assert time.monotonic() < deadline
         time.sleep(0.2)
         other.ask()
@@ -240,9 +240,9 @@ def test_processes_that_share_a_study_try_nothing_twice(kind: str, tmp_path: Pat
     studies = [begin(root, 12, address, **parameters) for _ in range(3)]
     time.sleep(4)
     studies[0].kill()  # its trial is another's to go on with
-    said = [end(study) for study in studies[1:]]
-    assert said[0]["suggested"] == said[1]["suggested"] and len(said[0]["suggested"]) == 12
-    assert all(each["tuned"] for each in said)
+    documents = [end(study) for study in studies[1:]]
+    assert documents[0]["suggested"] == documents[1]["suggested"] and len(documents[0]["suggested"]) == 12
+    assert all(document["tuned"] for document in documents)
     search = fake.study_for(fake.definition_for(**parameters), root, address or None, 12, 6.0)
     for slot in search.slots().values():
         states = [trial.state for trial in slot.attempts]

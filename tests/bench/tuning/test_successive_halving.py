@@ -27,9 +27,9 @@ fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_grid.py")
 SETTINGS, SPLITS, RUNGS = 9, 15, (3, 5, 10)
 
 
-def of_all(own: MethodCandidates, accuracies: list[list[float]]) -> dict[str, Any]:
-    found: dict[str, Any] = fake.recorded(own, dict(enumerate(accuracies)))
-    return found
+def of_all(candidates: MethodCandidates, accuracies: list[list[float]]) -> dict[str, Any]:
+    records: dict[str, Any] = fake.recorded(candidates, dict(enumerate(accuracies)))
+    return records
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,11 @@ def test_settings_are_dropped_at_shares_of_the_splits_where_enough_labels_were_s
 
 
 def test_the_better_half_goes_on_and_the_own_values_always() -> None:
-    own = fake.method_candidates()
+    candidates = fake.method_candidates()
     scores = {
-        number: choose_point(own, (), fake.recorded(own, {n: n / 10 for n in range(SETTINGS)})).scores[number]
+        number: choose_point(candidates, (), fake.recorded(candidates, {n: n / 10 for n in range(SETTINGS)})).scores[
+            number
+        ]
         for number in range(SETTINGS)
     }
     assert better_half(scores) == [0, 4, 5, 6, 7, 8]
@@ -63,50 +65,55 @@ def test_the_better_half_goes_on_and_the_own_values_always() -> None:
 
 
 def test_the_noisy_hold_out_chooses_and_the_test_set_has_no_say() -> None:
-    own = fake.method_candidates()
-    chosen = choose_point(own, (), fake.recorded(own, {4: 0.75}))
+    candidates = fake.method_candidates()
+    chosen = choose_point(candidates, (), fake.recorded(candidates, {4: 0.75}))
     assert chosen.decision is not None and chosen.decision.chosen == 4 and not chosen.decision.kept
     assert chosen.scores[4] is not None and chosen.scores[4].labels == 280
     entry = recipe_entry(chosen, "grid")
     assert entry is not None
-    assert (entry.learning_rate, entry.weight_decay) == (own.points[4].learning_rate, own.points[4].weight_decay)
+    assert (entry.learning_rate, entry.weight_decay) == (
+        candidates.points[4].learning_rate,
+        candidates.points[4].weight_decay,
+    )
     assert (entry.criterion, entry.own_criterion, entry.best_criterion) == (0.75, 0.25, 0.75)
     assert (entry.kept, entry.runs) == (False, 18)
 
 
 def test_own_values_stay_where_the_best_is_within_its_error() -> None:
-    own = fake.method_candidates()
-    chosen = choose_point(own, (), fake.recorded(own, {0: 0.5, 3: 0.52}))
+    candidates = fake.method_candidates()
+    chosen = choose_point(candidates, (), fake.recorded(candidates, {0: 0.5, 3: 0.52}))
     entry = recipe_entry(chosen, "grid")
     assert entry is not None and entry.kept and chosen.decision is not None and chosen.decision.chosen == 0
     assert (entry.criterion, entry.best_criterion) == (0.5, 0.52)
 
 
 def test_nothing_is_chosen_while_runs_are_missing() -> None:
-    own = fake.method_candidates()
-    records = fake.recorded(own, {4: 0.75})
-    lost = own.runs(own.points[5])[1]
+    candidates = fake.method_candidates()
+    records = fake.recorded(candidates, {4: 0.75})
+    lost = candidates.runs(candidates.points[5])[1]
     del records[lost.run_id]
-    chosen = choose_point(own, (), records)
+    chosen = choose_point(candidates, (), records)
     assert chosen.standing.wanted == (lost,)
     assert chosen.decision is None and recipe_entry(chosen, "grid") is None
 
 
 def test_what_diverged_is_not_chosen_and_not_waited_for() -> None:
-    own = fake.method_candidates()
-    chosen = choose_point(own, (), fake.recorded(own, {5: 0.75, 6: 0.5}, left_out={0, 5}), diverged={0, 5})
+    candidates = fake.method_candidates()
+    chosen = choose_point(
+        candidates, (), fake.recorded(candidates, {5: 0.75, 6: 0.5}, left_out={0, 5}), diverged={0, 5}
+    )
     assert chosen.decision is not None and chosen.decision.chosen == 6 and chosen.scores[5] is None
     entry = recipe_entry(chosen, "grid")
     assert entry is not None and entry.own_criterion is None and entry.runs == 14
-    nothing = choose_point(own, (), {}, diverged=range(SETTINGS))
+    nothing = choose_point(candidates, (), {}, diverged=range(SETTINGS))
     assert nothing.decision is None and not nothing.standing.wanted and recipe_entry(nothing, "grid") is None
 
 
 def test_a_dropped_setting_keeps_what_it_came_to_and_is_not_chosen_by_it() -> None:
     """It leads all of them over the whole race by the three splits that it was judged on, but for two."""
-    own = fake.method_candidates(SPLITS)
+    candidates = fake.method_candidates(SPLITS)
     early = {8: [0.5] * SPLITS} | {number: [0.6] * 3 + [0.4] * 12 for number in range(1, 6)}
-    chosen = choose_point(own, RUNGS, fake.recorded(own, early))
+    chosen = choose_point(candidates, RUNGS, fake.recorded(candidates, early))
     assert chosen.standing.judged[8] == 3 and chosen.scores[8] is not None and chosen.scores[8].mean == 0.5
     assert chosen.decision is not None and chosen.decision.best in range(1, 6)
     best = chosen.scores[chosen.decision.best]
@@ -120,39 +127,39 @@ ACCURACIES = st.lists(
 )
 
 
-def carried_out(own: MethodCandidates, every: dict[str, Any]) -> tuple[GridChoice, list[str]]:
+def carried_out(candidates: MethodCandidates, all_records: dict[str, Any]) -> tuple[GridChoice, list[str]]:
     """The race as a command carries it out, a rung at a time; what was chosen, and the runs as they were trained."""
     records: dict[str, Any] = {}
     trained: list[str] = []
-    standing = candidate_standing(own, RUNGS, records)
-    most = len(certain_runs(own, standing)) + len(possible_runs(own, standing, RUNGS))
+    standing = candidate_standing(candidates, RUNGS, records)
+    most = len(certain_runs(candidates, standing)) + len(possible_runs(candidates, standing, RUNGS))
     while standing.wanted:
         trained += [run.run_id for run in standing.wanted]
-        records |= {run.run_id: every[run.run_id] for run in standing.wanted}
-        standing = candidate_standing(own, RUNGS, records)
-        known, later = certain_runs(own, standing), possible_runs(own, standing, RUNGS)
-        assert {run.run_id for run in known} >= set(trained)
-        assert len(trained) <= len(known) + len(later) <= most
-        most = len(known) + len(later)
-    return choose_point(own, RUNGS, records), trained
+        records |= {run.run_id: all_records[run.run_id] for run in standing.wanted}
+        standing = candidate_standing(candidates, RUNGS, records)
+        certain, possible = certain_runs(candidates, standing), possible_runs(candidates, standing, RUNGS)
+        assert {run.run_id for run in certain} >= set(trained)
+        assert len(trained) <= len(certain) + len(possible) <= most
+        most = len(certain) + len(possible)
+    return choose_point(candidates, RUNGS, records), trained
 
 
 @given(ACCURACIES)
 @settings(max_examples=40, deadline=None)
 def test_a_race_trains_each_run_once_and_ends_as_it_would_with_every_run_there(accuracies: list[list[float]]) -> None:
-    own = fake.method_candidates(SPLITS)
-    every = of_all(own, accuracies)
-    chosen, trained = carried_out(own, every)
-    assert len(set(trained)) == len(trained) == len(chosen.runs) < len(every)
-    again = choose_point(own, RUNGS, every)
+    candidates = fake.method_candidates(SPLITS)
+    all_records = of_all(candidates, accuracies)
+    chosen, trained = carried_out(candidates, all_records)
+    assert len(set(trained)) == len(trained) == len(chosen.runs) < len(all_records)
+    again = choose_point(candidates, RUNGS, all_records)
     assert (again.decision, again.standing, again.scores) == (chosen.decision, chosen.standing, chosen.scores)
 
 
 @given(ACCURACIES)
 @settings(max_examples=40, deadline=None)
 def test_own_values_and_finalists_are_judged_on_every_split(accuracies: list[list[float]]) -> None:
-    own = fake.method_candidates(SPLITS)
-    chosen = choose_point(own, RUNGS, of_all(own, accuracies))
+    candidates = fake.method_candidates(SPLITS)
+    chosen = choose_point(candidates, RUNGS, of_all(candidates, accuracies))
     judged, decision = chosen.standing.judged, chosen.decision
     assert decision is not None and judged[0] == judged[decision.best] == judged[decision.chosen] == SPLITS
     assert {number for number in range(SETTINGS) if judged[number] == SPLITS} == set(chosen.standing.going)
@@ -165,8 +172,8 @@ def test_own_values_and_finalists_are_judged_on_every_split(accuracies: list[lis
 @given(ACCURACIES, st.integers(1, SETTINGS - 1))
 @settings(max_examples=40, deadline=None)
 def test_what_is_best_on_every_split_is_never_dropped(accuracies: list[list[float]], best: int) -> None:
-    own = fake.method_candidates(SPLITS)
-    accuracies = [[0.9 * each for each in split] for split in accuracies]
+    candidates = fake.method_candidates(SPLITS)
+    accuracies = [[0.9 * accuracy for accuracy in split] for split in accuracies]
     accuracies[best] = [0.95] * SPLITS
-    chosen = choose_point(own, RUNGS, of_all(own, accuracies))
+    chosen = choose_point(candidates, RUNGS, of_all(candidates, accuracies))
     assert chosen.decision is not None and chosen.decision.best == best
