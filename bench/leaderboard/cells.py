@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from bench.leaderboard.formatting import DASH, format_difference, format_number, format_percent, percent_decimals
 from bench.leaderboard.model import ComputeChoice, Row, Table
@@ -19,18 +19,14 @@ WIDEST_LABEL = 60
 """Characters of a method and its parameters in a table's cell."""
 
 
-def rank_cell(table: Table, row: Row) -> str:
-    """The rank, such as "2" or "2=" where rows share it; a dash for rows without one."""
-    return _format_rank(row.rank, [other.rank for other in table.rows])
+def rank_cell(name: str) -> Cell:
+    """The rank of this name, such as "2" or "2=" where rows share it; a dash for rows without one."""
 
+    def cell(table: Table, row: Row) -> str:
+        rank, ranks = getattr(row, name), [getattr(other, name) for other in table.rows]
+        return DASH if rank is None else f"{rank}{'=' if ranks.count(rank) > 1 else ''}"
 
-def detection_rank_cell(table: Table, row: Row) -> str:
-    """The rank by AUROC, in the same way."""
-    return _format_rank(row.detection_rank, [other.detection_rank for other in table.rows])
-
-
-def _format_rank(rank: int | None, ranks: Sequence[int | None]) -> str:
-    return DASH if rank is None else f"{rank}{'=' if ranks.count(rank) > 1 else ''}"
+    return cell
 
 
 def move_cell(table: Table, row: Row) -> str:

@@ -95,7 +95,7 @@ def _difference_value(row: Row) -> dict[str, float | None] | None:
 
 
 RANK = explain(
-    Column("rank", "#", cells.rank_cell),
+    Column("rank", "#", cells.rank_cell("rank")),
     "- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means "
     "share a rank (`2=`).",
 )

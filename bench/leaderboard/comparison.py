@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,42 +66,29 @@ def compare_rows(report: Report, name: str, oracle: Report | None = None) -> lis
     `oracle` is the report of the same records by the rule "best-test", for `best_epoch`. Raises UsageError where no
     table has such a row, or where a table has several.
     """
-    best_rows = {row_key(table, row): row for table in _tables(oracle) for row in table.rows} if oracle else {}
+    best_rows = {(table.setting_id, row.label): row for _, table in _tables(oracle) for row in table.rows}
     comparisons = []
-    for board in report.boards:
-        for table in board.tables:
-            reference = _reference_row(table, name)
-            if reference is None:
-                continue
-            best = best_rows.get(row_key(table, reference))
-            differences = [
-                difference
-                for row in table.rows
-                if row is not reference and (difference := _subtract(row, reference.accuracies)) is not None
-            ]
-            comparisons.append(
-                Comparison(
-                    board.data_set,
-                    table,
-                    reference,
-                    None if best is None else _subtract(best, reference.accuracies),
-                    tuple(sorted(differences, key=lambda entry: (-round(entry.summary.mean, 12), entry.row.label))),
-                )
-            )
+    for data_set, table in _tables(report):
+        reference = _reference_row(table, name)
+        if reference is None:
+            continue
+        best = best_rows.get((table.setting_id, reference.label))
+        best_epoch = None if best is None else _subtract(best, reference.accuracies)
+        pairs = [_subtract(row, reference.accuracies) for row in table.rows if row is not reference]
+        differences = sorted(filter(None, pairs), key=lambda entry: (-round(entry.summary.mean, 12), entry.row.label))
+        comparisons.append(Comparison(data_set, table, reference, best_epoch, tuple(differences)))
     if not comparisons:
-        methods = sorted({row.method for table in _tables(report) for row in table.rows})
+        methods = sorted({row.method for _, table in _tables(report) for row in table.rows})
         near = " or ".join(f"--compare {shlex.quote(method)}" for method in nearest_names(name, methods))
         raise UsageError(f"no record is of {name!r}. " + (f"Type {near}" if near else "Any method of a board will do"))
     return comparisons
 
 
-def row_key(table: Table, row: Row) -> tuple[str, str]:
-    """The key of a row among all tables."""
-    return table.setting_id, row.label
-
-
-def _tables(report: Report) -> Iterable[Table]:
-    return (table for board in report.boards for table in board.tables)
+def _tables(report: Report | None) -> Iterator[tuple[str, Table]]:
+    """(data set, table) of the main tables."""
+    for board in () if report is None else report.boards:
+        for table in board.tables:
+            yield board.data_set, table
 
 
 def _reference_row(table: Table, name: str) -> Row | None:

@@ -36,7 +36,7 @@ def _detection(measured: str, title: str, drop: int) -> Column:
 
 
 DETECTION: Sequence[Column] = (
-    Column("selector.rank", "#", cells.detection_rank_cell, value=lambda row: row.detection_rank),
+    Column("selector.rank", "#", cells.rank_cell("detection_rank"), value=lambda row: row.detection_rank),
     NAME,
     explain(
         Column(

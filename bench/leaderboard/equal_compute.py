@@ -15,7 +15,7 @@ from bench.leaderboard.measurements import Record, finite_number
 from bench.leaderboard.model import ComputeChoice, EqualComputeTable, Replicate, Table
 from bench.leaderboard.notes import held_out_labels, note_few_replicates
 from bench.leaderboard.ranking import rank_rows
-from bench.leaderboard.rows import RunGroup, group_runs, row_labels
+from bench.leaderboard.rows import RunGroup, group_runs, row_key, row_labels
 from bench.leaderboard.selection import SelectionRule
 from bench.leaderboard.settings import Setting, setting_heading, setting_order
 from bench.planning import compute_budget
@@ -26,7 +26,6 @@ from bench.stats.holdout_choice import ENOUGH_HELD_OUT, HoldoutScore, score_spli
 
 LENGTH = ("epochs", "schedule")
 """Fields in which settings may differ and still be joined."""
-ROW_FIELDS = ("method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay")
 Runs = Mapping[str, Sequence[Record]]
 """Runs by setting id."""
 
@@ -49,8 +48,8 @@ class ComputeContender:
     def units(self, candidate: ComputeCandidate) -> float | None:
         """The cost of a run of a candidate, the mean over replicates; None where no run knows it."""
         records = self.groups[candidate].ordered if candidate in self.groups else []
-        known = [units for record in records if (units := compute_budget.run_units(record)) is not None]
-        return fmean(known) if known else None
+        costs = [units for record in records if (units := compute_budget.run_units(record)) is not None]
+        return fmean(costs) if costs else None
 
 
 def equal_compute_tables(
@@ -63,14 +62,16 @@ def equal_compute_tables(
     with one member, of several the longest. A family in which no row has anything to choose from has no table.
     """
     by_id = {table.setting_id: table for table in tables}
-    built = []
+    equal_compute = []
     for base, family in _families({id_: table.setting for id_, table in by_id.items()}, finished, budget):
         records = [record for id_ in family for record in finished.get(id_, ())]
         failures = [failure for id_ in family for failure in failed.get(id_, ())]
         contenders = _contenders(records, failures)
-        if any(len(contender.groups) > 1 for contender in contenders):
-            built.append(_table(by_id[base], contenders, budget.units, rule, fields))
-    return tuple(table for table in built if table is not None)
+        if any(len(contender.groups) > 1 for contender in contenders) and (
+            table := _table(by_id[base], contenders, budget.units, rule, fields)
+        ):
+            equal_compute.append(table)
+    return tuple(equal_compute)
 
 
 def _families(settings: Mapping[str, Setting], finished: Runs, budget: Budget) -> Iterable[tuple[str, list[str]]]:
@@ -82,7 +83,11 @@ def _families(settings: Mapping[str, Setting], finished: Runs, budget: Budget) -
             return
         first = (named or list(left))[0]
         alike = [id_ for id_ in left if _without_length(left[id_]) == _without_length(left[first])]
-        base = first if named else max(alike, key=lambda id_: (_count_rows(finished.get(id_, ())), left[id_]["epochs"]))
+        rows = {
+            id_: {row_key(run["spec"]) for run in finished.get(id_, ()) if run["spec"].get("members", 1) == 1}
+            for id_ in alike
+        }
+        base = first if named else max(alike, key=lambda id_: (len(rows[id_]), left[id_]["epochs"]))
         family = [id_ for id_ in alike if _same_schedule(left[base], left[id_])]
         yield base, family
         for id_ in family:
@@ -99,15 +104,6 @@ def _same_schedule(base: Setting, other: Setting) -> bool:
     return schedules.scale_schedule(shape, base["epochs"], other["epochs"]) == str(other.get("schedule", "cosine"))
 
 
-def _count_rows(records: Iterable[Record]) -> int:
-    """How many rows have runs of one member."""
-    return len({_row_key(record["spec"]) for record in records if record["spec"].get("members", 1) == 1})
-
-
-def _row_key(spec: Mapping[str, Any]) -> str:
-    return canonical_json([spec.get(name) for name in ROW_FIELDS])
-
-
 def _contenders(records: Sequence[Record], failures: Sequence[Record]) -> list[ComputeContender]:
     """The runs by row and candidate."""
     by_epochs: dict[int, tuple[list[Record], list[Record]]] = {}
@@ -119,7 +115,7 @@ def _contenders(records: Sequence[Record], failures: Sequence[Record]) -> list[C
         for group in group_runs(finished, failed):
             candidate = ComputeCandidate(epochs, int(group.spec.get("members", 1)))
             spec = {name: value for name, value in group.spec.items() if name != "members"}
-            contender = contenders.setdefault(_row_key(spec), ComputeContender(spec))
+            contender = contenders.setdefault(row_key(spec), ComputeContender(spec))
             contender.groups[candidate] = replace(group, spec=spec)
     return [contenders[key] for key in sorted(contenders)]
 
@@ -130,6 +126,10 @@ def _table(
     """One table; None where no row's cost at the default epochs is known and no allowance was typed."""
     default = ComputeCandidate(int(base.setting["epochs"]), 1)
     labels = row_labels([RunGroup(contender.spec) for contender in contenders])
+    methods = [str(contender.spec["method"]) for contender in contenders]
+    short_labels = [
+        method if methods.count(method) == 1 else label for method, label in zip(methods, labels, strict=True)
+    ]
     dearest, allowance = None, units
     if allowance is None:
         costs = {
@@ -167,19 +167,11 @@ def _table(
         replicates=replicates,
         leader=summary.leader(accuracies) if accuracies else None,
         best_set=tuple(row.label for row in rows if row.may_be_best) or None,
-        description=_description(
-            allowance, None if dearest is None else _short_label(labels, dearest, contenders), default.epochs
-        ),
+        description=_description(allowance, short_labels[dearest] if dearest is not None else None, default.epochs),
         caveats=_notes([by_label[row.label] for row in rows], replicates),
         left_out=left_out,
         command=_command(base.command, units, allowance),
     )
-
-
-def _short_label(labels: Sequence[str], index: int, contenders: Sequence[ComputeContender]) -> str:
-    """A contender's method, or its label where there are several of the method."""
-    methods = [str(contender.spec["method"]) for contender in contenders]
-    return methods[index] if methods.count(methods[index]) == 1 else labels[index]
 
 
 def _choose(
@@ -244,18 +236,18 @@ def noisy_accuracy(record: Record) -> float | None:
 
 
 def _why_none(contender: ComputeContender, allowance: float) -> str:
-    known = [cost for candidate in contender.groups if (cost := contender.units(candidate)) is not None]
-    if known and not compute_budget.is_within(min(known), allowance):
-        return f"its cheapest run costs {min(known):.4g} units for each training image, more than the allowance"
+    costs = [cost for candidate in contender.groups if (cost := contender.units(candidate)) is not None]
+    if costs and not compute_budget.is_within(min(costs), allowance):
+        return f"its cheapest run costs {min(costs):.4g} units for each training image, more than the allowance"
     return "none of its lengths has every replicate, with an accuracy on held-out labels"
 
 
 def _description(allowance: float, dearest: str | None, epochs: int) -> list[str]:
     """The allowance and its source, and the rule of the choice."""
     source = "as was typed" if dearest is None else f"what {dearest} needs for {epochs} epoch{'s' * (epochs > 1)}"
+    units = f"{allowance:.4g} units for each training image and run (a forward pass 1, a backward pass 2)"
     return [
-        f"Allowance: {allowance:.4g} units for each training image and run (a forward pass 1, a backward pass 2), "
-        f"{source}.",
+        f"Allowance: {units}, {source}.",
         "Chosen for each row, within the allowance: epochs and members, by the mean accuracy on noisy held-out labels "
         "at the last epoch; of what lies within one standard error of the best, the cheapest. Test labels had no say.",
     ]
@@ -269,8 +261,7 @@ def _notes(choices: Sequence[ComputeChoice], replicates: Sequence[Replicate]) ->
     few = labels < ENOUGH_HELD_OUT
     errors = sorted({f"{100 * choice.score.error:.1f}" for choice in choices}, key=float)
     search, spent = sum(choice.search for choice in choices), sum(choice.units for choice in choices)
-    beyond = sum(choice.beyond for choice in choices)
-    unfinished = sum(choice.unfinished for choice in choices)
+    beyond, unfinished = sum(choice.beyond for choice in choices), sum(choice.unfinished for choice in choices)
     passed_over = [f"{beyond} came out above the allowance"] if beyond else []
     passed_over += [f"{unfinished} lack replicates"] if unfinished else []
     notes = [

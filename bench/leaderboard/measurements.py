@@ -40,9 +40,12 @@ def _reader(*names: str) -> Reader:
 def run_seconds(record: Record) -> float | None:
     """Seconds of a run; where only parts were recorded, their sum."""
     total = provenance("seconds", "total")(record)
-    parts = [provenance("seconds", part)(record) for part in ("train", "evaluate", "measure")]
-    known = [seconds for seconds in parts if seconds is not None]
-    return total if total is not None else (sum(known) if known else None)
+    parts = [
+        seconds
+        for part in ("train", "evaluate", "measure")
+        if (seconds := provenance("seconds", part)(record)) is not None
+    ]
+    return total if total is not None else (sum(parts) if parts else None)
 
 
 def run_operations(record: Record) -> float | None:
@@ -54,10 +57,10 @@ def run_operations(record: Record) -> float | None:
         ("flops_forward_backward",),
         ("samples", "train"),
     )
-    known = [number for path in paths if (number := measure(*path)(record)) is not None]
-    if len(known) < len(paths):
+    numbers = [number for path in paths if (number := measure(*path)(record)) is not None]
+    if len(numbers) < len(paths):
         return None
-    forward, backward, forward_flops, step_flops, samples = known
+    forward, backward, forward_flops, step_flops, samples = numbers
     return (forward * forward_flops + backward * (step_flops - forward_flops)) * samples * int(record["spec"]["epochs"])
 
 
@@ -76,5 +79,5 @@ def network_spread(record: Record) -> float | None:
 def _network_accuracies(record: Record) -> list[float]:
     """The accuracies of several networks; empty where fewer than two are known."""
     values = map(finite_number, record["measures"].get("network_test_accuracies") or ())
-    known = [value for value in values if value is not None]
-    return known if len(known) > 1 else []
+    accuracies = [value for value in values if value is not None]
+    return accuracies if len(accuracies) > 1 else []

@@ -154,27 +154,27 @@ class Table:
     @property
     def detection_rows(self) -> list[Row]:
         """The rows whose AUROC is known, best first, those without a rank after the others."""
-        known = [
-            (not row.detection_rank, -auroc.mean, row.label, row)
-            for row in self.rows
+        ordered = sorted(
+            (not row.detection_rank, -auroc.mean, row.label, place)
+            for place, row in enumerate(self.rows)
             if row.status != "excluded" and not row.derived and (auroc := row.auroc) is not None
-        ]
-        return [row for *_, row in sorted(known, key=lambda entry: entry[:3])]
+        )
+        return [self.rows[place] for *_, place in ordered]
 
     @property
     def frontier(self) -> list[Row]:
         """Ranked rows that no row of at most their cost matches, the cheapest first; cost in units of passes."""
-        known = [
-            (units, -row.accuracy.mean, row.label, row)
-            for row in self.rows_with("ranked")
-            if (units := row.means.get("units")) is not None and row.accuracy is not None
-        ]
+        ordered = sorted(
+            (units, -row.accuracy.mean, row.label, place)
+            for place, row in enumerate(self.rows)
+            if row.status == "ranked" and row.accuracy and (units := row.means.get("units")) is not None
+        )
         frontier: list[Row] = []
-        best = float("-inf")
-        for _, negative_mean, _, row in sorted(known, key=lambda entry: entry[:3]):
-            if -negative_mean > best:
-                frontier.append(row)
-                best = -negative_mean
+        lowest = float("inf")
+        for _, negative_mean, _, place in ordered:
+            if negative_mean < lowest:
+                frontier.append(self.rows[place])
+                lowest = negative_mean
         return frontier
 
 

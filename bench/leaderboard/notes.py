@@ -50,7 +50,9 @@ def describe_caveats(
 ) -> list[str]:
     """Sentences about a table, the gravest first."""
     notes = [
-        _note_oracle(rule),
+        "Ranked by an oracle: the epoch was chosen on the clean test labels, which nobody has when it matters."
+        if rule.oracle
+        else "",
         note_few_replicates(replicates) if any(row.rank for row in rows) else "",
         _note_held_out_labels(records, rule),
         _note_imbalance(setting, rows),
@@ -59,12 +61,6 @@ def describe_caveats(
         _note_revisions(records),
     ]
     return [note for note in notes if note]
-
-
-def _note_oracle(rule: SelectionRule) -> str:
-    if not rule.oracle:
-        return ""
-    return "Ranked by an oracle: the epoch was chosen on the clean test labels, which nobody has when it matters."
 
 
 def note_few_replicates(replicates: Sequence[Replicate]) -> str:

@@ -129,9 +129,9 @@ def _rank_accuracy(rows: Sequence[Row]) -> list[Row]:
 
 def _rank_detection(rows: Sequence[Row]) -> list[Row]:
     """The rows with ranks by AUROC, and which may be the best at it: ranked ones whose every replicate has one."""
-    known = {row.label: row.aurocs for row in rows if row.status == "ranked" and row.aurocs}
-    replicates = max(known.values(), key=len, default={}).keys()
-    complete = {label: aurocs for label, aurocs in known.items() if aurocs.keys() == replicates}
+    by_label = {row.label: row.aurocs for row in rows if row.status == "ranked" and row.aurocs}
+    replicates = max(by_label.values(), key=len, default={}).keys()
+    complete = {label: aurocs for label, aurocs in by_label.items() if aurocs.keys() == replicates}
     candidates = summary.may_be_best(complete) or frozenset()
     places = _places({label: summary.summarise(list(aurocs.values())).mean for label, aurocs in complete.items()})
     return [

@@ -59,18 +59,14 @@ def group_runs(records: Iterable[Record], failures: Iterable[Record]) -> list[Ru
 
 
 def _group_of(groups: dict[str, RunGroup], spec: Mapping[str, Any]) -> RunGroup:
-    key = canonical_json(
-        [
-            spec["method"],
-            spec.get("method_version", 1),
-            spec.get("parameters", {}),
-            list(spec.get("privileges", ())),
-            spec.get("learning_rate"),
-            spec.get("weight_decay"),
-            spec.get("members", 1),
-        ]
-    )
-    return groups.setdefault(key, RunGroup(spec))
+    return groups.setdefault(row_key(spec, spec.get("members", 1)), RunGroup(spec))
+
+
+def row_key(spec: Mapping[str, Any], *members: int) -> str:
+    """A text that is equal for the specs of one row; without `members`, for those of all numbers of members."""
+    names = ("learning_rate", "weight_decay")
+    method = [spec["method"], spec.get("method_version", 1), spec.get("parameters", {})]
+    return canonical_json([*method, list(spec.get("privileges", ())), *map(spec.get, names), *members])
 
 
 def row_labels(groups: Sequence[RunGroup]) -> list[str]:

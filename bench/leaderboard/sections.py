@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 from bench.leaderboard.cells import CONTROL, STAR
@@ -16,14 +17,6 @@ from bench.stats.summary import LEAST_REPLICATES
 HASH_DIGITS = 12
 
 
-def _may_be_best(row: Row) -> bool:
-    return row.may_be_best
-
-
-def _may_detect_best(row: Row) -> bool:
-    return row.may_detect_best
-
-
 class Section(NamedTuple):
     """One section: a table of rows, a paragraph or a list of lines, under a title."""
 
@@ -32,7 +25,7 @@ class Section(NamedTuple):
     """In a terminal."""
     columns: Sequence[Column] = ()
     rows: Sequence[Row] = ()
-    best: Callable[[Row], bool] = _may_be_best
+    best: Callable[[Row], bool] = attrgetter("may_be_best")
     """Whether a row stands out."""
     text: str = ""
     lines: Sequence[str] = ()
@@ -100,7 +93,7 @@ def _detail_sections(table: Table) -> Iterator[Section]:
     """Noise detection, costs, and the rows that can't be compared."""
     if rows := table.detection_rows:
         title = "Who finds the wrong labels"
-        yield Section(title, f"{title}, at the last epoch:", DETECTION, rows, _may_detect_best)
+        yield Section(title, f"{title}, at the last epoch:", DETECTION, rows, attrgetter("may_detect_best"))
     if len(rows := table.frontier) > 1:
         title = "What accuracy costs"
         yield Section(title, f"{title}; no cheaper row is as good as one of these:", COSTS, rows)
