@@ -30,7 +30,7 @@ def rank_cell(name: str) -> Cell:
 
 
 def move_cell(table: Table, row: Row) -> str:
-    """How far a row moved under the shared grid, if far: "up 5", "down 4"."""
+    """The move under the shared grid, if far: "up 5", "down 4"; else a dash."""
     return describe_move(row) if row.moved_far else DASH
 
 
@@ -75,7 +75,7 @@ def gain_cell(table: Table, row: Row) -> str:
 
 
 def single_networks_cell(table: Table, row: Row) -> str:
-    """Accuracy of the single networks, and how far they lie apart in a run, such as "85.2 (1.3)"."""
+    """Accuracy of the single networks and their spread within a run, such as "85.2 (1.3)"."""
     mean, spread = row.means.get("single_networks"), row.means.get("network_spread")
     return DASH if mean is None else f"{format_percent(mean)} ({format_percent(spread)})"
 
@@ -105,7 +105,7 @@ def assumptions_cell(table: Table, row: Row) -> str:
 
 
 def detection_source_cell(table: Table, row: Row) -> str:
-    """Which parts of noise detection the method gives itself: its estimate, its kept set, its targets; or a dash."""
+    """The parts of noise detection that the method gives itself: its estimate, its kept set, its targets; or a dash."""
     sources = {
         "estimate": row.selector.get("source") == "clean_probability",
         "set": row.selector.get("kept_source") == "selected",

@@ -51,7 +51,7 @@ class Column:
     short_cell: cells.Cell | None = None
     """The cell in a terminal; None: as in Markdown."""
     drop: int = 0
-    """How early the column goes where a terminal is narrow: the highest first, 0 never."""
+    """Order in which columns go where a terminal is narrow: the highest first, 0 never."""
     hint: str = ""
     """Explanation of the short title, above a terminal's tables."""
     explained: str = ""

@@ -93,7 +93,7 @@ class Row:
     """Whether it is read off another row's runs instead of having runs of its own."""
     status: RankStatus = "ranked"
     reason: str = ""
-    """Why an excluded row isn't compared."""
+    """The reason why an excluded row isn't compared."""
     rank: int | None = None
     difference_to_leader: Summary | None = None
     """Paired differences to the leader over the common replicates; None for the leader."""
@@ -114,7 +114,7 @@ class Row:
 
     @property
     def gap(self) -> float | None:
-        """How much higher the best test epoch lies than the epoch that the rule chose."""
+        """Accuracy of the best test epoch minus that of the epoch that the rule chose."""
         best = self.means.get("best_test")
         return None if best is None or self.accuracy is None else best - self.accuracy.mean
 

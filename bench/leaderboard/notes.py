@@ -191,7 +191,7 @@ def describe_disabled_terms(specs: Iterable[Spec], methods: Mapping[str, Mapping
 def distinguishing_parameters(
     values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], always: str
 ) -> dict[str, Any]:
-    """Of a row's parameters those that tell rows of its method (`alike`) apart, where these differ in `always`."""
+    """The parameters in which rows of a method (`alike`) differ; none where they agree on the parameter `always`."""
     if len({repr(other.get(always)) for other in alike}) == 1:
         return {}
     return {name: value for name, value in values.items() if len({repr(other.get(name)) for other in alike}) > 1}

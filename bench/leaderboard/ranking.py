@@ -64,14 +64,14 @@ def _newest_versions(rows: Iterable[Row]) -> dict[str, int]:
 
 
 def _older_version(row: Row, newest: Mapping[str, int]) -> str:
-    """Why a row of an older version isn't compared: it computes something else by the same name."""
+    """The reason to exclude a row of an older version: it computes something else by the same name."""
     if row.version == newest[row.method]:
         return ""
     return f"version {row.version} of the method; version {newest[row.method]} has runs too"
 
 
 def _other_labels(group: RunGroup, hashes: Mapping[Replicate, str]) -> str:
-    """Why a row that learnt from other noisy labels than the rest isn't compared; an empty text for the others."""
+    """The reason to exclude a row that learnt from other noisy labels than the rest; else an empty text."""
     others = [
         str(replicate)
         for replicate, record in sorted(group.records.items())
@@ -87,7 +87,7 @@ def _common_replicates(rows: Iterable[Row]) -> tuple[Replicate, ...]:
 
 
 def _missing_replicates(row: Row, group: RunGroup, replicates: Sequence[Replicate]) -> str:
-    """Why a row is incomplete, or an empty text."""
+    """The reason why a row is incomplete; else an empty text."""
     failed = [
         f"replicate {replicate} failed"
         + (f" at epoch {failure['epoch']}" if failure.get("epoch") else "")

@@ -24,7 +24,7 @@ EARLY_STOPPED = "ce @ noisy hold-out epoch"
 """The control that is read off the runs of `ce`: cross-entropy stopped where the noisy hold-out says."""
 
 SOURCES = ("source", "kept_source", "corrected_source")
-"""What the measures of noise detection rest on, as a record's selector says it."""
+"""Keys of a record's selector that name the basis of its measures."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ def row_key(spec: Mapping[str, Any], *members: int) -> str:
 
 
 def row_labels(groups: Sequence[RunGroup]) -> list[str]:
-    """A name for each row that no other row of the table has: parameters always, the rest where it tells rows apart."""
+    """A unique name for each row: the parameters always, the rest where rows of the same name differ in it."""
     names = [_name(group.spec) for group in groups]
     labels = list(names)
     extra = (("learning_rate", "lr"), ("weight_decay", "weight decay"), ("privileges", "told"), ("method_version", "v"))
@@ -106,7 +106,7 @@ def _name(spec: Mapping[str, Any]) -> str:
 
 
 def build_row(group: RunGroup, label: str, rule: SelectionRule) -> Row:
-    """A row with its numbers; its status and rank are decided when all rows are there."""
+    """A row with its numbers; `ranking` adds status and rank once all rows are there."""
     records = group.ordered
     accuracies = _by_replicate(group, lambda record: selected_accuracy(record, rule))
     spec = group.spec

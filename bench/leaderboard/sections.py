@@ -47,7 +47,7 @@ def table_title(table: Table) -> str:
 
 
 def best_set_sentence(table: Table) -> str:
-    """How many rows may be the best; an empty text where that can't be said."""
+    """The number of rows that may be the best; an empty text where that can't be said."""
     ranked = table.rows_with("ranked")
     if table.best_set is None:
         if len(ranked) < 2 or len(table.replicates) < LEAST_REPLICATES:

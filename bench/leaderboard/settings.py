@@ -130,7 +130,7 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
 
 
 def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:
-    """Such as "weight decay 0.0001 (0 for anl-ce and anl-fl)"."""
+    """The commonest value with the rows that have others: "weight decay 0.0001 (0 for anl-ce and anl-fl)"."""
     if not values:
         return ""
     common = Counter(value for _, value in values).most_common()

@@ -1,4 +1,4 @@
-"""How to read a board, in words: the introduction under its title, and the legend at the end of each file."""
+"""Words around a board: the introduction under its title, and the legend at the end of each file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH = 112
 
 
 def write_introduction(rule: SelectionRule) -> str:
-    """What ranks, in a sentence or two under the title."""
+    """The basis of the ranks, in two or three sentences under the title."""
     first = f"Ranked by accuracy on clean test images at **{rule.words}**."
     if rule.oracle:
         return f"{first} Nobody could have stopped there without clean test labels: read this board as an upper bound."
@@ -25,7 +25,7 @@ def write_introduction(rule: SelectionRule) -> str:
 
 
 def write_legend(rule: SelectionRule, equal_compute: bool = False) -> str:
-    """How to read the tables, as Markdown; with a paragraph on tables at equal compute where there are some."""
+    """The legend as Markdown, with a paragraph on tables at equal compute where there are some."""
     board = f"{SETTINGS}\n\n{explain_columns(BOARD)}\n{PROTOCOLS}".replace("{rule.words}", rule.words)
     parts = [board, f"{NOISE_DETECTION}\n\n{explain_columns(DETECTION)}", f"{FRONTIER} {explain_columns(COSTS)}"]
     return "\n\n".join([*parts, EQUAL_COMPUTE] if equal_compute else parts) + "\n"

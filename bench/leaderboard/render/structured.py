@@ -17,7 +17,7 @@ SCHEMA = 1
 REQUEST_FIELDS = ("noise", "rate", "model", "epochs", "protocol")
 """Fields of a setting that stand at the head of a table's JSON, beside the data set."""
 NESTED = "selector."
-"""Begins the keys of noise detection."""
+"""Prefix of the columns whose values JSON nests in `selector`."""
 # Files that people keep have their columns in this order; keys that aren't named here follow in the columns' order.
 ROW_KEYS = (
     *("method", "parameters", "needs", "assumes", "n", "mean", "std", "best_test", "gap", "memorised", "seconds"),
@@ -47,7 +47,7 @@ SELECTOR_KEYS = tuple(
     )
 )
 NOT_IN_CSV = ("n", "interval", "may_be_best")
-"""Of the selector."""
+"""Keys of the selector that only JSON has."""
 
 
 def report_as_json(report: Report, setting_ids: Collection[str] | None = None) -> dict[str, Any]:
