@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.leaderboard.columns import Column
-from bench.leaderboard.detail_columns import DETECTION, EQUAL_COMPUTE, ROW_COLUMNS
+from bench.leaderboard.detail_columns import EQUAL_COMPUTE, ROW_COLUMNS
 from bench.leaderboard.model import EqualComputeTable, Report, Row, Table
 from bench.leaderboard.sections import selected_tables
 from bench.spec import canonical_json
@@ -27,24 +27,10 @@ ROW_KEYS = (
     *("forward", "backward", "flops_forward", "flops_forward_backward", "flops", "images_per_second"),
     *("peak_memory_bytes", "method_version", "learning_rate", "weight_decay", "members"),
 )
-SELECTOR_KEYS = tuple(
-    dict.fromkeys(
-        (
-            *(
-                "source",
-                "kept_source",
-                "corrected_source",
-                "auroc",
-                "average_precision",
-                "precision",
-                "recall",
-                "corrected",
-            ),
-            *("damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval", "rank"),
-            "may_be_best",
-            *(column.key.removeprefix(NESTED) for column in DETECTION if column.key.startswith(NESTED)),
-        )
-    )
+SELECTOR_KEYS = (
+    *("source", "kept_source", "corrected_source", "auroc", "average_precision", "precision", "recall"),
+    *("corrected", "damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval"),
+    *("rank", "may_be_best"),
 )
 NOT_IN_CSV = ("n", "interval", "may_be_best")
 """Keys of the selector that only JSON has."""
@@ -90,13 +76,13 @@ def _csv_line(table: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """One line of CSV: the table's head, and a row of it with nothing nested."""
     line = {name: table[name] for name in ("dataset", *REQUEST_FIELDS)} | row
     low, high = line.pop("interval") or (None, None)
-    selector = line.pop("selector") or {}
+    selector = dict.fromkeys(SELECTOR_KEYS) | (line.pop("selector") or {})
     difference = line.pop("behind_leader") or {}
     return (
         line
         | {name: ";".join(line[name]) for name in ("needs", "assumes")}
         | {"parameters": canonical_json(line["parameters"]), "low": low, "high": high}
-        | {f"selector_{key}": selector.get(key) for key in SELECTOR_KEYS if key not in NOT_IN_CSV}
+        | {f"selector_{key}": value for key, value in selector.items() if key not in NOT_IN_CSV}
         | {"behind_leader": difference.get("mean"), "setting_id": table["setting_id"], "heading": table["heading"]}
     )
 
@@ -160,7 +146,8 @@ def _equal_compute_as_json(data_set: str, table: EqualComputeTable) -> dict[str,
 
 def _row_as_json(row: Row) -> dict[str, Any]:
     values = _column_values(ROW_COLUMNS, row)
-    selector = {key: values.pop(NESTED + key) for key in SELECTOR_KEYS}
+    nested = {key.removeprefix(NESTED): values.pop(key) for key in list(values) if key.startswith(NESTED)}
+    selector = dict.fromkeys(SELECTOR_KEYS) | nested
     return (
         dict.fromkeys(ROW_KEYS)
         | values
