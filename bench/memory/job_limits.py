@@ -1,4 +1,4 @@
-"""How many runs fit into memory at a time, and the message where these are fewer than asked for.
+"""The number of runs that fit into memory at a time, and the message where these are fewer than asked for.
 
 Read `limit_jobs` first. It compares an estimate of each kind of run (`bench.memory.estimate`) with the memory that is
 available, and skips the estimate where an upper bound that needs no torch fits already.
