@@ -1,0 +1,43 @@
+"""The documents: every file that they name is there, and every package has its row in the page on the architecture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OURS = ("bench/", "methods/", "datasets/", "tests/", "benchmarks/", "docs/", "leaderboards/published/")
+
+
+def named_files(page: Path) -> list[str]:
+    """Paths of the checkout that a page names in backticks, in commands or in links; without those that a user makes up."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./=-]+)`", text) + re.findall(r"python ((?:benchmarks|tests)/[\w./-]+)", text)
+    links = [link for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)]
+    linked = [str((page.parent / link).resolve().relative_to(ROOT)) for link in links]
+    return sorted({name for name in named if name.startswith(OURS)} | set(linked))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    assert [name for name in named_files(page) if not (ROOT / name).exists()] == []
+
+
+def test_the_architecture_page_names_files() -> None:
+    assert len(named_files(ROOT / "docs" / "architecture.md")) > 40
+
+
+def test_every_package_of_the_harness_has_a_row() -> None:
+    packages = {f"`bench/{path.parent.name}`" for path in (ROOT / "bench").glob("*/__init__.py")}
+    rows = [
+        line for line in (ROOT / "docs" / "architecture.md").read_text().splitlines() if line.startswith("| `bench/")
+    ]
+    assert packages == {name for row in rows for name in re.findall(r"`bench/\w+`", row.split("|")[1])}
+
+
+def test_no_module_of_the_harness_is_longer_than_300_lines() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in ROOT.glob("bench/**/*.py")}
+    assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
