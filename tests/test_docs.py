@@ -13,10 +13,10 @@ OURS = ("bench/", "methods/", "datasets/", "tests/", "benchmarks/", "docs/", "le
 
 
 def named_files(page: Path) -> list[str]:
-    """Paths of the checkout that a page names in backticks, in commands or in links; without those that a user makes up."""
+    """Paths of the checkout that a page names in backticks, in commands or in links."""
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`([\w./=-]+)`", text) + re.findall(r"python ((?:benchmarks|tests)/[\w./-]+)", text)
-    links = [link for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)]
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     linked = [str((page.parent / link).resolve().relative_to(ROOT)) for link in links]
     return sorted({name for name in named if name.startswith(OURS)} | set(linked))
 
