@@ -11,14 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.leaderboard import cells
-from bench.leaderboard.formatting import (
-    format_interval,
-    format_mean_and_std,
-    format_percent,
-    format_seconds,
-    row_decimals,
-)
+from bench.leaderboard import cells, formatting
+from bench.leaderboard.formatting import format_percent, row_decimals
 from bench.leaderboard.measurements import Reader, measure, network_spread, run_seconds, single_network_accuracy
 from bench.leaderboard.model import Row, Table
 from bench.stats.summary import Summary
@@ -55,7 +49,7 @@ class Column:
     hint: str = ""
     """Explanation of the short title, above a terminal's tables."""
     explained: str = ""
-    """Explanation in the legend; see `explain`."""
+    """Explanation in the legend; see `Column.explain`."""
 
     def value_of(self, row: Row) -> Any:
         """The value for JSON."""
@@ -73,15 +67,14 @@ class Column:
         """The cell in a terminal."""
         return self.text(table, row) if self.short_cell is None else self.short_cell(table, row)
 
+    def explain(self, text: str) -> Column:
+        """The column with its explanation in the legend: "- " begins an item, which the texts after it continue."""
+        return replace(self, explained=text)
+
     @property
     def short_title(self) -> str:
         """The title in a terminal; empty where it isn't there."""
         return self.title if self.short is None else self.short
-
-
-def explain(column: Column, text: str) -> Column:
-    """The column with its explanation in the legend: "- " begins an item, which the texts after it continue."""
-    return replace(column, explained=text)
 
 
 def interval_value(summary: Summary | None) -> list[float | None] | None:
@@ -94,66 +87,59 @@ def _difference_value(row: Row) -> dict[str, float | None] | None:
     return None if difference is None else {"mean": difference.mean, "low": difference.low, "high": difference.high}
 
 
-RANK = explain(
-    Column("rank", "#", cells.rank_cell("rank")),
+RANK = Column("rank", "#", cells.rank_cell("rank")).explain(
     "- **#** is the rank by mean accuracy among methods that were told nothing but noisy labels. Equal means "
-    "share a rank (`2=`).",
+    "share a rank (`2=`)."
 )
-METHOD = explain(
-    Column(
-        "method",
-        "method",
-        lambda _, row: cells.mark_control(cells.method_label(row), row),
-        left=True,
-        bold=True,
-        short="  method",
-        short_cell=cells.starred_name_cell,
-    ),
+METHOD = Column(
+    "method",
+    "method",
+    lambda _, row: cells.mark_control(cells.method_label(row), row),
+    left=True,
+    bold=True,
+    short="  method",
+    short_cell=cells.starred_name_cell,
+).explain(
     "- **method** comes with its parameters as they were resolved. A *control* is there to show what a gain "
     "is made of: an ensemble, a strong view, a weight average or early stopping without any care for noise. The row "
     "`ce @ noisy hold-out epoch` is read off the runs of `ce` at the epoch that does best on noisy held-out labels; as "
-    "it is chosen by a rule of its own, it has no rank.",
+    "it is chosen by a rule of its own, it has no rank."
 )
-ACCURACY = explain(
-    Column(
-        "mean",
-        "accuracy",
-        lambda _, row: format_mean_and_std(row.accuracy),
-        value=lambda row: None if row.accuracy is None else row.accuracy.mean,
-        bold=True,
-    ),
+ACCURACY = Column(
+    "mean",
+    "accuracy",
+    lambda _, row: formatting.format_mean_and_std(row.accuracy),
+    value=lambda row: None if row.accuracy is None else row.accuracy.mean,
+    bold=True,
+).explain(
     "- **accuracy** is the mean ± the sample standard deviation over n replicates, at {rule.words}. A "
-    "replicate is a triple of seeds (noise, split, training), the same list for every row.",
+    "replicate is a triple of seeds (noise, split, training), the same list for every row."
 )
-INTERVAL = explain(
-    Column(
-        "interval",
-        "95 % interval",
-        lambda _, row: format_interval(row.accuracy),
-        value=lambda row: interval_value(row.accuracy),
-        short="95 %",
-        drop=2,
-    ),
+INTERVAL = Column(
+    "interval",
+    "95 % interval",
+    lambda _, row: formatting.format_interval(row.accuracy),
+    value=lambda row: interval_value(row.accuracy),
+    short="95 %",
+    drop=2,
+).explain(
     "- **95 % interval** is where Student's t places the mean. Its width is about how much *one* row would "
-    "move with new seeds.",
+    "move with new seeds."
 )
 REPLICATES = Column("n", "n", form=str, value=lambda row: len(row.accuracies), drop=1)
-DIFFERENCE = explain(
-    Column("behind_leader", "to leader", cells.difference_cell, value=_difference_value, drop=6),
+DIFFERENCE = Column("behind_leader", "to leader", cells.difference_cell, value=_difference_value, drop=6).explain(
     "- **to leader** is the mean difference to the leader, replicate by replicate, with its 95 % interval. "
     "Replicates that are hard for one method are hard for all, so this says more than two intervals side by side. "
     "- **Bold** rows may be the best: their difference to the leader isn't significantly below 0 (one-sided paired "
     "t-tests, Holm-corrected at 5 %). A large set means that the data can't tell, not that its members are equally "
-    "good. With fewer than 5 replicates nothing is bold.",
+    "good. With fewer than 5 replicates nothing is bold."
 )
-SECONDS = explain(
-    Column("seconds", "s / run", form=format_seconds, read=run_seconds, of_run=True, short=""),
-    "**s / run** is the time of one whole run on the machine that ran it.",
+SECONDS = Column("seconds", "s / run", form=formatting.format_seconds, read=run_seconds, of_run=True, short="").explain(
+    "**s / run** is the time of one whole run on the machine that ran it."
 )
-PRIVILEGES = explain(
-    Column("needs", "told", cells.privileges_cell, value=lambda row: list(row.needs), left=True),
+PRIVILEGES = Column("needs", "told", cells.privileges_cell, value=lambda row: list(row.needs), left=True).explain(
     "- **told** names what a method was given beyond noisy labels (transition matrix, noise rate, kind of "
-    "noise, clean labels). Such rows stand under a heading of their own and have no rank.",
+    "noise, clean labels). Such rows stand under a heading of their own and have no rank."
 )
 MOVED = Column("moved", "against shared-lr", cells.move_cell, optional=True, short="")
 
@@ -165,78 +151,70 @@ BOARD: Sequence[Column] = (
     INTERVAL,
     REPLICATES,
     DIFFERENCE,
-    explain(
-        Column(
-            "best_test",
-            "best on test (oracle)",
-            lambda _, row: format_percent(row.means.get("best_test"), row_decimals(row)),
-            read=measure("best_test_accuracy"),
-            of_run=True,
-            short="best",
-            short_cell=lambda _, row: format_percent(row.means.get("best_test")),
-            drop=4,
-            hint="the best epoch on the test set (an oracle)",
-        ),
+    Column(
+        "best_test",
+        "best on test (oracle)",
+        lambda _, row: format_percent(row.means.get("best_test"), row_decimals(row)),
+        read=measure("best_test_accuracy"),
+        of_run=True,
+        short="best",
+        short_cell=lambda _, row: format_percent(row.means.get("best_test")),
+        drop=4,
+        hint="the best epoch on the test set (an oracle)",
+    ).explain(
         "- **best on test (oracle)** is the mean of each run's best epoch on the clean test set, as most "
-        "papers report it. Nobody without clean labels could have picked it.",
+        "papers report it. Nobody without clean labels could have picked it."
     ),
-    explain(
-        Column("gap", "gap", lambda _, row: format_percent(row.gap, row_decimals(row)), short=""),
-        "The **gap** is how much it flatters, in points.",
+    Column("gap", "gap", lambda _, row: format_percent(row.gap, row_decimals(row)), short="").explain(
+        "The **gap** is how much it flatters, in points."
     ),
-    explain(
-        Column(
-            "memorised", "memorised", read=measure("memorised"), short="mem.", drop=3, hint="wrong labels memorised"
-        ),
-        "- **memorised** is the share of wrongly labelled training images that end up predicted as their wrong label;",
+    Column(
+        "memorised", "memorised", read=measure("memorised"), short="mem.", drop=3, hint="wrong labels memorised"
+    ).explain(
+        "- **memorised** is the share of wrongly labelled training images that end up predicted as their wrong label;"
     ),
-    explain(
-        Column("learnt", "learnt", read=measure("learnt"), short=""),
+    Column("learnt", "learnt", read=measure("learnt"), short="").explain(
         "**learnt** the share of rightly labelled ones that are predicted right. Fitting noise shows as a "
-        "high first, underfitting as a low second.",
+        "high first, underfitting as a low second."
     ),
-    explain(
-        Column("worst_class", "worst class", read=measure("worst_class_accuracy"), short="worst", drop=7),
-        "- **worst class** is the accuracy on the class that fares worst, averaged over replicates.",
+    Column("worst_class", "worst class", read=measure("worst_class_accuracy"), short="worst", drop=7).explain(
+        "- **worst class** is the accuracy on the class that fares worst, averaged over replicates."
     ),
     replace(SECONDS, title="", short="s", drop=5, hint="seconds a run", explained=""),  # further left in a terminal
-    explain(
-        Column(
-            "single_networks",
-            "single nets",
-            cells.single_networks_cell,
-            read=single_network_accuracy,
-            short="nets",
-            drop=8,
-            hint="single networks (and how far apart)",
-        ),
+    Column(
+        "single_networks",
+        "single nets",
+        cells.single_networks_cell,
+        read=single_network_accuracy,
+        short="nets",
+        drop=8,
+        hint="single networks (and how far apart)",
+    ).explain(
         "- **single nets**: where a method trains several networks, the mean accuracy of each alone and, in "
         "brackets, how far the best and the worst of a run lie apart. **accuracy** is that of the method's own "
-        "prediction.",
+        "prediction."
     ),
     replace(MOVED, title="", short="moved", drop=10),  # further right in a terminal
-    explain(
-        Column(
-            "units",
-            "nets / views / units",
-            cells.effort_cell,
-            read=measure("units_per_sample_epoch"),
-            of_run=True,
-            short="n/v/u",
-            short_cell=lambda table, row: cells.effort_cell(table, row).replace(" ", ""),
-            drop=9,
-            hint="networks, views, units of work (plain cross-entropy: 1/1/3)",
-        ),
+    Column(
+        "units",
+        "nets / views / units",
+        cells.effort_cell,
+        read=measure("units_per_sample_epoch"),
+        of_run=True,
+        short="n/v/u",
+        short_cell=lambda table, row: cells.effort_cell(table, row).replace(" ", ""),
+        drop=9,
+        hint="networks, views, units of work (plain cross-entropy: 1/1/3)",
+    ).explain(
         "- **nets / views / units**: networks that are trained, views of an image in a step, and passes per "
         "image and epoch, where a forward pass counts 1 and a backward pass 2 (plain cross-entropy: 1 / 1 / 3). Phases "
-        "beyond the epochs of the setting count on top.",
+        "beyond the epochs of the setting count on top."
     ),
     SECONDS,
     PRIVILEGES,
-    explain(
-        Column("assumes", "assumes", cells.assumptions_cell, value=lambda row: list(row.assumes), left=True, short=""),
-        "**assumes** names what has to hold for it to be sound.",
-    ),
+    Column(
+        "assumes", "assumes", cells.assumptions_cell, value=lambda row: list(row.assumes), left=True, short=""
+    ).explain("**assumes** names what has to hold for it to be sound."),
     Column("corrected", read=measure("corrected")),
     Column("balanced", read=measure("balanced_accuracy")),
     Column("negative_log_likelihood", read=measure("negative_log_likelihood")),
