@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.leaderboard.cells import method_label, privileges_cell
 from bench.leaderboard.columns import interval_value
 from bench.leaderboard.formatting import format_difference, format_mean_and_std
-from bench.leaderboard.model import RankStatus, Replicate, Report, Row, Table
+from bench.leaderboard.model import Replicate, Report, Row, Table
 from bench.leaderboard.render.markdown import escape_markdown, markdown_table
 from bench.leaderboard.render.structured import write_csv
 from bench.leaderboard.selection import RULES
@@ -21,12 +21,7 @@ from bench.stats.summary import Summary, paired_differences, summarise
 from bench.system.errors import UsageError, list_offenders, nearest_names
 
 SCHEMA = 1
-STATUS_IN_JSON: Mapping[RankStatus, str] = {
-    "ranked": "ranked",
-    "reference": "yardstick",
-    "privileged": "informed",
-    "excluded": "apart",
-}
+STATUS_IN_JSON = {"ranked": "ranked", "reference": "yardstick", "privileged": "informed", "excluded": "apart"}
 
 
 @dataclass(frozen=True)
@@ -66,9 +61,11 @@ def compare_rows(report: Report, name: str, oracle: Report | None = None) -> lis
     `oracle` is the report of the same records by the rule "best-test", for `best_epoch`. Raises UsageError where no
     table has such a row, or where a table has several.
     """
-    best_rows = {(table.setting_id, row.label): row for _, table in _tables(oracle) for row in table.rows}
+    best_rows = {
+        (table.setting_id, row.label): row for _, table in (oracle.tables if oracle else ()) for row in table.rows
+    }
     comparisons = []
-    for data_set, table in _tables(report):
+    for data_set, table in report.tables:
         reference = _reference_row(table, name)
         if reference is None:
             continue
@@ -78,17 +75,10 @@ def compare_rows(report: Report, name: str, oracle: Report | None = None) -> lis
         differences = sorted(filter(None, pairs), key=lambda entry: (-round(entry.summary.mean, 12), entry.row.label))
         comparisons.append(Comparison(data_set, table, reference, best_epoch, tuple(differences)))
     if not comparisons:
-        methods = sorted({row.method for _, table in _tables(report) for row in table.rows})
+        methods = sorted({row.method for _, table in report.tables for row in table.rows})
         near = " or ".join(f"--compare {shlex.quote(method)}" for method in nearest_names(name, methods))
         raise UsageError(f"no record is of {name!r}. " + (f"Type {near}" if near else "Any method of a board will do"))
     return comparisons
-
-
-def _tables(report: Report | None) -> Iterator[tuple[str, Table]]:
-    """(data set, table) of the main tables."""
-    for board in () if report is None else report.boards:
-        for table in board.tables:
-            yield board.data_set, table
 
 
 def _reference_row(table: Table, name: str) -> Row | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from bench.leaderboard import cells, columns
@@ -67,8 +66,11 @@ DETECTION: Sequence[Column] = (
     Column("selector.may_be_best", value=lambda row: row.may_detect_best),
 )
 
-_COST = partial(Column, of_run=True, optional=True)
-"""A column of what a run takes, the same whichever epoch is chosen."""
+
+def _cost(key: str, title: str, cell: cells.Cell | None = None, **style: Any) -> Column:
+    """A column of what a run takes, the same whichever epoch is chosen."""
+    return Column(key, title, cell, of_run=True, optional=True, **style)
+
 
 COSTS: Sequence[Column] = (
     Column("units", "units", form=format_number),
@@ -78,18 +80,18 @@ COSTS: Sequence[Column] = (
     Column("", "over the row above", cells.gain_cell, drop=1).explain(
         "**over the row above** is the\npaired difference with its interval."
     ),
-    _COST("forward", "forward + backward", cells.passes_cell, read=measure("forward_per_sample_epoch"), drop=6).explain(
+    _cost("forward", "forward + backward", cells.passes_cell, read=measure("forward_per_sample_epoch"), drop=6).explain(
         "**forward + backward** splits the units into passes;"
     ),
-    _COST("flops", "TFLOP / run", form=lambda value: format_number(value, 1e12), read=run_operations, drop=4).explain(
+    _cost("flops", "TFLOP / run", form=lambda value: format_number(value, 1e12), read=run_operations, drop=4).explain(
         "**TFLOP / run** is\n10^12 operations in matrix products over a whole run's training."
     ),
     replace(SECONDS, short=None, drop=2, explained=""),
-    _COST("images_per_second", "images / s", form=format_count, read=provenance("images_per_second"), drop=5).explain(
+    _cost("images_per_second", "images / s", form=format_count, read=provenance("images_per_second"), drop=5).explain(
         "Of the machine that ran it, **images / s** are the\ntraining set's images that went by in a second "
         "of training,"
     ),
-    _COST(
+    _cost(
         "peak_memory_bytes",
         "MiB",
         form=lambda value: format_count(value, 2**20),

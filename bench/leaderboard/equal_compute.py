@@ -21,7 +21,6 @@ from bench.leaderboard.settings import Setting, setting_heading, setting_order
 from bench.planning import compute_budget
 from bench.planning.compute_budget import Budget, ComputeCandidate
 from bench.spec import canonical_json, schedules
-from bench.stats import summary
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT, HoldoutScore, score_splits
 
 LENGTH = ("epochs", "schedule")
@@ -156,7 +155,6 @@ def _table(
         replace(row, choice=by_label[row.label]) for row in ranked if row.status != "excluded" and not row.derived
     )
     left_out += [{"method": row.label, "reason": row.reason} for row in ranked if row.status == "excluded"]
-    accuracies = {row.label: row.accuracies for row in rows if row.status == "ranked"}
     return EqualComputeTable(
         setting_id=base.setting_id,
         setting=base.setting,
@@ -165,8 +163,6 @@ def _table(
         dearest=None if dearest is None else labels[dearest],
         rows=rows,
         replicates=replicates,
-        leader=summary.leader(accuracies) if accuracies else None,
-        best_set=tuple(row.label for row in rows if row.may_be_best) or None,
         description=_description(allowance, short_labels[dearest] if dearest is not None else None, default.epochs),
         caveats=_notes([by_label[row.label] for row in rows], replicates),
         left_out=left_out,

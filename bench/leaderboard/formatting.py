@@ -27,8 +27,11 @@ def row_decimals(row: Row) -> int:
 
 
 def format_percent(value: float | None, places: int = 1) -> str:
-    """A fraction in percent, without the sign; a dash for None."""
-    return DASH if value is None else _format_fixed(100 * value, places)
+    """A fraction in percent, without the sign: a true minus, and none before a zero; a dash for None."""
+    if value is None:
+        return DASH
+    text = f"{100 * value:.{places}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def format_mean_and_std(summary: Summary | None) -> str:
@@ -82,9 +85,3 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e6 else str(value)
     return ("+".join(value) or "nothing") if isinstance(value, list | tuple) else str(value)
-
-
-def _format_fixed(value: float, places: int) -> str:
-    """A number with a true minus sign, and none before a zero."""
-    text = f"{value:.{places}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

@@ -40,25 +40,17 @@ def _reader(*names: str) -> Reader:
 def run_seconds(record: Record) -> float | None:
     """Seconds of a run; where only parts were recorded, their sum."""
     total = provenance("seconds", "total")(record)
-    parts = [
-        seconds
-        for part in ("train", "evaluate", "measure")
-        if (seconds := provenance("seconds", part)(record)) is not None
-    ]
-    return total if total is not None else (sum(parts) if parts else None)
+    parts = [provenance("seconds", part)(record) for part in ("train", "evaluate", "measure")]
+    known = [seconds for seconds in parts if seconds is not None]
+    return total if total is not None or not known else sum(known)
 
 
 def run_operations(record: Record) -> float | None:
     """Operations of a run's training: its passes, each with those of its backbone."""
-    paths = (
-        ("forward_per_sample_epoch",),
-        ("backward_per_sample_epoch",),
-        ("flops_forward",),
-        ("flops_forward_backward",),
-        ("samples", "train"),
-    )
-    numbers = [number for path in paths if (number := measure(*path)(record)) is not None]
-    if len(numbers) < len(paths):
+    names = ("forward_per_sample_epoch", "backward_per_sample_epoch", "flops_forward", "flops_forward_backward")
+    readers = [*map(measure, names), measure("samples", "train")]
+    numbers = [number for read in readers if (number := read(record)) is not None]
+    if len(numbers) < len(readers):
         return None
     forward, backward, forward_flops, step_flops, samples = numbers
     return (forward * forward_flops + backward * (step_flops - forward_flops)) * samples * int(record["spec"]["epochs"])

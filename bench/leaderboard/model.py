@@ -5,11 +5,13 @@ Accuracies and shares are fractions in [0, 1]; percent is a matter of printing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from bench.leaderboard.selection import SelectionRule
+from bench.stats import summary
 from bench.stats.holdout_choice import HoldoutScore
 from bench.stats.summary import Summary, summarise
 
@@ -138,9 +140,6 @@ class Table:
     labels_sha256: Mapping[Replicate, str] = field(default_factory=dict)
     description: Sequence[str]
     """Lines under the heading: what was trained, and on which labels."""
-    best_set: tuple[str, ...] | None
-    """Labels of the rows that may be the best; None where too little is known to say."""
-    leader: str | None
     identical: Sequence[str] = ()
     """Sentences about rows that are one method."""
     caveats: Sequence[str] = ()
@@ -150,6 +149,17 @@ class Table:
     def rows_with(self, *statuses: RankStatus) -> list[Row]:
         """The rows of these statuses, in order."""
         return [row for row in self.rows if row.status in statuses]
+
+    @cached_property
+    def leader(self) -> str | None:
+        """The label of the best ranked row; None where no row is ranked."""
+        accuracies = {row.label: row.accuracies for row in self.rows_with("ranked")}
+        return summary.leader(accuracies) if accuracies else None
+
+    @property
+    def best_set(self) -> list[str] | None:
+        """Labels of the rows that may be the best; None where too little is known to say."""
+        return [row.label for row in self.rows if row.may_be_best] or None
 
     @property
     def detection_rows(self) -> list[Row]:
@@ -210,4 +220,21 @@ class Report:
     """All boards, by one selection rule."""
 
     rule: SelectionRule
-    boards: tuple[Board, ...] = field(default=())
+    boards: tuple[Board, ...] = ()
+
+    @property
+    def tables(self) -> Iterator[tuple[str, Table]]:
+        """(data set, table) of the main tables."""
+        return ((board.data_set, table) for board in self.boards for table in board.tables)
+
+
+@dataclass(frozen=True)
+class TableNotes:
+    """The lines under tables that no record holds: commands and sentences by setting id, and what a request left out.
+
+    An item of `left_out` is {"method", "reason", "setting_id"}; without an id it stands under every table.
+    """
+
+    left_out: Sequence[Mapping[str, Any]] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)

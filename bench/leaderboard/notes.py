@@ -13,8 +13,9 @@ from typing import Any
 
 from bench.leaderboard.measurements import Record, finite_number
 from bench.leaderboard.model import Replicate, Row
-from bench.leaderboard.rows import RunGroup, method_call
+from bench.leaderboard.rows import RunGroup, differing_parameters, method_call
 from bench.leaderboard.selection import SelectionRule
+from bench.leaderboard.settings import Setting
 from bench.records.origin import record_revisions
 from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
@@ -42,7 +43,7 @@ Spec = Mapping[str, Any]
 
 
 def describe_caveats(
-    setting: Mapping[str, Any],
+    setting: Setting,
     rows: Sequence[Row],
     records: Sequence[Record],
     replicates: Sequence[Replicate],
@@ -95,7 +96,7 @@ def _note_held_out_labels(records: Sequence[Record], rule: SelectionRule) -> str
     )
 
 
-def _note_imbalance(setting: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _note_imbalance(setting: Setting, rows: Sequence[Row]) -> str:
     names = sorted(row.name for row in rows if "balanced_classes" in row.assumes)
     if not names or setting.get("imbalance") in (None, 1, 1.0):
         return ""
@@ -178,7 +179,8 @@ def describe_disabled_terms(specs: Iterable[Spec], methods: Mapping[str, Mapping
             if weight and values.get(parameter["name"]) == 0:
                 source = _zero_source(spec, parameter["name"], declared.get("recipes", ()))
                 alike = [other.get("parameters", {}) for (method, _), other in rows.items() if method == name]
-                label = method_call(name, distinguishing_parameters(values, alike, always=parameter["name"]))
+                differing = differing_parameters(values, alike)
+                label = method_call(name, differing if parameter["name"] in differing else {})
                 labels = labels_by_term.setdefault((parameter["name"], source, weight["term"]), [])
                 labels += [label] if label not in labels else []
     return [
@@ -186,15 +188,6 @@ def describe_disabled_terms(specs: Iterable[Spec], methods: Mapping[str, Mapping
         f"{'it' if len(labels) == 1 else 'them'}."
         for (parameter, source, term), labels in labels_by_term.items()
     ]
-
-
-def distinguishing_parameters(
-    values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]], always: str
-) -> dict[str, Any]:
-    """The parameters in which rows of a method (`alike`) differ; none where they agree on the parameter `always`."""
-    if len({repr(other.get(always)) for other in alike}) == 1:
-        return {}
-    return {name: value for name, value in values.items() if len({repr(other.get(name)) for other in alike}) > 1}
 
 
 def _zero_source(spec: Spec, parameter: str, recipes: Sequence[Mapping[str, Any]]) -> str:

@@ -86,11 +86,15 @@ def row_labels(groups: Sequence[RunGroup]) -> list[str]:
 
 def short_name(row: Row, others: Iterable[Row]) -> str:
     """The method's name, with those parameters alone that tell the row from the `others` of its table."""
-    alike = [other for other in others if other.method == row.method and other.derived == row.derived]
-    differing = [name for name in row.parameters if len({repr(other.parameters.get(name)) for other in alike}) > 1]
+    alike = [other.parameters for other in others if other.method == row.method and other.derived == row.derived]
     # The rest of the label is there because rows differ in it.
     rest = row.label.removeprefix(method_call(row.method, row.parameters))
-    return method_call(row.method, {name: row.parameters[name] for name in differing}) + rest
+    return method_call(row.method, differing_parameters(row.parameters, alike)) + rest
+
+
+def differing_parameters(values: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parameters of one row in which the rows of its method, `alike`, differ."""
+    return {name: value for name, value in values.items() if len({repr(other.get(name)) for other in alike}) > 1}
 
 
 def method_call(method: str, parameters: Mapping[str, Any]) -> str:

@@ -13,14 +13,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.leaderboard.formatting import (
-    DASH,
-    format_count,
-    format_difference,
-    format_mean_and_std,
-    format_percent,
-    format_value,
-)
+from bench.leaderboard import formatting
+from bench.leaderboard.formatting import DASH, format_mean_and_std, format_percent, format_value
 from bench.leaderboard.model import Report, Row, Table
 from bench.planning.recipe_files import ChoiceRegret, MethodRecipe, RecipeFile
 from bench.spec.privileges import is_tuned
@@ -54,16 +48,15 @@ class TuningGain:
 def tuning_gains(report: Report, files: Mapping[Path, RecipeFile]) -> list[TuningGain]:
     """Every tuned row beside each untuned one of its method, version and number of members, in the boards' order."""
     gains = []
-    for board in report.boards:
-        for table in board.tables:
-            rows = [row for row in table.rows if not row.derived]
-            for tuned in sorted((row for row in rows if is_tuned(row.needs)), key=lambda row: row.label):
-                file, recipe = _find_recipe(tuned, table, board.data_set, files)
-                gains += [
-                    TuningGain(board.data_set, table, row, tuned, summarise(pairs), recipe, file)
-                    for row in rows
-                    if _is_default_of(row, tuned) and (pairs := paired_differences(tuned.accuracies, row.accuracies))
-                ]
+    for data_set, table in report.tables:
+        rows = [row for row in table.rows if not row.derived]
+        for tuned in sorted((row for row in rows if is_tuned(row.needs)), key=lambda row: row.label):
+            file, recipe = _find_recipe(tuned, table, data_set, files)
+            gains += [
+                TuningGain(data_set, table, row, tuned, summarise(pairs), recipe, file)
+                for row in rows
+                if _is_default_of(row, tuned) and (pairs := paired_differences(tuned.accuracies, row.accuracies))
+            ]
     return gains
 
 
@@ -148,9 +141,9 @@ def gains_table(gains: Sequence[TuningGain]) -> str:
             gain.tuned.method,
             format_mean_and_std(gain.default.accuracy),
             format_mean_and_std(gain.tuned.accuracy),
-            format_difference(gain.difference),
+            formatting.format_difference(gain.difference),
             _changed_values(gain.tuned, gain.default),
-            DASH if gain.recipe is None else format_count(gain.recipe.runs),
+            DASH if gain.recipe is None else formatting.format_count(gain.recipe.runs),
             _format_regret(gain.regret),
         ]
         for gain in gains

@@ -10,8 +10,6 @@ from typing import Any
 
 from bench.planning.plan import Plan
 from bench.planning.request import OPTIONS
-from bench.spec import canonical_json
-from bench.system.text import digest
 
 
 def command_line(options: Mapping[str, Any], processes: int = 1, command: str = "run") -> str:
@@ -42,8 +40,7 @@ class TypedCommand:
     @cached_property
     def setting_ids(self) -> frozenset[str]:
         """The settings of the planned runs."""
-        settings = {canonical_json(spec.setting()) for spec in self.planned.specs}
-        return frozenset(map(digest, settings))
+        return frozenset(spec.setting_id for spec in self.planned.specs)
 
     @property
     def line(self) -> str:

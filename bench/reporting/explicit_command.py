@@ -36,9 +36,7 @@ def explicit_command(runs: Sequence[Mapping[str, Any]], typed: TypedCommand | No
     request that asks for this setting: paths are taken from it, since records hold none.
     """
     options = {} if typed is None else typed.options
-    recipe_file = options.get("recipes", "plain")
-    if recipe_file in ("plain", "published"):
-        recipe_file = None
+    recipe_file = None if options.get("recipes") in ("plain", "published") else options.get("recipes")
     rows = [DEFAULTS | run["spec"] | {"run_id": run["run_id"]} for run in runs]
     newest: dict[str, int] = {}
     for row in rows:

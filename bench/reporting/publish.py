@@ -12,10 +12,9 @@ from typing import Any
 
 from bench import registry
 from bench.leaderboard import tables, tuning_gains
-from bench.leaderboard.model import Report
+from bench.leaderboard.model import Report, TableNotes
 from bench.leaderboard.notes import describe_disabled_terms
-from bench.leaderboard.render import board_files
-from bench.leaderboard.settings import record_setting
+from bench.leaderboard.render import markdown
 from bench.leaderboard.tuning_gains import TuningGain
 from bench.planning import recipe_files
 from bench.planning.compute_budget import Budget
@@ -24,11 +23,10 @@ from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.recipe_files import RecipeFile
 from bench.reporting.command_line import TypedCommand
 from bench.reporting.reproduce import command_for
-from bench.spec import RESERVED_SEEDS, canonical_json
+from bench.spec import RESERVED_SEEDS
 from bench.spec.privileges import is_tuned
 from bench.system.console import print_note
 from bench.system.errors import UsageError
-from bench.system.text import digest
 
 Record = Mapping[str, Any]
 
@@ -40,15 +38,6 @@ class Publication:
     report: Report
     gains: Sequence[TuningGain]
     files: Sequence[Path]
-
-
-@dataclass(frozen=True)
-class BoardNotes:
-    """The lines under tables that no record holds, by setting id; items of `left_out` hold theirs themselves."""
-
-    left_out: list[dict[str, str]]
-    commands: dict[str, str]
-    notes: dict[str, list[str]]
 
 
 def publish_boards(
@@ -80,21 +69,13 @@ def publish_boards(
     studies = read_study_files(boards)
     typed_command = None if typed is None or planned is None else TypedCommand(typed, planned)
     beside = describe_tables([*records, *failures], typed_command, studies)
-    report = tables.build_report(
-        records,
-        failures=failures,
-        select=select,
-        left_out=beside.left_out,
-        commands=beside.commands,
-        notes=beside.notes,
-        budget=budget,
-    )
+    report = tables.build_report(records, failures=failures, select=select, beside=beside, budget=budget)
     if budget is not None and not any(board.equal_compute for board in report.boards):
         print_note(
             "no table at equal compute: no method has runs of several lengths or numbers of members. Train them by "
             "python -m bench run --budget equal-compute"
         )
-    files = board_files.write_boards(report, boards)
+    files = markdown.write_boards(report, boards)
     gains = tuning_gains.tuning_gains(report, studies)
     if gains:
         files.append(tuning_gains.write_gains_page(gains, boards))
@@ -103,27 +84,25 @@ def publish_boards(
 
 def describe_tables(
     runs: Iterable[Record], typed: TypedCommand | None = None, studies: Mapping[Path, RecipeFile] | None = None
-) -> BoardNotes:
+) -> TableNotes:
     """The command under each table, the methods that it leaves out, and notes on disabled terms.
 
     `runs` are records and failures of any number of settings; `studies` are the files that `read_study_files` returns.
     """
-    settings: dict[str, list[Record]] = {}
-    for run in runs:
-        settings.setdefault(digest(canonical_json(record_setting(run))), []).append(run)
-    beside = BoardNotes([] if typed is None else group_left_out(typed.planned), {}, {})
+    left_out = [] if typed is None else group_left_out(typed.planned)
+    commands, notes = {}, {}
     try:
         methods: Mapping[str, Mapping[str, Any]] = registry.methods()
     except UsageError as error:  # a plugin that can't be read costs notes and short commands, and no board
         print_note(f"note: {error}")
         methods = {}
-    for setting_id, setting_runs in settings.items():
+    for setting_id, setting_runs in tables.runs_by_setting(runs).items():
         specs = [run["spec"] for run in setting_runs]
         command = command_for(setting_id, setting_runs, typed, _study_of(specs, studies or {}))
-        beside.commands[setting_id] = command.command
-        beside.notes[setting_id] = describe_disabled_terms(specs, methods)
-        beside.left_out.extend(_under_setting(setting_id, left) for left in command.left_out)
-    return beside
+        commands[setting_id] = command.command
+        notes[setting_id] = describe_disabled_terms(specs, methods)
+        left_out += [_under_setting(setting_id, left) for left in command.left_out]
+    return TableNotes(left_out, commands, notes)
 
 
 def read_study_files(boards: Path) -> dict[Path, RecipeFile]:

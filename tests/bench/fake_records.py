@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from bench.leaderboard.model import Report, Row, Table
+from bench.leaderboard.render import terminal
 from bench.planning.recipe_files import FileChoice
 from bench.spec import RESERVED_SEEDS, RunSpec
 
@@ -22,6 +23,11 @@ SETTING: dict[str, Any] = {
     "batch_size": 64,
     "learning_rate": 0.05,
 }
+
+
+def report_as_text(report: Report, setting_ids: Collection[str] | None = None, width: int = 80) -> str:
+    """A report as a terminal of so many columns shows it."""
+    return "\n".join(line.text for line in terminal.report_as_lines(report, setting_ids, width)) + "\n"
 
 
 def make(

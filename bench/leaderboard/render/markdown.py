@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from bench.leaderboard.cells import long_labels
 from bench.leaderboard.formatting import DASH
-from bench.leaderboard.model import Board, Report, Table
+from bench.leaderboard.model import Report, Table
 from bench.leaderboard.render.legend import write_introduction, write_legend
 from bench.leaderboard.sections import Section, best_set_sentence, selected_tables, table_sections, table_title
 from bench.leaderboard.selection import SelectionRule
+from bench.system.errors import UsageError
+from bench.system.files import file_names, write_atomically
 
 
 def report_as_markdown(report: Report, setting_ids: Collection[str] | None = None) -> str:
@@ -21,10 +24,25 @@ def report_as_markdown(report: Report, setting_ids: Collection[str] | None = Non
     return "\n".join(_format_board(data_set, tables, report.rule) for data_set, tables in by_data_set.items())
 
 
-def board_file(board: Board, rule: SelectionRule) -> str:
-    """The file of a data set."""
-    tables = [*board.tables, *(board.equal_compute or ())]
-    return _format_board(board.data_set, tables, rule) + "\n" + write_legend(rule, bool(board.equal_compute))
+def write_boards(report: Report, folder: Path) -> list[Path]:
+    """Write a file for each data set, with its legend. Each is there in full or not at all.
+
+    Raises UsageError where that fails, with the files that were there unharmed.
+    """
+    names = file_names(board.data_set for board in report.boards)
+    written = []
+    for board in report.boards:
+        path = Path(folder) / names[board.data_set]
+        page = _format_board(board.data_set, [*board.tables, *(board.equal_compute or ())], report.rule)
+        try:
+            write_atomically(path, f"{page}\n{write_legend(report.rule, bool(board.equal_compute))}".encode())
+        except OSError as error:
+            raise UsageError(
+                f"can't write the leaderboard {path}: {error.strerror}. The records are safe; make room or give "
+                "another --boards, then: python -m bench report"
+            ) from None
+        written.append(path)
+    return written
 
 
 def _format_board(data_set: str, tables: Iterable[Table], rule: SelectionRule) -> str:

@@ -32,6 +32,8 @@ SELECTOR_KEYS = (
     *("corrected", "damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval"),
     *("rank", "may_be_best"),
 )
+ATTRIBUTES = ("label", "may_be_best", "control", "derived", "learning_rate", "weight_decay", "members")
+"""Attributes of a row that stand under their own names."""
 NOT_IN_CSV = ("n", "interval", "may_be_best")
 """Keys of the selector that only JSON has."""
 
@@ -119,7 +121,7 @@ def _setting_as_json(data_set: str, table: Table) -> dict[str, Any]:
         "setting_id": table.setting_id,
         "setting": dict(table.setting),
         "leader": table.leader,
-        "may_be_best": None if table.best_set is None else list(table.best_set),
+        "may_be_best": table.best_set,
         "cost_frontier": [row.label for row in table.frontier],
         "same": list(table.identical),
         "caveats": list(table.caveats),
@@ -135,7 +137,7 @@ def _equal_compute_as_json(data_set: str, table: EqualComputeTable) -> dict[str,
         "allowance": table.allowance,
         "dearest": table.dearest,
         "leader": table.leader,
-        "may_be_best": None if table.best_set is None else list(table.best_set),
+        "may_be_best": table.best_set,
         "replicates": [replicate._asdict() for replicate in table.replicates],
         "rows": [_row_as_json(row) | _column_values(EQUAL_COMPUTE, row) for row in table.rows],
         "left_out": [dict(entry) for entry in table.left_out],
@@ -151,21 +153,15 @@ def _row_as_json(row: Row) -> dict[str, Any]:
     return (
         dict.fromkeys(ROW_KEYS)
         | values
+        | {name: getattr(row, name) for name in ATTRIBUTES}
         | {
             "parameters": dict(row.parameters),
             "std": None if row.accuracy is None else row.accuracy.std,
             "selector": selector if row.selector else None,
-            "label": row.label,
-            "may_be_best": row.may_be_best,
             "informed": bool(row.needs),
-            "control": row.control,
-            "derived": row.derived,
             "complete": row.status != "excluded",
             "selector_auroc": row.selector.get("auroc"),
             "method_version": row.version,
-            "learning_rate": row.learning_rate,
-            "weight_decay": row.weight_decay,
-            "members": row.members,
         }
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Collection
 from typing import NamedTuple
@@ -21,12 +20,6 @@ class TerminalLine(NamedTuple):
 
     text: str
     strong: bool = False
-
-
-def report_as_text(report: Report, setting_ids: Collection[str] | None = None, width: int | None = None) -> str:
-    """The lines of `report_as_lines` as one text; `width` None stands for the terminal's."""
-    width = shutil.get_terminal_size().columns if width is None else width
-    return "\n".join(line.text for line in report_as_lines(report, setting_ids, width)) + "\n"
 
 
 def report_as_lines(report: Report, setting_ids: Collection[str] | None, width: int) -> list[TerminalLine]:

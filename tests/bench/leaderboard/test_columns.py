@@ -41,7 +41,7 @@ def test_every_column_is_explained_and_has_a_key(column: Column) -> None:
     # a difference between two rows of one table isn't a value of either
     assert column.key or column.title == "over the row above"
     if column.hint:
-        assert f"{column.short_title}: {column.hint}" in terminal.report_as_text(build_report([]), width=10**6)
+        assert f"{column.short_title}: {column.hint}" in fake.report_as_text(build_report([]), width=10**6)
 
 
 def full_board() -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def full_board() -> list[dict[str, Any]]:
 
 def test_every_column_shows_in_all_four_forms() -> None:
     report = build_report(full_board())
-    text, lines = markdown.report_as_markdown(report), terminal.report_as_text(report, width=10**6)
+    text, lines = markdown.report_as_markdown(report), fake.report_as_text(report, width=10**6)
     row = structured.report_as_json(report)["settings"][0]["rows"][0]
     (header, *_) = csv.reader(io.StringIO(structured.report_as_csv(report)))
     table = report.boards[0].tables[0]
@@ -100,8 +100,8 @@ def test_a_new_entry_is_all_that_a_new_column_takes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(structured, "ROW_COLUMNS", (*board, *DETECTION, *COSTS, *EXCLUDED))
     report = build_report(fake.small_board())
     assert "loss of trust |" in markdown.report_as_markdown(report)
-    assert " trust" in terminal.report_as_text(report, width=300)
-    assert "trust: trust that was lost" in terminal.report_as_text(report, width=300)
+    assert " trust" in fake.report_as_text(report, width=300)
+    assert "trust: trust that was lost" in fake.report_as_text(report, width=300)
     row = structured.report_as_json(report)["settings"][0]["rows"][0]
     assert list(row)[-1] == "loss_of_trust" and 0 < row["loss_of_trust"] < 1
     assert "loss_of_trust" in structured.report_as_csv(report).splitlines()[0]

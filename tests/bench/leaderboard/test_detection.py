@@ -13,7 +13,7 @@ import pytest
 
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
-from bench.leaderboard.render import markdown, structured, terminal
+from bench.leaderboard.render import markdown, structured
 from bench.reporting.explicit_command import explicit_command
 
 fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
@@ -26,9 +26,9 @@ def finder(method: str, auroc: float | None, sources: dict[str, str] = READ_OFF,
     """Five replicates whose AUROC scatters a little around `auroc`."""
     records: list[dict[str, Any]] = fake.several(method, fake.FIVE, **spec)
     for place, record in enumerate(records):
-        own = None if auroc is None else auroc + 0.01 * (place - 2)
+        known_auroc = None if auroc is None else auroc + 0.01 * (place - 2)
         shares = {"average_precision": 0.5, "precision": 0.75, "recall": 0.625, "corrected": 0.25, "damaged": 0.125}
-        record["measures"]["selector"] = {**sources, "auroc": own, **shares, "auroc_noisy_classes": None}
+        record["measures"]["selector"] = {**sources, "auroc": known_auroc, **shares, "auroc_noisy_classes": None}
     return records
 
 
@@ -49,37 +49,37 @@ def board() -> list[dict[str, Any]]:
 
 
 def test_it_is_ranked_by_auroc_and_says_what_is_the_methods_own() -> None:
-    found = cells(markdown.report_as_markdown(tables.build_report(board())))
-    assert list(found) == ["method", "elr", "dividemix", "ce", "co-teaching"]
-    assert found["method"][2:] == [
+    rows = cells(markdown.report_as_markdown(tables.build_report(board())))
+    assert list(rows) == ["method", "elr", "dividemix", "ce", "co-teaching"]
+    assert rows["method"][2:] == [
         "AUROC", "95 % interval", "n", "average precision", "precision", "recall", "corrected", "damaged", "its own",
         "told",
     ]  # fmt: skip
-    assert found["dividemix"][0] == "2" and found["dividemix"][2] == "89.0 ± 1.6"
-    assert found["elr"][:3] == ["1", "**elr**", "**90.0 ± 1.6**"]
-    assert [found[name][-2] for name in ("ce", "elr", "dividemix")] == ["–", "targets", "estimate, set, targets"]
-    assert (found["co-teaching"][0], found["co-teaching"][-1]) == ("–", "noise rate (given 0.2)")
-    assert found["ce"][5:10] == ["50.0", "75.0", "62.5", "25.0", "12.5"]
+    assert rows["dividemix"][0] == "2" and rows["dividemix"][2] == "89.0 ± 1.6"
+    assert rows["elr"][:3] == ["1", "**elr**", "**90.0 ± 1.6**"]
+    assert [rows[name][-2] for name in ("ce", "elr", "dividemix")] == ["–", "targets", "estimate, set, targets"]
+    assert (rows["co-teaching"][0], rows["co-teaching"][-1]) == ("–", "noise rate (given 0.2)")
+    assert rows["ce"][5:10] == ["50.0", "75.0", "62.5", "25.0", "12.5"]
 
 
 def test_within_noisy_classes_has_a_column_where_it_is_known() -> None:
     records = finder("ce", 0.7)
     for record in records:
         record["measures"]["selector"]["auroc_noisy_classes"] = 0.5
-    found = cells(markdown.report_as_markdown(tables.build_report(records)))
-    assert found["ce"][found["method"].index("AUROC in noisy classes")] == "50.0"
+    rows = cells(markdown.report_as_markdown(tables.build_report(records)))
+    assert rows["ce"][rows["method"].index("AUROC in noisy classes")] == "50.0"
 
 
 def test_no_wrong_labels_no_table() -> None:
     report = tables.build_report(finder("ce", None))
-    assert DETECTION not in markdown.report_as_markdown(report) + terminal.report_as_text(report, width=200)
+    assert DETECTION not in markdown.report_as_markdown(report) + fake.report_as_text(report, width=200)
 
 
 def test_old_records_have_dashes_for_what_they_lack() -> None:
     old = {"source": "loss", "auroc": 0.875, "average_precision": 0.5, "precision": None, "recall": None}
     records = [*fake.several("gce", fake.FIVE, measures={"selector": old}), *finder("elr", 0.9)]
-    found = cells(markdown.report_as_markdown(tables.build_report(records)))
-    assert found["gce"][5:] == ["50.0", "–", "–", "–", "–"]
+    rows = cells(markdown.report_as_markdown(tables.build_report(records)))
+    assert rows["gce"][5:] == ["50.0", "–", "–", "–", "–"]
     alone = cells(markdown.report_as_markdown(tables.build_report(records[:5])))
     assert alone["method"] == ["#", "method", "AUROC", "95 % interval", "n", "average precision"]
 
@@ -87,10 +87,10 @@ def test_old_records_have_dashes_for_what_they_lack() -> None:
 def test_json_and_csv_hold_what_the_table_shows() -> None:
     report = tables.build_report(board())
     rows = {row["method"]: row for row in structured.report_as_json(report)["settings"][0]["rows"]}
-    own = rows["dividemix"]["selector"]
-    assert own["auroc"] == pytest.approx(0.89) and own["rank"] == 2 and own["n"] == 5
-    assert own["interval"][0] < 0.89 < own["interval"][1]
-    assert {name: own[name] for name in OWN} == OWN and own["damaged"] == 0.125
+    selector = rows["dividemix"]["selector"]
+    assert selector["auroc"] == pytest.approx(0.89) and selector["rank"] == 2 and selector["n"] == 5
+    assert selector["interval"][0] < 0.89 < selector["interval"][1]
+    assert {name: selector[name] for name in OWN} == OWN and selector["damaged"] == 0.125
     assert rows["co-teaching"]["selector"]["rank"] is None
     lines = {line["method"]: line for line in csv.DictReader(io.StringIO(structured.report_as_csv(report)))}
     assert lines["dividemix"]["selector_corrected"] == "0.25"
@@ -99,7 +99,7 @@ def test_json_and_csv_hold_what_the_table_shows() -> None:
 
 @pytest.mark.parametrize("width", [70, 100, 200])
 def test_a_terminal_shows_as_much_of_it_as_it_has_room_for(width: int) -> None:
-    text = terminal.report_as_text(tables.build_report(board()), width=width)
+    text = fake.report_as_text(tables.build_report(board()), width=width)
     assert all(len(line) <= width for line in text.splitlines())
     part = text.split(DETECTION)[1]
     assert re.search(r"1\s+elr\s+90.0 ± 1.6", part)

@@ -19,7 +19,7 @@ from bench.execution.worker import load_file
 from bench.leaderboard import tables
 from bench.leaderboard.equal_compute import ScoredCandidate, choose_cheapest
 from bench.leaderboard.model import EqualComputeTable
-from bench.leaderboard.render import markdown, structured, terminal
+from bench.leaderboard.render import markdown, structured
 from bench.planning.compute_budget import Budget, ComputeCandidate
 from bench.reporting.publish import describe_tables
 from bench.spec import RunSpec
@@ -43,15 +43,15 @@ def runs(
     **fields: Any,
 ) -> list[Record]:
     """A candidate's records; `units` are those of one member and epoch, `held` the noisy hold-out accuracy."""
-    found: list[Record] = []
+    records: list[Record] = []
     for seed in range(SEEDS):
         measures = {
             "units_per_sample_epoch": units * members,
             "noisy_holdout_accuracy": held + 0.001 * seed,
             "samples": {"train": 1260, "holdout": 500, "test": 397},
         }
-        found.append(fake.make(method, seed, test + 0.002 * seed, measures, epochs=epochs, members=members, **fields))
-    return found
+        records.append(fake.make(method, seed, test + 0.002 * seed, measures, epochs=epochs, members=members, **fields))
+    return records
 
 
 def study() -> list[Record]:
@@ -74,25 +74,25 @@ def study() -> list[Record]:
 def table(records: Sequence[Record], budget: Budget | None = None, **options: Any) -> EqualComputeTable:
     report = tables.build_report(records, budget=budget or Budget(), **options)
     (board,) = report.boards
-    (found,) = board.equal_compute
-    return found
+    (equal,) = board.equal_compute
+    return equal
 
 
-def chosen(found: EqualComputeTable) -> dict[str, tuple[int, int]]:
-    return {label: (choice.epochs, choice.members) for label, choice in found.choices.items()}
+def chosen(equal: EqualComputeTable) -> dict[str, tuple[int, int]]:
+    return {label: (choice.epochs, choice.members) for label, choice in equal.choices.items()}
 
 
 def test_every_method_gets_its_best_length_within_the_dearests_allowance() -> None:
-    found = table(study())
-    assert found.allowance == 600 and found.dearest == "dear"
+    equal = table(study())
+    assert equal.allowance == 600 and equal.dearest == "dear"
     # gce's four members lie within one standard error (1 point of 2,500 labels) of one, which is cheaper
-    assert chosen(found) == {"dear": (30, 1), "ce": (15, 8), "gce [q=0.7]": (30, 1), "told": (30, 1)}
-    assert [(row.label, row.rank) for row in found.rows] == [("dear", 1), ("ce", 2), ("gce [q=0.7]", 3), ("told", None)]
-    assert found.leader == "dear"
-    assert found.choices["ce"].units == 360 and found.choices["ce"].unused == pytest.approx(0.4)
-    assert found.choices["ce"].tried == 5
-    assert found.choices["ce"].search == 3 * (30 + 15 * 8 + 30 * 4 + 60 + 120)
-    difference = found.rows[1].difference_to_leader
+    assert chosen(equal) == {"dear": (30, 1), "ce": (15, 8), "gce [q=0.7]": (30, 1), "told": (30, 1)}
+    assert [(row.label, row.rank) for row in equal.rows] == [("dear", 1), ("ce", 2), ("gce [q=0.7]", 3), ("told", None)]
+    assert equal.leader == "dear"
+    assert equal.choices["ce"].units == 360 and equal.choices["ce"].unused == pytest.approx(0.4)
+    assert equal.choices["ce"].tried == 5
+    assert equal.choices["ce"].search == 3 * (30 + 15 * 8 + 30 * 4 + 60 + 120)
+    difference = equal.rows[1].difference_to_leader
     assert difference is not None and difference.mean == pytest.approx(-0.02)
 
 
@@ -115,33 +115,33 @@ def test_ranks_and_intervals_are_those_of_a_board_of_the_chosen_runs() -> None:
 
 
 def test_a_typed_allowance_passes_over_what_costs_more() -> None:
-    found = table(study(), Budget(300.0))
-    assert found.allowance == 300 and found.dearest is None
-    assert chosen(found)["dear"] == (15, 1) and chosen(found)["ce"] == (30, 1)
-    assert found.choices["ce"].beyond == 3
+    equal = table(study(), Budget(300.0))
+    assert equal.allowance == 300 and equal.dearest is None
+    assert chosen(equal)["dear"] == (15, 1) and chosen(equal)["ce"] == (30, 1)
+    assert equal.choices["ce"].beyond == 3
     # ce's eight and four members and its 120 epochs, gce's four members, and dear's own epochs
-    passed = sum(choice.beyond for choice in found.choices.values())
-    assert any(f"{passed} came out above the allowance" in note for note in found.caveats)
+    passed = sum(choice.beyond for choice in equal.choices.values())
+    assert any(f"{passed} came out above the allowance" in note for note in equal.caveats)
     low = table(study(), Budget(50.0))
     assert chosen(low) == {}
-    assert {each["method"] for each in low.left_out} == {"dear", "ce", "gce [q=0.7]", "told"}
-    assert all("more than the allowance" in each["reason"] for each in low.left_out)
+    assert {entry["method"] for entry in low.left_out} == {"dear", "ce", "gce [q=0.7]", "told"}
+    assert all("more than the allowance" in entry["reason"] for entry in low.left_out)
 
 
 def test_a_candidate_without_every_replicate_is_not_chosen() -> None:
     records = [record for record in study() if record["spec"].get("members") != 8 or record["spec"]["seed"] < 3]
-    found = table(records)
-    assert chosen(found)["ce"] == (30, 4)
-    assert found.choices["ce"].unfinished == 1
-    assert any("1 lack replicates" in note for note in found.caveats)
+    equal = table(records)
+    assert chosen(equal)["ce"] == (30, 4)
+    assert equal.choices["ce"].unfinished == 1
+    assert any("1 lack replicates" in note for note in equal.caveats)
 
 
 def test_a_method_without_its_own_epochs_complete_stands_below() -> None:
     records = [record for record in study() if record["spec"]["method"] != "gce" or record["spec"]["seed"] < 2]
-    found = table(records)
-    assert "gce [q=0.7]" not in found.choices
-    assert [each["method"] for each in found.left_out] == ["gce [q=0.7]"]
-    assert "every replicate" in found.left_out[0]["reason"]
+    equal = table(records)
+    assert "gce [q=0.7]" not in equal.choices
+    assert [entry["method"] for entry in equal.left_out] == ["gce [q=0.7]"]
+    assert "every replicate" in equal.left_out[0]["reason"]
 
 
 def test_records_without_a_held_out_accuracy_cannot_be_chosen_among() -> None:
@@ -160,8 +160,8 @@ def test_the_own_epochs_are_those_that_most_rows_were_trained_for_or_those_named
     records = study()
     assert table(records).setting["epochs"] == OWN
     short = RunSpec(**runs("dear", OWN // 2, 1, 0.5, 0.7)[0]["spec"]).setting_id
-    found = table(records, Budget(settings=frozenset({short})))
-    assert found.setting["epochs"] == OWN // 2 and found.allowance == 300
+    equal = table(records, Budget(settings=frozenset({short})))
+    assert equal.setting["epochs"] == OWN // 2 and equal.allowance == 300
 
 
 def test_settings_are_joined_where_the_schedule_keeps_its_shape() -> None:
@@ -178,7 +178,7 @@ def test_settings_are_joined_where_the_schedule_keeps_its_shape() -> None:
 
 
 def test_every_noise_has_a_table_of_its_own() -> None:
-    records = [*study(), *(each for rate in (0.2,) for each in runs("ce", OWN, 1, 0.4, 0.7, rate=rate))]
+    records = [*study(), *(record for rate in (0.2,) for record in runs("ce", OWN, 1, 0.4, 0.7, rate=rate))]
     records += runs("ce", OWN, 3, 0.7, 0.8, rate=0.2)
     (board,) = tables.build_report(records, budget=Budget()).boards
     low, high = board.equal_compute
@@ -213,7 +213,7 @@ trials = st.lists(
     ),
     min_size=1,
     max_size=20,
-    unique_by=lambda each: each[0],
+    unique_by=lambda entry: entry[0],
 )
 
 
@@ -224,7 +224,7 @@ def test_what_is_chosen_lies_within_one_standard_error_of_the_best_and_nothing_c
     candidate, score, units = choose_cheapest(judged)
     assert (candidate, score, units) in judged
     assert score.mean >= best - max(errors)
-    assert not any(each.mean >= best - min(errors) and cost < units for _, each, cost in judged)
+    assert not any(score.mean >= best - min(errors) and cost < units for _, score, cost in judged)
     assert choose_cheapest(judged[::-1])[1:] == (score, units)
 
 
@@ -249,13 +249,13 @@ def test_report_writes_and_prints_the_table(tmp_path: Path, capsys: pytest.Captu
     assert "ce @ noisy hold-out" not in section
     assert "2,500 held-out noisy labels, with" in section
     assert main([*line, "--budget", "equal-compute", "--format", "json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["equal_compute"]
-    row = {row["label"]: row for row in found["rows"]}["ce"]
+    (equal_table,) = json.loads(capsys.readouterr().out)["equal_compute"]
+    row = {row["label"]: row for row in equal_table["rows"]}["ce"]
     assert (row["epochs"], row["members"], row["run_units"], row["allowance"]) == (15, 8, 360, 600)
     assert row["unused"] == pytest.approx(0.4) and row["noisy_holdout_labels"] == 2500
     assert main([*line, "--budget", "equal-compute", "--format", "csv"]) == 0
     lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    equal = {each["label"]: each for each in lines if each["allowance"]}
+    equal = {line["label"]: line for line in lines if line["allowance"]}
     assert (equal["ce"]["epochs"], equal["ce"]["members"], equal["ce"]["allowance"]) == ("15", "8", "600.0")
     assert len(lines) > len(equal)
     # and without the option the file is as it always was
@@ -264,14 +264,14 @@ def test_report_writes_and_prints_the_table(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_few_labels_are_said_to_be_few() -> None:
-    found = table([record for record in study() if record["spec"]["seed"] < 2])
-    assert any("1,000 held-out noisy labels, fewer than 2,000" in note for note in found.caveats)
-    assert any("Fewer than 5 replicates" in note for note in found.caveats)
-    assert found.best_set is None
+    equal = table([record for record in study() if record["spec"]["seed"] < 2])
+    assert any("1,000 held-out noisy labels, fewer than 2,000" in note for note in equal.caveats)
+    assert any("Fewer than 5 replicates" in note for note in equal.caveats)
+    assert equal.best_set is None
 
 
 def test_a_terminal_gets_the_table_too() -> None:
-    text = terminal.report_as_text(tables.build_report(study(), budget=Budget()), width=80)
+    text = fake.report_as_text(tables.build_report(study(), budget=Budget()), width=80)
     part = text.partition("At equal compute")[2]
     assert "epochs  members" in part and "Allowance: 600 units" in part
     assert all(len(line) <= 80 for line in part.splitlines())
@@ -279,11 +279,11 @@ def test_a_terminal_gets_the_table_too() -> None:
 
 def test_the_command_asks_for_one_member_and_the_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = [record for record in study() if record["spec"]["method"] in ("ce", "gce")]
-    commands = describe_tables(records).commands
-    found = table(records, Budget(300.0), commands=commands)
-    assert found.command.count("\n") == 0
-    assert found.command.endswith("--budget equal-compute:300") and "--members" not in found.command
-    assert "--epochs 30" in found.command
+    beside = describe_tables(records)
+    equal = table(records, Budget(300.0), beside=beside)
+    assert equal.command.count("\n") == 0
+    assert equal.command.endswith("--budget equal-compute:300") and "--members" not in equal.command
+    assert "--epochs 30" in equal.command
 
 
 @pytest.mark.parametrize(
@@ -304,6 +304,6 @@ def test_nothing_to_choose_from_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     records = written(tmp_path, runs("ce", OWN, 1, 0.4, 0.7))
     line = ["report", "--records", records, "--boards", str(tmp_path / "boards"), "--budget", "equal-compute"]
     assert main([*line, "--format", "json"]) == 0
-    found = capsys.readouterr()
-    assert json.loads(found.out)["equal_compute"] == []
-    assert "no table at equal compute" in found.err
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["equal_compute"] == []
+    assert "no table at equal compute" in printed.err

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from bench.execution.worker import load_file
-from bench.leaderboard.render import markdown, structured, terminal
+from bench.leaderboard.render import markdown, structured
 from bench.leaderboard.tables import build_report
 from bench.spec import RunSpec
 
@@ -64,10 +64,10 @@ def test_caveats_name_what_a_reader_must_know() -> None:
 
 
 def test_json_has_the_documented_keys_and_survives_a_round_trip() -> None:
-    found = structured.report_as_json(build_report(small_board()))
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found) == {"schema", "select", "settings"}
-    (setting,) = found["settings"]
+    document = structured.report_as_json(build_report(small_board()))
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert set(document) == {"schema", "select", "settings"}
+    (setting,) = document["settings"]
     assert set(setting) >= {
         "dataset", "noise", "rate", "model", "epochs", "protocol", "labels_sha256", "command", "rows", "left_out",
     }  # fmt: skip
@@ -96,15 +96,15 @@ def test_csv_has_a_line_for_each_row() -> None:
 
 def test_only_the_settings_that_were_asked_for_are_printed() -> None:
     records = [*several("ce", FIVE), *several("ce", FIVE, rate=0.2)]
-    report, asked = build_report(records), {RunSpec(**records[0]["spec"]).setting_id}
-    assert len(structured.report_as_json(report, asked)["settings"]) == 1
-    for text in (markdown.report_as_markdown(report, asked), terminal.report_as_text(report, asked)):
+    report, setting_ids = build_report(records), {RunSpec(**records[0]["spec"]).setting_id}
+    assert len(structured.report_as_json(report, setting_ids)["settings"]) == 1
+    for text in (markdown.report_as_markdown(report, setting_ids), fake.report_as_text(report, setting_ids)):
         assert "sym 0.4" in text and "sym 0.2" not in text
 
 
 @pytest.mark.parametrize("width", [70, 90, 120, 200])
 def test_a_terminal_table_fits_its_width(width: int) -> None:
-    text = terminal.report_as_text(build_report(small_board()), width=width)
+    text = fake.report_as_text(build_report(small_board()), width=width)
     assert all(len(line) <= width for line in text.splitlines())
     assert re.search(r"1\s+\* gce\s+84.0 ± 3.2", text)
     assert ("to leader" in text) is (width >= 120)

@@ -38,16 +38,16 @@ def test_places_are_counted_among_rows_of_both_tables_and_far_moves_are_marked()
     assert moved == {"e": 4, "x": None, "a": -1, "b": -1, "c": -1, "d": -1, "f": 0, "g": 0}
     assert all(row.moved is None for row in without.rows)
     sentence = "Against shared-lr, among the 7 rows ranked in both: moved by more than 3 places: e up 4."
-    assert sentence in shared.caveats and not any("Against shared-lr" in each for each in without.caveats)
+    assert sentence in shared.caveats and not any("Against shared-lr" in caveat for caveat in without.caveats)
     text = markdown.report_as_markdown(build_report([*grid, *records("yabcdefg")]))
     assert "| against shared-lr |" in text and "up 4" in text and text.count("against shared-lr |") == 1
 
 
 def test_no_far_move_is_said_in_a_sentence_and_takes_no_column() -> None:
-    found = build_report([*records("bacdefg", protocol=SHARED_GRID), *records("abcdefg")])
-    (shared, _) = found.boards[0].tables
-    assert any(each.endswith("none moved by more than 3 places.") for each in shared.caveats)
-    assert "against shared-lr |" not in markdown.report_as_markdown(found)
+    report = build_report([*records("bacdefg", protocol=SHARED_GRID), *records("abcdefg")])
+    (shared, _) = report.boards[0].tables
+    assert any(caveat.endswith("none moved by more than 3 places.") for caveat in shared.caveats)
+    assert "against shared-lr |" not in markdown.report_as_markdown(report)
 
 
 def test_a_row_is_found_again_though_its_own_penalty_was_chosen_anew() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
-from bench.leaderboard.render import board_files
+from bench.leaderboard.render import markdown
 from bench.leaderboard.settings import record_setting
 from bench.spec import ADDED_LATER, CHOSEN_BY_METHOD, RESERVED_SEEDS, SEEDS, RunSpec
 from bench.system.errors import UsageError
@@ -73,9 +73,9 @@ def test_every_field_of_a_setting_is_changed_below() -> None:
 def test_settings_never_share_a_table_and_headings_say_what_differs(field: str) -> None:
     report = tables.build_report([*several("a", FIVE), *several("a", LOWER, **{field: CHANGES[field]})])
     (board,) = report.boards
-    one, other = board.tables
+    first, second = board.tables
     assert [len(table.rows) for table in board.tables] == [1, 1]
-    assert one.heading != other.heading
+    assert first.heading != second.heading
     assert all(row.rank == 1 for table in board.tables for row in table.rows)
 
 
@@ -104,7 +104,7 @@ def test_no_board_shows_runs_on_seeds_for_choosing() -> None:
 def test_data_sets_have_files_of_their_own(tmp_path: Path) -> None:
     names = ["digits", "table:a b.csv", "table:a/b.csv", "synthetic[classes=100]", "../up"]
     report = tables.build_report([record for name in names for record in several("ce", FIVE, data_set=name)])
-    paths = board_files.write_boards(report, tmp_path)
+    paths = markdown.write_boards(report, tmp_path)
     assert len({path.name.lower() for path in paths}) == len(names)
     assert {path.parent for path in paths} == {tmp_path}
     assert all(re.fullmatch(r"[\w.=+-]+\.md", path.name) for path in paths)
@@ -112,9 +112,9 @@ def test_data_sets_have_files_of_their_own(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(max_size=200), unique=True, max_size=5))
 def test_file_names_are_safe_and_tell_data_sets_apart(names: list[str]) -> None:
-    found = file_names(names)
-    assert len({name.lower() for name in found.values()}) == len(names)
-    for name in found.values():
+    files = file_names(names)
+    assert len({name.lower() for name in files.values()}) == len(names)
+    for name in files.values():
         assert re.fullmatch(r"[A-Za-z0-9_=+-][A-Za-z0-9._=+-]*\.md", name) and len(name) < 120
 
 
@@ -123,7 +123,7 @@ def test_file_names_are_safe_and_tell_data_sets_apart(names: list[str]) -> None:
 
 def test_a_board_that_can_not_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = tables.build_report(small_board())
-    (path,) = board_files.write_boards(report, tmp_path)
+    (path,) = markdown.write_boards(report, tmp_path)
     before = path.read_bytes()
 
     def full(source: object, target: object) -> None:
@@ -131,7 +131,7 @@ def test_a_board_that_can_not_be_written_leaves_the_old_one(tmp_path: Path, monk
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(UsageError, match="No space left"):
-        board_files.write_boards(tables.build_report(several("ce", FIVE)), tmp_path)
+        markdown.write_boards(tables.build_report(several("ce", FIVE)), tmp_path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -141,7 +141,7 @@ def test_a_report_imports_nothing_heavy() -> None:
         "import json, sys; from bench.leaderboard.tables import build_report; "
         "from bench.leaderboard.render import markdown, structured, terminal; r = build_report(json.load(sys.stdin)); "
         "structured.report_as_json(r), structured.report_as_csv(r); "
-        "markdown.report_as_markdown(r), terminal.report_as_text(r); "
+        "markdown.report_as_markdown(r), terminal.report_as_lines(r, None, 80); "
         "print({'torch', 'torchvision', 'timm', 'sklearn', 'pandas', 'scipy.stats'} & set(sys.modules))"
     )
     root, records = Path(__file__).resolve().parents[3], json.dumps(small_board())

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from bench.execution.worker import load_file
 from bench.leaderboard import tables
-from bench.leaderboard.render import board_files, markdown, structured, terminal
+from bench.leaderboard.model import TableNotes
+from bench.leaderboard.render import markdown, structured
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
 
@@ -33,7 +34,7 @@ LOWER = fake.LOWER
 
 
 def test_the_small_board_reads_as_it_should(tmp_path: Path) -> None:
-    (path,) = board_files.write_boards(tables.build_report(small_board()), tmp_path)
+    (path,) = markdown.write_boards(tables.build_report(small_board()), tmp_path)
     assert path.name == "digits.md"
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -66,9 +67,9 @@ def test_the_order_of_records_changes_nothing(shuffler: random.Random) -> None:
     records = small_board()
     expected = tables.build_report(records)
     shuffler.shuffle(records)
-    found = tables.build_report([*records, records[0]])
-    assert markdown.report_as_markdown(found) == markdown.report_as_markdown(expected)
-    assert structured.report_as_json(found) == structured.report_as_json(expected)
+    report = tables.build_report([*records, records[0]])
+    assert markdown.report_as_markdown(report) == markdown.report_as_markdown(expected)
+    assert structured.report_as_json(report) == structured.report_as_json(expected)
 
 
 def test_equal_means_share_a_rank() -> None:
@@ -82,12 +83,12 @@ def test_equal_means_share_a_rank() -> None:
 def test_only_plain_rows_have_a_rank(methods: dict[str, tuple[bool, int]]) -> None:
     records = [
         record
-        for name, (told, tenths) in methods.items()
-        for record in several(name, [tenths / 10] * 5, privileges=("noise_rate",) if told else ())
+        for name, (privileged, tenths) in methods.items()
+        for record in several(name, [tenths / 10] * 5, privileges=("noise_rate",) if privileged else ())
     ]
     rows = only_table(tables.build_report(records)).rows
     assert {row.label for row in rows if row.rank is not None} == {
-        name for name, (told, _) in methods.items() if not told
+        name for name, (privileged, _) in methods.items() if not privileged
     }
     assert not any(row.may_be_best for row in rows if row.needs)
     ranked = [row.accuracy.mean for row in rows if row.rank is not None and row.accuracy]
@@ -152,10 +153,10 @@ def test_a_failed_replicate_makes_a_row_incomplete() -> None:
 
 def test_a_method_that_always_failed_is_on_the_board_and_a_finished_run_outweighs_its_failure() -> None:
     a, b = several("a", LOWER), several("b", FIVE)
-    rows = by_label(only_table(tables.build_report(a, failures=[failure(each) for each in [*b, *a]])))
+    rows = by_label(only_table(tables.build_report(a, failures=[failure(record) for record in [*b, *a]])))
     assert rows["a"].rank == 1
     assert rows["b"].accuracy is None and "0 of 5" in rows["b"].reason and "2 more failed" in rows["b"].reason
-    assert terminal.report_as_text(tables.build_report([], failures=[failure(b[0])])).count("No complete row yet") == 1
+    assert fake.report_as_text(tables.build_report([], failures=[failure(b[0])])).count("No complete row yet") == 1
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
@@ -210,7 +211,7 @@ def test_left_out_methods_stand_under_their_own_setting() -> None:
     records = [*several("a", FIVE), *several("a", FIVE, rate=0.2)]
     setting = RunSpec(**records[0]["spec"]).setting_id
     left = [{"method": "x", "reason": "it needs a | pipe", "setting_id": setting}]
-    report = tables.build_report(records, left_out=left * 2)
+    report = tables.build_report(records, beside=TableNotes(left * 2))
     assert [entry["left_out"] for entry in structured.report_as_json(report)["settings"]] == [
         [],
         [{"method": "x", "reason": "it needs a | pipe"}],
@@ -264,7 +265,7 @@ def test_the_cost_frontier_holds_the_rows_that_no_row_of_at_most_their_cost_matc
     assert lines[3].startswith("| 12 | **best** | **94.0 ± 3.2** | 10.00 [10.00, 10.00] |")
     (setting,) = structured.report_as_json(report)["settings"]
     assert setting["cost_frontier"] == ["as-cheap", "best"]
-    assert "no cheaper row is as good" in terminal.report_as_text(report, width=120)
+    assert "no cheaper row is as good" in fake.report_as_text(report, width=120)
     # one row alone costs what it costs
     assert (
         "What accuracy costs"

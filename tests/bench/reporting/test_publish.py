@@ -37,15 +37,15 @@ fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 def study(n: int = 5) -> list[Record]:
     """Two data sets, two noises, four rows with unlike accuracies."""
     rows = {"ce": 0.70, "gce": 0.80, "mae": 0.75}
-    found = [
+    records = [
         fake.make(method, seed, base + 0.01 * ((7 * seed) % 5) / 3, data_set=data_set, noise=noise)
         for data_set in ("digits", "synthetic[classes=20]")
         for noise in ("sym", "asym")
         for method, base in rows.items()
         for seed in range(n)
     ]
-    told = {"privileges": ("clean_labels",)}
-    return found + [fake.make("ce-clean", seed, 0.95 + 0.001 * seed, **told) for seed in range(n)]
+    privileges = ("clean_labels",)
+    return records + [fake.make("ce-clean", seed, 0.95 + 0.001 * seed, privileges=privileges) for seed in range(n)]
 
 
 # Export ------------------------------------------------------------------------------------------------------------
@@ -68,13 +68,13 @@ def test_neither_order_nor_parts_change_a_byte(
     tmp_path_factory: pytest.TempPathFactory, shuffler: random.Random, cut: int
 ) -> None:
     records = study()
-    here = tmp_path_factory.mktemp("records")
-    whole = {path.name: path.read_bytes() for path in export_records(records, here / "whole")}
+    folder = tmp_path_factory.mktemp("records")
+    expected = {path.name: path.read_bytes() for path in export_records(records, folder / "whole")}
     mixed = list(records)
     shuffler.shuffle(mixed)
-    export_records(mixed[:cut], here / "parts")
-    export_records(mixed[cut // 2 :], here / "parts")
-    assert {path.name: path.read_bytes() for path in (here / "parts").iterdir()} == whole
+    export_records(mixed[:cut], folder / "parts")
+    export_records(mixed[cut // 2 :], folder / "parts")
+    assert {path.name: path.read_bytes() for path in (folder / "parts").iterdir()} == expected
 
 
 def test_a_run_that_is_exported_anew_replaces_its_line_and_no_other(tmp_path: Path) -> None:
@@ -83,10 +83,10 @@ def test_a_run_that_is_exported_anew_replaces_its_line_and_no_other(tmp_path: Pa
     again = json.loads(json.dumps(first))
     again["provenance"]["seconds"]["total"] = 99.0
     export_records([again], tmp_path)
-    kept = {record["run_id"]: record for record in read_jsonl(file)}
-    assert len(kept) == 2
-    assert kept[first["run_id"]]["provenance"]["seconds"]["total"] == 99.0
-    assert kept[second["run_id"]]["provenance"]["seconds"]["total"] != 99.0
+    exported = {record["run_id"]: record for record in read_jsonl(file)}
+    assert len(exported) == 2
+    assert exported[first["run_id"]]["provenance"]["seconds"]["total"] == 99.0
+    assert exported[second["run_id"]]["provenance"]["seconds"]["total"] != 99.0
 
 
 def test_a_broken_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_file_in_a_folder_s_place_is_refused_before_anything_is_written(
     export_records([fake.make("ce", 0, 0.5)], Path("records"))
     Path("taken").touch()
     assert main(["report", "--records", "records/digits.jsonl", option, "taken"]) == 2
-    said = capsys.readouterr().err
-    assert "taken is a file" in said and f"another {option}" in said and "--out" not in said
+    message = capsys.readouterr().err
+    assert "taken is a file" in message and f"another {option}" in message and "--out" not in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["records", "taken"]
 
 
@@ -115,7 +115,7 @@ def test_boards_of_short_records_say_what_those_of_whole_ones_do(tmp_path: Path)
     files = export_records(records, tmp_path)
     short = [record for file in files for record in read_jsonl(file)]
     assert any("left_out" in record for record in short), "the factory's records are too short to lose anything"
-    boards = [markdown.report_as_markdown(tables.build_report(each)) for each in (records, short)]
+    boards = [markdown.report_as_markdown(tables.build_report(runs)) for runs in (records, short)]
     assert boards[0] == boards[1]
 
 
@@ -150,32 +150,36 @@ accuracies = st.lists(
 def test_differences_and_their_intervals_equal_those_of_scipy(pairs: list[tuple[float, float]]) -> None:
     records = [fake.make("ce", seed, pair[0]) for seed, pair in enumerate(pairs)]
     records += [fake.make("gce", seed, pair[1]) for seed, pair in enumerate(pairs)]
-    (found,) = comparison.compare_rows(tables.build_report(records), "ce")
-    (one,) = [each for each in found.differences if each.row.method == "gce"]
-    values = np.round([other - own for own, other in pairs], 12)
-    assert one.summary.n == len(pairs)
-    assert one.summary.mean == pytest.approx(values.mean(), abs=1e-12)
-    assert (one.wins, one.ties, one.losses) == ((values > 0).sum(), (values == 0).sum(), (values < 0).sum())
+    (compared,) = comparison.compare_rows(tables.build_report(records), "ce")
+    (difference,) = [entry for entry in compared.differences if entry.row.method == "gce"]
+    values = np.round([other - reference for reference, other in pairs], 12)
+    assert difference.summary.n == len(pairs)
+    assert difference.summary.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert (difference.wins, difference.ties, difference.losses) == (
+        (values > 0).sum(),
+        (values == 0).sum(),
+        (values < 0).sum(),
+    )
     if values.std() > 1e-9:
         expected = scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), scipy.stats.sem(values))
-        assert (one.summary.low, one.summary.high) == pytest.approx(expected, abs=1e-9)
+        assert (difference.summary.low, difference.summary.high) == pytest.approx(expected, abs=1e-9)
 
 
 def test_only_common_replicates_are_compared() -> None:
     records = [fake.make("ce", seed, 0.5) for seed in range(3)] + [fake.make("gce", seed, 0.75) for seed in (1, 2, 3)]
-    (found,) = comparison.compare_rows(tables.build_report(records), "ce")
-    (one,) = [each for each in found.differences if each.row.method == "gce"]
-    assert (one.summary.n, one.summary.mean, one.wins) == (2, 0.25, 2)
+    (compared,) = comparison.compare_rows(tables.build_report(records), "ce")
+    (difference,) = [entry for entry in compared.differences if entry.row.method == "gce"]
+    assert (difference.summary.n, difference.summary.mean, difference.wins) == (2, 0.25, 2)
 
 
 def test_the_own_best_epoch_is_compared_to_the_last() -> None:
     records = [fake.make("ce", seed, 0.5 + 0.01 * seed) for seed in range(3)]
-    (found,) = comparison.compare_rows(
+    (compared,) = comparison.compare_rows(
         tables.build_report(records), "ce", oracle=tables.build_report(records, select="best-test")
     )
-    assert found.best_epoch is not None
-    assert found.best_epoch.summary.mean == pytest.approx(0.1)
-    assert "best epoch on the clean test set: +10" in comparison.comparison_as_markdown([found], "last")
+    assert compared.best_epoch is not None
+    assert compared.best_epoch.summary.mean == pytest.approx(0.1)
+    assert "best epoch on the clean test set: +10" in comparison.comparison_as_markdown([compared], "last")
 
 
 def test_a_method_with_several_rows_is_named_in_full() -> None:
@@ -183,8 +187,8 @@ def test_a_method_with_several_rows_is_named_in_full() -> None:
     report = tables.build_report(records)
     with pytest.raises(UsageError, match=r"(?s)has 2 rows.*--compare 'gce \[q=0\.5\]'"):
         comparison.compare_rows(report, "gce")
-    (found,) = comparison.compare_rows(report, "gce[q=0.5]")
-    assert [each.row.label for each in found.differences] == ["gce [q=0.7]"]
+    (compared,) = comparison.compare_rows(report, "gce[q=0.5]")
+    assert [entry.row.label for entry in compared.differences] == ["gce [q=0.7]"]
     with pytest.raises(UsageError, match=r"no record is of 'gcee'\. Type --compare gce"):
         comparison.compare_rows(report, "gcee")
 

@@ -86,10 +86,10 @@ def test_commands_under_boards_of_data_made_here_ask_for_their_runs(
         if record["spec"]["data_set"].startswith(("digits", "synthetic")):
             recorded.setdefault(json.dumps(record_setting(record)), set()).add(record["run_id"])
     typed = [text for board in BOARDS for text in COMMAND.findall(board.read_text())]
-    here = [text for text in typed if "--dataset digits" in text or "synthetic[" in text]
-    planned = [{run["run_id"] for line in text.splitlines() for run in dry(line, capsys)} for text in here]
+    offline = [text for text in typed if "--dataset digits" in text or "synthetic[" in text]
+    planned = [{run["run_id"] for line in text.splitlines() for run in dry(line, capsys)} for text in offline]
     for runs in recorded.values():
-        assert any(runs <= each for each in planned)
+        assert any(runs <= runs_of_command for runs_of_command in planned)
 
 
 def dry(line: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

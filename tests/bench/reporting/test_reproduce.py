@@ -34,12 +34,12 @@ fake: ModuleType = load_file(Path(__file__).parents[1] / "fake_records.py")
 
 
 def planned(*requests: dict[str, Any]) -> list[Plan]:
-    made = [Request.typed(**each) for each in requests]
-    return [make_plan(request, gather_facts(validate_request(request))) for request in made]
+    parsed = [Request.typed(**request) for request in requests]
+    return [make_plan(request, gather_facts(validate_request(request))) for request in parsed]
 
 
 def specs_of(*requests: dict[str, Any]) -> list[dict[str, Any]]:
-    return [spec.model_dump(mode="json") for each in planned(*requests) for spec in each.specs]
+    return [spec.model_dump(mode="json") for plan in planned(*requests) for spec in plan.specs]
 
 
 def ids(specs: list[dict[str, Any]]) -> set[str]:
@@ -48,14 +48,14 @@ def ids(specs: list[dict[str, Any]]) -> set[str]:
 
 def ids_of_command(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
     """The runs that a command (a line each) would train, by the command line itself."""
-    found: set[str] = set()
+    run_ids: set[str] = set()
     for line in command.splitlines():
         words = shlex.split(line)
         assert words[:4] == ["python", "-m", "bench", "run"]
         capsys.readouterr()
         assert main([*words[3:], "--dry-run", "--format", "json"]) == 0
-        found |= {run["run_id"] for run in json.loads(capsys.readouterr().out)["runs"]}
-    return found
+        run_ids |= {run["run_id"] for run in json.loads(capsys.readouterr().out)["runs"]}
+    return run_ids
 
 
 ASKED: list[tuple[list[dict[str, Any]], list[str]]] = [
@@ -127,42 +127,42 @@ def test_the_command_is_short_and_plans_the_same_runs(
             f"{module}.resolve_precision", lambda name, device, declared, *_: {"auto": declared}.get(name, name)
         )
     specs = specs_of(*requests)
-    found = shortest_command(specs)
-    assert found is not None
-    assert found.command.splitlines() == [f"python -m bench run {line}" for line in lines]
-    assert ids_of_command(found.command, capsys) == ids(specs)
+    command = shortest_command(specs)
+    assert command is not None
+    assert command.command.splitlines() == [f"python -m bench run {line}" for line in lines]
+    assert ids_of_command(command.command, capsys) == ids(specs)
 
 
 def test_every_published_recipe_is_asked_for_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     data = "synthetic[classes=60,size=8,test=60,train=240]"
     specs = specs_of({"dataset": data, "recipes": "published", "rate": "0.8", "seeds": "1"})
     assert {privilege for spec in specs for privilege in spec["privileges"]} >= {"noise_kind", "noise_rate"}
-    found = shortest_command(specs)
-    assert found is not None
-    assert "--methods all" in found.command and found.command.endswith("--seeds 1 --recipes published")
-    assert ids_of_command(found.command, capsys) == ids(specs)
+    command = shortest_command(specs)
+    assert command is not None
+    assert "--methods all" in command.command and command.command.endswith("--seeds 1 --recipes published")
+    assert ids_of_command(command.command, capsys) == ids(specs)
 
 
 def test_a_row_that_lacks_replicates_is_asked_for_with_all() -> None:
     specs = specs_of({"methods": "ce,gce", "seeds": "3"})
-    found, whole = shortest_command(specs[:-1]), shortest_command(specs)
-    assert found is not None
-    assert found == whole
+    command, command_for_all = shortest_command(specs[:-1]), shortest_command(specs)
+    assert command is not None
+    assert command == command_for_all
 
 
 def test_all_is_not_trusted_where_only_a_method_knows_why_it_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    (made,) = planned({"noise": "sym", "rate": "1", "seeds": "1"})
-    assert [each.method for each in made.left_out] == ["ce-oracle"]
-    named = [spec.model_dump(mode="json") for spec in made.specs]
-    found = shortest_command(named)
-    assert found is not None
-    assert "ce-oracle" not in found.command and "--methods all" not in found.command
-    assert ids_of_command(found.command, capsys) == ids(named)
+    (plan,) = planned({"noise": "sym", "rate": "1", "seeds": "1"})
+    assert [left.method for left in plan.left_out] == ["ce-oracle"]
+    named = [spec.model_dump(mode="json") for spec in plan.specs]
+    command = shortest_command(named)
+    assert command is not None
+    assert "ce-oracle" not in command.command and "--methods all" not in command.command
+    assert ids_of_command(command.command, capsys) == ids(named)
 
 
 def test_what_all_leaves_out_stands_under_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (made,) = planned({"seeds": "1"})
-    records = [fake.of(spec, 0.5) for spec in made.specs if spec.method != "forward"]
+    (plan,) = planned({"seeds": "1"})
+    records = [fake.of(spec, 0.5) for spec in plan.specs if spec.method != "forward"]
     monkeypatch.setattr(
         "bench.reporting.reproduce._recorded_noise", lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False)
     )
@@ -194,36 +194,36 @@ def test_what_no_short_command_gives_is_left_to_the_long_one(change: dict[str, A
 
 
 def test_paths_are_carried_over_from_what_was_typed() -> None:
-    found = shortest_command(specs_of({"methods": "ce", "seeds": "1"}), {"data_root": "my data", "download": True})
-    assert found is not None
-    assert found.command.endswith("--seeds 1 --data-root 'my data' --download")
+    command = shortest_command(specs_of({"methods": "ce", "seeds": "1"}), {"data_root": "my data", "download": True})
+    assert command is not None
+    assert command.command.endswith("--seeds 1 --data-root 'my data' --download")
 
 
-@pytest.mark.parametrize(("asked", "typed_stays"), [("ce,gce,mae", True), ("ce", False)])
+@pytest.mark.parametrize(("methods", "typed_stays"), [("ce,gce,mae", True), ("ce", False)])
 def test_what_was_typed_stays_where_it_asks_for_the_whole_table(
-    asked: str, typed_stays: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    methods: str, typed_stays: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (whole,) = planned({"methods": "ce,gce,mae", "seeds": "1"})
-    (made,) = planned({"methods": asked, "seeds": "1"})
-    typed = f"python -m bench run --methods {asked} --seeds 1"
+    (full_plan,) = planned({"methods": "ce,gce,mae", "seeds": "1"})
+    (plan,) = planned({"methods": methods, "seeds": "1"})
+    typed = f"python -m bench run --methods {methods} --seeds 1"
     published = publish_boards(
-        [fake.of(spec, 0.5) for spec in whole.specs],
+        [fake.of(spec, 0.5) for spec in full_plan.specs],
         failures=[],
         boards=tmp_path,
         select="last",
-        planned=made,
-        typed={"methods": [asked], "seeds": "1", "out": "runs", "download": False},
+        planned=plan,
+        typed={"methods": [methods], "seeds": "1", "out": "runs", "download": False},
     )
     assert published is not None
-    print_boards(published, "md", {spec.setting_id for spec in made.specs})
+    print_boards(published, "md", {spec.setting_id for spec in plan.specs})
     short = "python -m bench run --methods ce,gce,mae --dataset digits --noise sym --rate 0.4 --seeds 1"
     for text in (capsys.readouterr().out, (tmp_path / "digits.md").read_text()):
         assert f"```sh\n{typed if typed_stays else short}\n```" in text
 
 
 def test_boards_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
-    (made,) = planned({"methods": "ce,gce,mae", "seeds": "1", "epochs": "3", "hold_out": "0.2", "batch_size": "32"})
-    records = [fake.of(spec, 0.5) for spec in made.specs]
+    (plan,) = planned({"methods": "ce,gce,mae", "seeds": "1", "epochs": "3", "hold_out": "0.2", "batch_size": "32"})
+    records = [fake.of(spec, 0.5) for spec in plan.specs]
     (file,) = export_records(records, tmp_path / "records")
     boards = set()
     for hashes in ("1", "2", "3"):
