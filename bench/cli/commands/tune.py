@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.commands.run import open_store
 from bench.execution.backends import open_backend
-from bench.execution.progress import gather_facts_with_display, open_display
+from bench.execution.progress import gather_facts_with_display
 from bench.execution.runtimes import note_image_placement
 from bench.planning.plan import LeftOut
 from bench.planning.request import Request
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bench.tuning.study.optuna_study import OptunaStudy
     from bench.tuning.study.outputs import OutputTarget
     from bench.tuning.study.stages import StudyResult
+
+    Results = Sequence[tuple[StudyResult, OptunaStudy]]
 
 TUNE_OPTIONS = frozenset(TuneRequest.model_fields)
 IN_RECIPES = frozenset({"lr", "weight_decay"})
@@ -59,7 +61,7 @@ def tune_command(options: Mapping[str, Any]) -> int:
         from bench.tuning.study.run_studies import open_studies, run_studies
 
         runs = sum(len(definition.search_seeds) * tuning.trials for definition in definitions)
-        first_trials = [run for each in definitions for run in each.search_runs(each.default_values)]
+        first_trials = [run for study in definitions for run in study.search_runs(study.default_values)]
         limits = backend.limit_jobs(first_trials, facts, runs)
         target = output_target(Path(request.boards), definitions, tuning.study_name)
         studies = open_studies(definitions, tuning, store)
@@ -68,11 +70,12 @@ def tune_command(options: Mapping[str, Any]) -> int:
         note_revisions(studies)
         runtimes = backend.start(facts, store, limits, runs)
         executor = backend.make_executor(runs)
-        outcome, results = run_studies(studies, tuning, store, runtimes, backend.count_jobs(), executor, open_display())
+        outcome, results = run_studies(studies, tuning, store, runtimes, backend.count_jobs(), executor)
     if outcome.interrupted_signal is not None:
         print_note("Stopped; the same command goes on where it was")
         return outcome.exit_code
-    return publish_results(results, studies, store, target, options, request.format)
+    code = publish_results(results, store, target, options, request.format)
+    return code or int(len(results) < len(studies))
 
 
 def read_options(options: Mapping[str, Any]) -> tuple[Request, TuneRequest]:
@@ -144,27 +147,19 @@ def note_revisions(studies: Sequence[OptunaStudy]) -> None:
             )
 
 
-def publish_results(
-    results: Sequence[StudyResult | None],
-    studies: Sequence[OptunaStudy],
-    store: Store,
-    target: OutputTarget,
-    options: Mapping[str, Any],
-    form: str,
-) -> int:
+def publish_results(results: Results, store: Store, target: OutputTarget, options: Mapping[str, Any], form: str) -> int:
     """Write and print what was chosen; returns the exit code, 1 where nothing could be chosen in some study."""
     from bench.tuning.study.outputs import write_outputs
     from bench.tuning.study.result import study_document
     from bench.tuning.study.study_page import summarise_studies
 
-    ended = [(result, study) for result, study in zip(results, studies, strict=True) if result is not None]
-    if not ended:  # the output folder took no more records, and a note said so
+    if not results:  # the output folder took no more records, and a note said so
         return 1
-    documents = [study_document(result, study, store) for result, study in ended]
+    documents = [study_document(result, study, store) for result, study in results]
     tuning, training = tuning_commands(options, target)
     unwritten = False
     try:
-        written = write_outputs(target, ended, documents, store, (tuning, training))
+        written = write_outputs(target, results, documents, store, (tuning, training))
         print_note(f"wrote {', '.join(map(str, written))}")
     except UsageError as error:  # printed, not raised: the trials are done, and their results are shown all the same
         unwritten = True
@@ -173,8 +168,7 @@ def publish_results(
         write_json({"schema": 1, "command": tuning, "recipes": str(target[0]), "use": training, "studies": documents})
     else:
         write_text(f"{summarise_studies(documents)}\n\nTo train with what was chosen:\n\n    {training}")
-    failed = any(document["chosen"] is None for document in documents)
-    return int(failed or unwritten or len(ended) < len(studies))
+    return int(unwritten or any(document["chosen"] is None for document in documents))
 
 
 def tuning_commands(options: Mapping[str, Any], target: OutputTarget) -> tuple[str, str]:

@@ -196,10 +196,8 @@ def write_choices(plan: GridPlan, result: GridResult, path: Path, command: str) 
     spec = plan.planned.specs[0]
     file_choice = FileChoice(
         kind="grid",
-        noise=spec.noise,
-        rate=spec.rate,
+        **spec.model_dump(include={"noise", "rate", "hold_out"}),
         seeds=plan.request.seeds,
-        hold_out=spec.hold_out,
         held_out_labels=plan.labels,
         last_epochs=count_last_epochs(spec.epochs),
         trials=max(len(choice.candidates.points) for choice in result.choices),

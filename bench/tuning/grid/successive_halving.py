@@ -20,20 +20,13 @@ from typing import Any
 
 from bench.planning.recipe_files import MethodRecipe
 from bench.spec import RunSpec
-from bench.stats.holdout_choice import (
-    ENOUGH_HELD_OUT,
-    HoldoutChoice,
-    HoldoutScore,
-    choose_setting,
-    count_last_epochs,
-    record_criterion,
-    score_splits,
-)
+from bench.stats import holdout_choice
+from bench.stats.holdout_choice import HoldoutChoice, HoldoutScore
 from bench.tuning.grid.candidates import MethodCandidates, round_value
 
 SHARES = (Fraction(1, 5), Fraction(1, 3), Fraction(2, 3))
 """The better half goes on after these shares of the splits, rounded up."""
-ENOUGH_TO_DROP = ENOUGH_HELD_OUT // 5
+ENOUGH_TO_DROP = holdout_choice.ENOUGH_HELD_OUT // 5
 """Held-out labels, all splits together, without which no setting is dropped."""
 
 Record = Mapping[str, Any]
@@ -162,33 +155,31 @@ def choose_point(
     if standing.wanted:
         return GridChoice(candidates, standing, scores, None)
     final = [score if number in standing.going else None for number, score in enumerate(scores)]
-    return GridChoice(candidates, standing, scores, choose_setting(final, 0))
+    return GridChoice(candidates, standing, scores, holdout_choice.choose_setting(final, 0))
 
 
 def _score(runs: Sequence[RunSpec], records: Mapping[str, Record]) -> HoldoutScore | None:
     """A setting's score over runs that have their records; None where the last epochs of one have no accuracy."""
     of_runs = [records[run.run_id] for run in runs]
-    criteria = [record_criterion(record, count_last_epochs(record["spec"]["epochs"])) for record in of_runs]
+    last_epochs = [holdout_choice.count_last_epochs(record["spec"]["epochs"]) for record in of_runs]
+    criteria = [holdout_choice.record_criterion(*pair) for pair in zip(of_runs, last_epochs, strict=True)]
     present = [criterion for criterion in criteria if criterion is not None]
     if len(present) < len(criteria):
         return None
-    return score_splits(present, sum(record["measures"]["samples"]["holdout"] for record in of_runs))
+    return holdout_choice.score_splits(present, sum(record["measures"]["samples"]["holdout"] for record in of_runs))
 
 
 def recipe_entry(choice: GridChoice, name: str) -> MethodRecipe | None:
     """A method's entry in the recipe file, under the choice `name`; None where nothing could be chosen for it."""
     if choice.decision is None:
         return None
-    point = choice.candidates.points[choice.decision.chosen]
+    spec = choice.candidates.points[choice.decision.chosen].apply(choice.candidates.splits[0])
     default, score, best = (choice.scores[number] for number in (0, choice.decision.chosen, choice.decision.best))
     assert score is not None and best is not None
     return MethodRecipe(
-        method=choice.candidates.method,
+        **spec.model_dump(include={"method", "learning_rate", "weight_decay", "parameters"}),
         method_version=choice.candidates.declaration["version"],
         choice=name,
-        learning_rate=point.learning_rate,
-        weight_decay=point.weight_decay,
-        parameters=dict(point.parameters),
         criterion=round_value(score.mean),
         standard_error=round_value(score.error),
         own_criterion=None if default is None else round_value(default.mean),

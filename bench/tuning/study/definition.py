@@ -53,7 +53,7 @@ class StudyDefinition:
 
     @property
     def last_epochs(self) -> int:
-        """The number of last epochs that a criterion is the mean of."""
+        """Last epochs that a criterion is the mean of."""
         return count_last_epochs(self.base.epochs)
 
     @property
@@ -100,6 +100,10 @@ def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[l
             f"a hold-out of {held_out} labels is too small to choose by: {splits} splits would be needed. "
             "Type a larger --hold-out or --train-size"
         )
+    search_seeds, final_seeds = (
+        tuple(replicate_seeds(request, first + split) for split in range(splits))
+        for first in (SEARCH_SEEDS, FINAL_SEEDS)
+    )
     for noise, rate in plan.noise_settings(request, facts):
         for method in facts.requested:
             name = method.selected.name
@@ -115,14 +119,7 @@ def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[l
             if study in definitions:
                 raise UsageError(f"--methods names {name} twice: each is tuned once. Leave one, or type two commands")
             definitions[study] = StudyDefinition(
-                name=study,
-                base=base,
-                space=space,
-                search_seeds=_split_seeds(request, SEARCH_SEEDS, splits),
-                final_seeds=_split_seeds(request, FINAL_SEEDS, splits),
-                held_out=held_out,
-                objective=tuning.objective,
-                study_seed=tuning.study_seed,
+                study, base, space, search_seeds, final_seeds, held_out, tuning.objective, tuning.study_seed
             )
     if not definitions:
         raise UsageError("none of the methods can be tuned here. Add --with lr,weight_decay, or name others")
@@ -152,22 +149,11 @@ def count_held_out_labels(request: Request, samples: int) -> int:
     return held_out
 
 
-def _split_seeds(request: Request, first: int, count: int) -> tuple[Mapping[str, int], ...]:
-    """The seeds of each split, counted from `first`."""
-    return tuple(replicate_seeds(request, seed) for seed in range(first, first + count))
-
-
 def definition_differences(stored: Any, wanted: Any, name: str = "") -> list[str]:
     """The differences between two definitions, each in words."""
     if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
-        keys = [*stored, *(key for key in wanted if key not in stored)]
-        return [
-            text
-            for key in keys
-            for text in definition_differences(
-                stored.get(key, "nothing"), wanted.get(key, "nothing"), f"{name} {key}".strip()
-            )
-        ]
+        pairs = {key: (stored.get(key, "nothing"), wanted.get(key, "nothing")) for key in [*stored, *wanted]}
+        return [text for key, pair in pairs.items() for text in definition_differences(*pair, f"{name} {key}".strip())]
     if stored == wanted:
         return []
     return [f"{name.replace('_', ' ')}: {_shorten(stored)} there, {_shorten(wanted)} here"]

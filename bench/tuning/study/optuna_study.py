@@ -11,10 +11,9 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna import Trial, distributions
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
 from optuna.trial import TrialState
@@ -32,10 +31,6 @@ from bench.tuning.study.search_space import Dimension
 from bench.tuning.study.storage import FOLDER
 from bench.tuning.study.trial_recovery import OWNER, TrialHeartbeat, is_abandoned
 from bench.tuning.study.trial_slots import ABANDONED, ENDED, FAILED, SLOT, VOID, TrialSlot, group_slots, trial_slot
-
-if TYPE_CHECKING:
-    from optuna import Trial
-    from optuna.distributions import BaseDistribution
 
 DEFINITION, REVISION = "definition", "revision"
 VALUES, ERROR = "values", "standard_error"
@@ -79,9 +74,8 @@ class OptunaStudy:
     ) -> None:
         self.definition, self.storage, self.budget, self.lease = definition, storage, budget, lease
         self._claims = folder / FOLDER / "claims" / digest(f"{storage_name} {definition.name}")
-        self._distributions = {
-            dimension.name: optuna_distribution(dimension) for dimension in definition.space.dimensions
-        }
+        dimensions = definition.space.dimensions
+        self._distributions = {dimension.name: optuna_distribution(dimension) for dimension in dimensions}
         self.study = optuna.create_study(
             study_name=definition.name,
             storage=storage,
@@ -112,9 +106,8 @@ class OptunaStudy:
 
     def values_of(self, slot: TrialSlot) -> dict[str, Value]:
         """The values that a slot tried; in slot 0 the default values, even where they lie outside the space."""
-        if slot.number == 0:
-            return dict(self.definition.default_values)
-        return self.definition.space.rounded({name: slot.trial.params[name] for name in self._distributions})
+        definition = self.definition
+        return dict(definition.default_values) if slot.number == 0 else definition.space.rounded(slot.trial.params)
 
     def completed_slots(self) -> list[TrialSlot]:
         """The slots that were neither pruned nor failed, by number."""
@@ -207,9 +200,8 @@ class OptunaStudy:
         if self._heartbeat is not None:
             fail_stale_trials(self.study)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number in self._live:
-                continue
-            if is_abandoned(trial, self._claim_path(trial.number), self.lease, self._heartbeat is not None):
+            claim, heartbeats = self._claim_path(trial.number), self._heartbeat is not None
+            if trial.number not in self._live and is_abandoned(trial, claim, self.lease, heartbeats):
                 # Another process may find the same trial at the same moment: the first one fails it.
                 with suppress(*ENDED_ELSEWHERE):
                     self.storage.set_trial_user_attr(trial._trial_id, ENDED, ABANDONED)
@@ -253,10 +245,10 @@ def refuse_other_definition(definition: StudyDefinition, storage: BaseStorage, s
     )
 
 
-def optuna_distribution(dimension: Dimension) -> BaseDistribution:
+def optuna_distribution(dimension: Dimension) -> distributions.BaseDistribution:
     """Optuna's distribution for a dimension."""
     if dimension.kind == "choice":
-        return CategoricalDistribution(dimension.choices)
+        return distributions.CategoricalDistribution(dimension.choices)
     if dimension.kind == "integer":
-        return IntDistribution(int(dimension.low), int(dimension.high))
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "log-uniform")
+        return distributions.IntDistribution(int(dimension.low), int(dimension.high))
+    return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "log-uniform")

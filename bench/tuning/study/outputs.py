@@ -25,8 +25,9 @@ from bench.tuning.study.stages import StudyResult
 from bench.tuning.study.study_page import study_page
 
 PLOT_TARGET = "accuracy on the hold-out"
-
-
+RECIPE_FIELDS = ("method", "method_version", "noise", "rate", "learning_rate", "weight_decay", "parameters")
+"""Fields of a recipe that are those of the chosen runs."""
+Regret = Mapping[str, float] | None
 OutputTarget = tuple[Path, RecipeFile | None]
 """The recipe file that a command writes, and its content so far. The page lies beside it."""
 
@@ -63,11 +64,11 @@ def write_outputs(
     """
     path, before = target
     page = path.with_suffix(".md")
-    regrets = {document["study"]: document["regret"] for document in documents}
-    chosen = [result for result, _ in results if result.decision is not None]
+    pairs = zip(results, documents, strict=True)
+    chosen = [(result, document["regret"]) for (result, _), document in pairs if result.decision is not None]
     written = []
     if chosen:
-        recipe_files.write_recipe_file(_merged_recipes(before, chosen, regrets, store, commands[0]), path)
+        recipe_files.write_recipe_file(_merged_recipes(before, chosen, store, commands[0]), path)
         written.append(path)
     plots: dict[str, list[str]] = {}
     try:
@@ -86,42 +87,32 @@ def write_outputs(
 
 
 def _merged_recipes(
-    before: RecipeFile | None,
-    results: Sequence[StudyResult],
-    regrets: Mapping[str, Mapping[str, float] | None],
-    store: Store,
-    command: str,
+    before: RecipeFile | None, chosen: Sequence[tuple[StudyResult, Regret]], store: Store, command: str
 ) -> RecipeFile:
-    """The recipes from before with those of `results` added, or in place of older ones of the same method and noise."""
+    """The recipes from before with the chosen ones added, or in place of older ones of the same method and noise."""
     recipes = {_recipe_key(recipe): recipe for recipe in (before.recipe if before else ())}
     choices = dict(before.choice if before else {})
-    for result in results:
-        recipe = _recipe(result, regrets[result.definition.name])
+    for result, regret in chosen:
+        recipe = _recipe(result, regret)
         recipes[_recipe_key(recipe)] = recipe
         choices[recipe.choice] = _choice(result, store, command)
     used = {recipe.choice for recipe in recipes.values()}
     return RecipeFile(
-        setting=recipe_files.recipe_setting(results[0].definition.base),
+        setting=recipe_files.recipe_setting(chosen[0][0].definition.base),
         choice={name: choice for name, choice in choices.items() if name in used},
         recipe=tuple(recipes.values()),
     )
 
 
-def _recipe(result: StudyResult, regret: Mapping[str, float] | None) -> MethodRecipe:
+def _recipe(result: StudyResult, regret: Regret) -> MethodRecipe:
     assert result.decision is not None
     chosen = result.finalists[result.decision.chosen]
     default = next((finalist.fresh_score for finalist in result.finalists if finalist.slot == 0), None)
     spec = apply_values(result.definition.base, chosen.values)
     assert chosen.fresh_score is not None
     return MethodRecipe(
-        method=spec.method,
-        method_version=spec.method_version,
+        **{field: getattr(spec, field) for field in RECIPE_FIELDS},
         choice=_choice_name(result.definition),
-        noise=spec.noise,
-        rate=spec.rate,
-        learning_rate=spec.learning_rate,
-        weight_decay=spec.weight_decay,
-        parameters=spec.parameters,
         criterion=chosen.fresh_score.mean,
         standard_error=chosen.fresh_score.error,
         own_criterion=None if default is None else default.mean,
@@ -137,10 +128,8 @@ def _choice(result: StudyResult, store: Store, command: str) -> FileChoice:
     return FileChoice(
         kind="study",
         objective=definition.objective,
-        noise=definition.base.noise,
-        rate=definition.base.rate,
+        **definition.base.model_dump(include={"noise", "rate", "hold_out"}),
         seeds=tuple(split["seed"] for split in definition.final_seeds),
-        hold_out=definition.base.hold_out,
         held_out_labels=definition.labels,
         last_epochs=definition.last_epochs,
         trials=sum(result.states.values()),

@@ -115,12 +115,7 @@ def study_document(result: StudyResult, study: OptunaStudy, store: Store) -> dic
     first = None if hindsight is None else hindsight.clean_first
     return {
         "study": definition.name,
-        "method": base.method,
-        "data_set": base.data_set,
-        "noise": base.noise,
-        "rate": base.rate,
-        "model": base.model,
-        "epochs": base.epochs,
+        **{field: getattr(base, field) for field in ("method", "data_set", "noise", "rate", "model", "epochs")},
         "objective": definition.objective,
         "privileges": sorted({*base.privileges, *PRIVILEGES[definition.objective]}),
         "last_epochs": definition.last_epochs,
@@ -190,14 +185,16 @@ def _finalist_document(finalist: Finalist, clean: HoldoutScore | None = None) ->
         "trial": finalist.slot + 1,
         "values": dict(finalist.values),
         "search": _score_document(finalist.search_score),
-        "fresh": None if finalist.fresh_score is None else _score_document(finalist.fresh_score),
-        "clean": None if clean is None else _score_document(clean),
+        "fresh": _score_document(finalist.fresh_score),
+        "clean": _score_document(clean),
         "failed": finalist.failure,
     }
 
 
-def _score_document(score: HoldoutScore) -> dict[str, Any]:
+def _score_document(score: HoldoutScore | None) -> dict[str, Any] | None:
     """Mean, standard error and the mean's 95 % interval: the wider of Student's over splits and the error's."""
+    if score is None:
+        return None
     low, high = score.mean - Z95 * score.error, score.mean + Z95 * score.error
     if len(score.splits) > 1:
         summary = summarise(score.splits)

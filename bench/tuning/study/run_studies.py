@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bench.execution.events import RunFailed, RunFinished, RunPaused
 from bench.execution.executor import Executor, Job
-from bench.execution.progress import Display
+from bench.execution.progress import Display, open_display
 from bench.execution.study import StudyOutcome, run_job_source
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
@@ -21,6 +21,7 @@ from bench.tuning.study.stages import StudyResult, StudyStages
 from bench.tuning.study.storage import describe_storage, open_storage
 from bench.tuning.study.trial_scores import TrialScores
 
+RuntimeOf = Callable[[RunSpec], Runtime]
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often the studies look for other processes' trials while no run ends in this process."""
 
@@ -40,21 +41,15 @@ def open_studies(definitions: Sequence[StudyDefinition], tuning: TuneRequest, st
 
 
 def run_studies(
-    studies: Sequence[OptunaStudy],
-    tuning: TuneRequest,
-    store: Store,
-    runtime: Callable[[RunSpec], Runtime],
-    jobs: int,
-    executor: Executor,
-    display: Display,
-) -> tuple[StudyOutcome, list[StudyResult | None]]:
-    """Run studies until each has a result, or a signal or a full disk ends the command: then some results are None.
+    studies: Sequence[OptunaStudy], tuning: TuneRequest, store: Store, runtime: RuntimeOf, jobs: int, executor: Executor
+) -> tuple[StudyOutcome, list[tuple[StudyResult, OptunaStudy]]]:
+    """Run studies, `jobs` runs at a time, until each has a result, or a signal or a full disk ends the command.
 
-    `jobs` is the number of runs at a time.
+    Returns the outcome, and the studies that have a result, each after it.
     """
     total = len(studies) * (tuning.trials + tuning.finalists + 1)
     ended = sum(slot.ended for study in studies for slot in study.slots().values())
-    trials = TrialsDisplay(display, total, ended)
+    trials = TrialsDisplay(open_display(), total, ended)
     scores = TrialScores(store, tuning.objective)
     stages = [StudyStages(study, scores, tuning.finalists, trials.note, trials.trial_ended) for study in studies]
     source = TuningJobs(stages, jobs, runtime)
@@ -62,7 +57,7 @@ def run_studies(
         outcome = run_job_source(source, store, trials, executor)
     finally:
         source.release()
-    return outcome, [study.result for study in stages]
+    return outcome, [(study.result, study.study) for study in stages if study.result is not None]
 
 
 class TuningJobs:
@@ -72,18 +67,10 @@ class TuningJobs:
     depends on nothing but the trials before it.
     """
 
-    def __init__(
-        self,
-        studies: Sequence[StudyStages],
-        workers: int,
-        runtime: Callable[[RunSpec], Runtime],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.studies = studies
-        self.runtime = runtime
+    def __init__(self, studies: Sequence[StudyStages], workers: int, runtime: RuntimeOf) -> None:
+        self.studies, self.runtime = studies, runtime
         runs = sum(len(study.definition.search_seeds) for study in studies)
         self.width = -(-workers // max(1, runs))
-        self._clock = clock
         self._submitted: set[str] = set()
         self._changed, self._looked = True, 0.0
 
@@ -94,7 +81,7 @@ class TuningJobs:
 
     def further(self) -> Iterable[Job]:
         """The runs that studies wait for and that haven't been submitted."""
-        now = self._clock()
+        now = time.monotonic()
         if not self._changed and now - self._looked < SECONDS_BETWEEN_LOOKS:
             return []
         self._changed, self._looked = False, now
@@ -125,23 +112,20 @@ class TrialsDisplay(Display):
     """Another display that counts trials and finalists in place of runs; runs have a row while they last."""
 
     def __init__(self, inner: Display, total: int, done: int) -> None:
-        self.inner = inner
-        self._total, self._done = total, done
+        self.inner, self._total, self._done = inner, total, done
 
     def begin(self, total: int, done: int) -> None:
         """Begin with the number of trials, not of runs."""
         self.inner.begin(self._total, self._done)
 
     def trial_ended(self, key: str, text: str, seconds: float) -> None:
-        """A line for a trial or finalist."""
         self.inner.finished(key, text, seconds)
 
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
-        """Remove the run's row."""
+        """Remove the run's row, as does `failed`; the line of its trial states the reason."""
         self.inner.gone(run_id)
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
-        """Remove the run's row; the line of its trial states the reason."""
         self.inner.gone(run_id)
 
     # Handed on as they are.

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
 
+from bench.spec import Value
 from bench.tuning.study.trial_slots import trial_slot
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial, TrialState
-
-    from bench.spec import Value
 
 
 class SlotSampler(BaseSampler):
@@ -27,24 +24,21 @@ class SlotSampler(BaseSampler):
     """
 
     def __init__(self, seed: int, first: Mapping[str, Value]) -> None:
-        self._seed = seed
-        self._first = first
-        self._slot = 0
+        self._seed, self._first, self._slot = seed, first, 0
         self._tpe = TPESampler(seed=0)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Create the slot's sampler."""
         self._slot = trial_slot(trial.number, study.get_trials(deepcopy=False))
-        self._tpe = TPESampler(seed=_slot_seed(self._seed, self._slot))
+        digest = hashlib.sha256(f"{self._seed}/slot/{self._slot}".encode()).digest()
+        self._tpe = TPESampler(seed=int.from_bytes(digest[:4], "little"))
         self._tpe.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """TPE's; empty for slot 0."""
         return self._tpe.infer_relative_search_space(study, trial) if self._slot else {}
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
         """TPE's suggestion."""
         return self._tpe.sample_relative(study, trial, search_space)
 
@@ -58,8 +52,3 @@ class SlotSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Nothing: the sampler keeps no state between trials."""
-
-
-def _slot_seed(seed: int, slot: int) -> int:
-    """A seed in [0, 2**32) for one slot."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/slot/{slot}".encode()).digest()[:4], "little")

@@ -74,12 +74,8 @@ class SearchSpace:
 
     def values_in(self, spec: RunSpec) -> dict[str, Value]:
         """A spec's value of each dimension."""
-        return {
-            dimension.name: float(getattr(spec, TRAINING[dimension.name]))
-            if dimension.name in TRAINING
-            else spec.parameters[dimension.name]
-            for dimension in self.dimensions
-        }
+        values = spec.parameters | {name: float(getattr(spec, field)) for name, field in TRAINING.items()}
+        return {dimension.name: values[dimension.name] for dimension in self.dimensions}
 
     def nearest(self, values: Values) -> dict[str, Value]:
         """The point of the space nearest to some values."""
@@ -98,8 +94,7 @@ def apply_values(spec: RunSpec, values: Values) -> RunSpec:
     """A spec with other values of the searched dimensions."""
     training = {TRAINING[name]: value for name, value in values.items() if name in TRAINING}
     parameters = {name: value for name, value in values.items() if name not in TRAINING}
-    update = {**training, "parameters": spec.parameters | parameters}
-    return RunSpec.model_validate(spec.model_dump() | update)
+    return RunSpec.model_validate(spec.model_dump() | training | {"parameters": spec.parameters | parameters})
 
 
 def describe_values(values: Values) -> str:
@@ -136,11 +131,10 @@ def build_search_space(declared: Mapping[str, Any], fixed: Values, spec: RunSpec
     if "weight_decay" in also and declared["weight_decay"] is None:
         dimensions.append(Dimension("weight_decay", "log-uniform", *WEIGHT_DECAYS))
     if not dimensions:
-        if fixed:
-            raise NothingToSearch(
-                "every parameter with a search space is typed; leave one out, or add --with lr,weight_decay"
-            )
-        raise NothingToSearch("it has no parameter with a search space; add --with lr,weight_decay")
+        reason = "every parameter with a search space is typed; leave one out, or"
+        raise NothingToSearch(
+            f"{reason if fixed else 'it has no parameter with a search space;'} add --with lr,weight_decay"
+        )
     return SearchSpace(tuple(dimensions))
 
 

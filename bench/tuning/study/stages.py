@@ -169,9 +169,9 @@ class StudyStages:
         settings: dict[str, TrialSlot] = {}
         for slot in completed:
             settings.setdefault(apply_values(self.definition.base, self.study.values_of(slot)).run_id, slot)
-        best = list(settings.values())[: self.finalists_wanted]
-        defaults = [slot for slot in settings.values() if slot.number == 0]
-        for slot in [*defaults, *(slot for slot in best if slot.number)]:
+        ranked = list(settings.values())
+        best = [slot for slot in ranked[: self.finalists_wanted] if slot.number]
+        for slot in [slot for slot in ranked if slot.number == 0] + best:
             values = self.study.values_of(slot)
             # Records may have been removed since the search; the study itself still has the mean.
             score = self._score(self.definition.search_runs(values), 1.0)[2]
@@ -189,11 +189,7 @@ class StudyStages:
             if not missing:
                 finalist.failure = NO_ACCURACY if finalist.fresh_score is None else None
                 self._report_finalist(finalist)
-        if (
-            self.finalists
-            and not wanted
-            and all(finalist.failure or finalist.fresh_score for finalist in self.finalists)
-        ):
+        if self.finalists and all(finalist.failure or finalist.fresh_score for finalist in self.finalists):
             # There is none of the default values where slot 0 failed in the search.
             defaults = next((number for number, finalist in enumerate(self.finalists) if finalist.slot == 0), None)
             self._conclude(choose_among_known([finalist.fresh_score for finalist in self.finalists], defaults))

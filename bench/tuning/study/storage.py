@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import time
 import warnings
 from pathlib import Path
@@ -13,7 +12,7 @@ from bench.system.errors import UsageError
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
-
+    from sqlalchemy.engine import URL
 
 FOLDER = "tuning"
 """Folder of the journal and the claims, in the output folder."""
@@ -31,13 +30,19 @@ def describe_storage(address: str | None, out: Path) -> str:
     """The name of a storage in messages: its address without the password, or the journal's path."""
     if address is None:
         return str(out / FOLDER / JOURNAL)
+    url = _read_address(address)
+    return address.rpartition("@")[2] if url is None else url.render_as_string(hide_password=True)
+
+
+def _read_address(address: str) -> URL | None:
+    """The parts of an address; None where it can't be read."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(address).render_as_string(hide_password=True)
+        return make_url(address)
     except (ArgumentError, ValueError):
-        return address.rpartition("@")[2]
+        return None
 
 
 def check_storage_address(address: str | None) -> None:
@@ -51,13 +56,8 @@ def check_storage_address(address: str | None) -> None:
             f"{name}: type sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
             "or leave it out: studies are then kept in a file in the output folder"
         )
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        make_url(address)
-    except (ArgumentError, ValueError):
-        raise UsageError(f"{name} can't be read. Type sqlite:///FILE or postgresql://USER@HOST/DATABASE") from None
+    if _read_address(address) is None:
+        raise UsageError(f"{name} can't be read. Type sqlite:///FILE or postgresql://USER@HOST/DATABASE")
     if address.partition(":")[0] == "postgresql" and importlib.util.find_spec(DRIVER) is None:
         raise UsageError("--storage postgresql://... needs a driver. Type: pip install 'lnl-bench[postgresql]'")
 
@@ -87,7 +87,7 @@ def _open_journal(out: Path) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}. Give another --out") from None
-    except (json.JSONDecodeError, ValueError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise UsageError(
             f"{path} is damaged: {error}. Move it aside: what was trained stays in {out}, and costs nothing again"
         ) from None

@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 
 from bench.records import claims
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 OWNER = "owner"
 """Attribute of a trial: host and process that claimed it."""

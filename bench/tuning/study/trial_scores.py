@@ -22,12 +22,9 @@ class TrialScores:
         run; None where the run has no such accuracy.
         """
         key = (run_id, share)
-        if key not in self._read_before:
-            result = self._read(run_id, share)
-            if result is None:
-                return None
+        if key not in self._read_before and (result := self._read(run_id, share)) is not None:
             self._read_before[key] = result
-        return self._read_before[key]
+        return self._read_before.get(key)
 
     def _read(self, run_id: str, share: float) -> tuple[int, float | None] | None:
         document = self.store.read(run_id)

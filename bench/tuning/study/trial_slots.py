@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from optuna.trial import TrialState
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
+from optuna.trial import FrozenTrial, TrialState
 
 SLOT = "slot"
 """Attribute of a trial that repeats a failed one: the slot's number."""
