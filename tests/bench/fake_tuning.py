@@ -21,9 +21,8 @@ from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import OptunaStudy
 from bench.tuning.study.run_studies import TuningJobs
 from bench.tuning.study.search_space import Dimension, SearchSpace
-from bench.tuning.study.stages import StudyStages
+from bench.tuning.study.stages import StudyStages, TrialScores
 from bench.tuning.study.storage import open_storage
-from bench.tuning.study.trial_scores import TrialScores
 
 HELPER = Path(__file__).with_name("fake_runners.py")
 RUNNER = f"{HELPER}:pretend"

@@ -48,8 +48,7 @@ def grid_command(options: Mapping[str, Any]) -> int:
         path = grid_file_path(Path(request.boards), facts.data_set)
         # Read for its errors, before anything is trained; it is read again when the choices are added.
         previous_grid_file(path, plan.planned.specs[0], plan.labels)
-        standings = search.candidate_standings(plan, store)
-        certain, possible = plan.certain_runs(standings), plan.possible_runs(standings)
+        certain, possible = plan.expected_runs(search.candidate_standings(plan, store))
         todo = [*split_by_stored(certain, store, "missing")[0], *possible]
         runs = len(certain) + len(possible)
         limits = backend.limit_jobs(todo, facts, runs, at_most=len(todo))

@@ -56,7 +56,6 @@ class MethodCandidates:
 
     @property
     def method(self) -> str:
-        """The method's name."""
         return str(self.declaration["name"])
 
     def runs(self, point: GridPoint) -> list[RunSpec]:
@@ -65,7 +64,6 @@ class MethodCandidates:
 
     @property
     def all_runs(self) -> list[RunSpec]:
-        """The runs of all settings."""
         return [run for point in self.points for run in self.runs(point)]
 
 
@@ -87,15 +85,12 @@ def grid_points(spec: RunSpec, declaration: Declaration) -> tuple[GridPoint, ...
     parameter, varies in its learning rate alone.
     """
     default = GridPoint(spec.learning_rate, spec.weight_decay, tuple(spec.parameters.items()))
-    points = [default]
-    for factor in LEARNING_RATES:
-        learning_rate = _times(factor, spec.learning_rate)
-        if declaration["weight_decay"] is None:
-            points += [GridPoint(learning_rate, decay, default.parameters) for decay in WEIGHT_DECAYS]
-        else:
-            weights = _penalty_weights(spec, declaration)
-            points += [GridPoint(learning_rate, spec.weight_decay, parameters) for parameters in weights]
-    return tuple(dict.fromkeys(points))
+    if declaration["weight_decay"] is None:
+        penalties = [(decay, default.parameters) for decay in WEIGHT_DECAYS]
+    else:
+        penalties = [(spec.weight_decay, parameters) for parameters in _penalty_weights(spec, declaration)]
+    rates = [_times(factor, spec.learning_rate) for factor in LEARNING_RATES]
+    return tuple(dict.fromkeys([default, *(GridPoint(rate, *penalty) for rate in rates for penalty in penalties)]))
 
 
 def _penalty_weights(spec: RunSpec, declaration: Declaration) -> list[tuple[tuple[str, Value], ...]]:

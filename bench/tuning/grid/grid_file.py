@@ -30,10 +30,8 @@ def previous_grid_file(path: Path, spec: RunSpec, held_out: int) -> RecipeFile |
     """
     if path.exists():
         previous = recipe_files.read_recipe_file(path)
-        differences = ["it holds what studies chose"]
-        if previous.kind == "grid":
-            differences = setting_differences(previous, spec)
-        if differences:
+        other_kind = [] if previous.kind == "grid" else ["it holds what studies chose"]
+        if differences := other_kind or setting_differences(previous, spec):
             raise UsageError(
                 f"{path} was chosen in another setting ({'; '.join(differences)}). Give another --boards, or move it "
                 "away"

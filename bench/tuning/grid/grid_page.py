@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 Document = dict[str, Any]
 
-SCHEMA = 1
-"""Version of the JSON document."""
 TITLES = ("method", "learning rate", "weight decay or penalty", "criterion", "own values", "best of the grid", "chosen")
 LEGEND = """\
 *criterion*: accuracy on the hold-out's noisy labels, in percent, of the values that are trained with, mean over the
@@ -80,7 +78,7 @@ def grid_document(result: GridResult, left_out: Sequence[LeftOut], command: str)
     that of the splits that it was judged on.
     """
     return {
-        "schema": SCHEMA,
+        "schema": 1,
         "command": command,
         "methods": [_method_document(choice) for choice in result.choices],
         "undecided": [{"method": name, "reason": reason} for name, reason in sorted(result.undecided.items())],

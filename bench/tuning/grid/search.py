@@ -26,7 +26,7 @@ from bench.system.text import join_words
 from bench.training.outcome import DIVERGED
 from bench.tuning.grid import grid_file, successive_halving
 from bench.tuning.grid.candidates import FIRST_SEED, MOST_SPLITS, TRIED, MethodCandidates, plan_candidates
-from bench.tuning.grid.successive_halving import CandidateStanding, GridChoice, GridResult
+from bench.tuning.grid.successive_halving import CandidateStanding, GridChoice, GridResult, recipe_entry
 from bench.tuning.study.definition import count_held_out_labels
 
 Record = Mapping[str, Any]
@@ -63,15 +63,11 @@ class GridPlan:
         """The numbers of splits after which the better half of each method's settings goes on."""
         return successive_halving.halving_rungs(self.splits, self.held_out)
 
-    def certain_runs(self, standings: Sequence[CandidateStanding]) -> list[RunSpec]:
-        """The runs of all methods that are certain by now."""
-        pairs = zip(self.candidates, standings, strict=True)
-        return [run for pair in pairs for run in successive_halving.certain_runs(*pair)]
-
-    def possible_runs(self, standings: Sequence[CandidateStanding]) -> list[RunSpec]:
-        """As many runs as may follow after the certain ones, at most."""
-        pairs = zip(self.candidates, standings, strict=True)
-        return [run for pair in pairs for run in successive_halving.possible_runs(*pair, self.rungs)]
+    def expected_runs(self, standings: Sequence[CandidateStanding]) -> tuple[list[RunSpec], list[RunSpec]]:
+        """(the runs of all methods that are certain by now, as many runs as may follow after these at most)."""
+        pairs = list(zip(self.candidates, standings, strict=True))
+        certain = [run for pair in pairs for run in successive_halving.certain_runs(*pair)]
+        return certain, [run for pair in pairs for run in successive_halving.possible_runs(*pair, self.rungs)]
 
 
 def plan_grid(request: Request, facts: Facts, splits: int | None) -> GridPlan:
@@ -116,12 +112,8 @@ def train_grid(plan: GridPlan, store: Store, train: Callable[[Sequence[RunSpec]]
     while True:
         standings = candidate_standings(plan, store)
         # A run that was tried and is still wanted has failed: its method goes no further.
-        wanted = [
-            run
-            for standing in standings
-            if not tried & {run.run_id for run in standing.wanted}
-            for run in standing.wanted
-        ]
+        open_methods = [standing for standing in standings if not tried & {run.run_id for run in standing.wanted}]
+        wanted = [run for standing in open_methods for run in standing.wanted]
         if not wanted:
             return outcome
         if outcome.finished:
@@ -129,11 +121,8 @@ def train_grid(plan: GridPlan, store: Store, train: Callable[[Sequence[RunSpec]]
             print_note(f"{going} of {plan.settings} settings go on")
         tried |= {run.run_id for run in wanted}
         rung = train(wanted)
-        outcome = StudyOutcome(
-            finished=(*outcome.finished, *rung.finished),
-            failed={**outcome.failed, **rung.failed},
-            interrupted_signal=rung.interrupted_signal,
-        )
+        finished, failed = (*outcome.finished, *rung.finished), {**outcome.failed, **rung.failed}
+        outcome = StudyOutcome(finished, failed, interrupted_signal=rung.interrupted_signal)
         if rung.interrupted_signal is not None:
             return outcome
 
@@ -206,8 +195,7 @@ def write_choices(plan: GridPlan, result: GridResult, path: Path, command: str) 
         revision=origin.training_revisions(result.records),
         date=origin.last_training_day(result.records),
     )
-    entries = [successive_halving.recipe_entry(choice, grid_file.NAME) for choice in result.choices]
-    recipes = [entry for entry in entries if entry is not None]
+    recipes = [recipe for choice in result.choices if (recipe := recipe_entry(choice, grid_file.NAME)) is not None]
     previous = grid_file.previous_grid_file(path, spec, plan.labels)
     merged = grid_file.merge_grid_files(previous, spec, file_choice, recipes)
     grid_file.write_grid_file(merged, path, plan.facts.methods)

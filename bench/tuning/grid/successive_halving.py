@@ -110,15 +110,13 @@ def better_half(scores: Mapping[int, HoldoutScore | None]) -> list[int]:
     """
     means = {number: -math.inf if score is None else score.mean for number, score in scores.items()}
     ranked = sorted(scores, key=lambda number: (-means[number], number))
-    return sorted({*ranked[: _half(len(ranked))]} | ({0} & scores.keys()))
+    return sorted({*ranked[: math.ceil(len(ranked) / 2)]} | ({0} & scores.keys()))
 
 
 def certain_runs(candidates: MethodCandidates, standing: CandidateStanding) -> list[RunSpec]:
     """The runs of a method that are certain by now: those that were judged, and those that are judged next."""
-    numbered = enumerate(standing.judged)
-    return _first_runs(
-        candidates, [standing.splits if number in standing.going else judged for number, judged in numbered]
-    )
+    going, numbered = standing.going, enumerate(standing.judged)
+    return _first_runs(candidates, [standing.splits if number in going else judged for number, judged in numbered])
 
 
 def possible_runs(candidates: MethodCandidates, standing: CandidateStanding, rungs: Sequence[int]) -> list[RunSpec]:
@@ -126,7 +124,7 @@ def possible_runs(candidates: MethodCandidates, standing: CandidateStanding, run
     runs: list[RunSpec] = []
     going, done = list(standing.going), standing.splits
     for splits in [rung for rung in (*rungs, len(candidates.splits)) if rung > done]:
-        going = going[: min(len(going), _half(len(going)) + (0 in going))]
+        going = going[: min(len(going), math.ceil(len(going) / 2) + (0 in going))]
         runs += [run for number in going for run in candidates.runs(candidates.points[number])[done:splits]]
         done = splits
     return runs
@@ -138,11 +136,6 @@ def _first_runs(candidates: MethodCandidates, splits: Sequence[int]) -> list[Run
     return [run for point, count in settings for run in candidates.runs(point)[:count]]
 
 
-def _half(count: int) -> int:
-    """Half of a number, rounded up."""
-    return -(-count // 2)
-
-
 def choose_point(
     candidates: MethodCandidates, rungs: Sequence[int], records: Mapping[str, Record], diverged: Collection[int] = ()
 ) -> GridChoice:
@@ -152,10 +145,9 @@ def choose_point(
         _score(candidates.runs(point)[:judged], records) if judged else None
         for point, judged in zip(candidates.points, standing.judged, strict=True)
     )
-    if standing.wanted:
-        return GridChoice(candidates, standing, scores, None)
     final = [score if number in standing.going else None for number, score in enumerate(scores)]
-    return GridChoice(candidates, standing, scores, holdout_choice.choose_setting(final, 0))
+    decision = None if standing.wanted else holdout_choice.choose_setting(final, 0)
+    return GridChoice(candidates, standing, scores, decision)
 
 
 def _score(runs: Sequence[RunSpec], records: Mapping[str, Record]) -> HoldoutScore | None:

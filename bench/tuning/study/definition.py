@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +63,10 @@ class StudyDefinition:
 
     def search_runs(self, values: Values) -> tuple[RunSpec, ...]:
         """The runs of a trial, one for each split."""
-        return self._runs(values, self.search_seeds)
+        return self.runs_on(self.search_seeds, values)
 
-    def final_runs(self, values: Values) -> tuple[RunSpec, ...]:
-        """The runs of a finalist, on fresh seeds."""
-        return self._runs(values, self.final_seeds)
-
-    def _runs(self, values: Values, seeds: tuple[Mapping[str, int], ...]) -> tuple[RunSpec, ...]:
+    def runs_on(self, seeds: Sequence[Mapping[str, int]], values: Values) -> tuple[RunSpec, ...]:
+        """The runs of some values on `search_seeds`, or on the fresh `final_seeds`, one for each split."""
         spec = apply_values(self.base, values)
         return tuple(spec.model_copy(update=dict(split)) for split in seeds)
 

@@ -151,12 +151,8 @@ class OptunaStudy:
         running.trial.report(score.mean, epoch)
         key = RUNG.format(running.rungs[running.passed])
         running.trial.set_user_attr(key, score.mean)
-        others = [
-            slot.trial.user_attrs[key]
-            for slot in self.slots().values()
-            if slot.number != running.slot and key in slot.trial.user_attrs
-        ]
-        if survives_rung(score.mean, others):
+        others = [slot.trial.user_attrs for slot in self.slots().values() if slot.number != running.slot]
+        if survives_rung(score.mean, [attributes[key] for attributes in others if key in attributes]):
             running.passed += 1
             return False
         self._end(running, TrialState.PRUNED)
@@ -234,15 +230,13 @@ def refuse_other_definition(definition: StudyDefinition, storage: BaseStorage, s
     except KeyError:
         return
     wanted = definition.as_stored()
-    differences = definition_differences(attributes.get(DEFINITION, wanted), wanted)
-    if not differences:
-        return
-    more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
-    raise UsageError(
-        f"the study {definition.name} in {storage_name} was made for something else: {'; '.join(differences[:4])}"
-        f"{more}. Its trials can't be compared with new ones: type --study-name {new_study_prefix(definition.name)} "
-        "for a new study, or the old options"
-    )
+    if differences := definition_differences(attributes.get(DEFINITION, wanted), wanted):
+        more = f"; and {len(differences) - 4} more" if len(differences) > 4 else ""
+        raise UsageError(
+            f"the study {definition.name} in {storage_name} was made for something else: {'; '.join(differences[:4])}"
+            f"{more}. Its trials can't be compared with new ones: type --study-name "
+            f"{new_study_prefix(definition.name)} for a new study, or the old options"
+        )
 
 
 def optuna_distribution(dimension: Dimension) -> distributions.BaseDistribution:

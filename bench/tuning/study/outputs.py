@@ -90,12 +90,10 @@ def _merged_recipes(
     before: RecipeFile | None, chosen: Sequence[tuple[StudyResult, Regret]], store: Store, command: str
 ) -> RecipeFile:
     """The recipes from before with the chosen ones added, or in place of older ones of the same method and noise."""
-    recipes = {_recipe_key(recipe): recipe for recipe in (before.recipe if before else ())}
+    entries = [*(before.recipe if before else ()), *(_recipe(result, regret) for result, regret in chosen)]
+    recipes = {(recipe.method, recipe.noise, recipe.rate): recipe for recipe in entries}
     choices = dict(before.choice if before else {})
-    for result, regret in chosen:
-        recipe = _recipe(result, regret)
-        recipes[_recipe_key(recipe)] = recipe
-        choices[recipe.choice] = _choice(result, store, command)
+    choices |= {_choice_name(result.definition): _choice(result, store, command) for result, _ in chosen}
     used = {recipe.choice for recipe in recipes.values()}
     return RecipeFile(
         setting=recipe_files.recipe_setting(chosen[0][0].definition.base),
@@ -140,15 +138,10 @@ def _choice(result: StudyResult, store: Store, command: str) -> FileChoice:
     )
 
 
-def _recipe_key(recipe: MethodRecipe) -> tuple[Any, ...]:
-    return recipe.method, recipe.noise, recipe.rate
-
-
 def _choice_name(definition: StudyDefinition) -> str:
     """The name of a study's choice within its file, such as "gce-sym-0.4"."""
     base = definition.base
-    parts = [base.method, base.noise] + ([] if base.rate is None else [f"{base.rate:g}"])
-    return safe_file_stem("-".join(parts))
+    return safe_file_stem(f"{base.method}-{base.noise}" + ("" if base.rate is None else f"-{base.rate:g}"))
 
 
 def draw_plots(study: OptunaStudy) -> dict[str, bytes]:

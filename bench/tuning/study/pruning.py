@@ -41,5 +41,4 @@ def survives_rung(value: float, others: Sequence[float]) -> bool:
     reached = len(others) + 1
     if reached < FEWEST:
         return True
-    better = sum(other > value for other in others)
-    return better < max(1, reached // FACTOR)
+    return sum(other > value for other in others) < max(1, reached // FACTOR)

@@ -17,9 +17,8 @@ from bench.spec import RunSpec, Runtime
 from bench.tuning.request import TuneRequest
 from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import OptunaStudy, refuse_other_definition
-from bench.tuning.study.stages import StudyResult, StudyStages
+from bench.tuning.study.stages import StudyResult, StudyStages, TrialScores
 from bench.tuning.study.storage import describe_storage, open_storage
-from bench.tuning.study.trial_scores import TrialScores
 
 RuntimeOf = Callable[[RunSpec], Runtime]
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -127,8 +126,6 @@ class TrialsDisplay(Display):
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
         self.inner.gone(run_id)
-
-    # Handed on as they are.
 
     def started(self, run_id: str, name: str) -> None:
         self.inner.started(run_id, name)

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from bench.records.store import Store
 from bench.spec import RunSpec
-from bench.stats.holdout_choice import HoldoutChoice, HoldoutScore, choose_among_known, score_splits
+from bench.stats import holdout_choice
+from bench.stats.holdout_choice import HoldoutChoice, HoldoutScore, score_splits
 from bench.tuning.study.definition import StudyDefinition
 from bench.tuning.study.optuna_study import ENDED_ELSEWHERE, OptunaStudy, RunningTrial
+from bench.tuning.study.pruning import rung_epoch
 from bench.tuning.study.search_space import Values, apply_values, describe_values
-from bench.tuning.study.trial_scores import TrialScores
 from bench.tuning.study.trial_slots import TrialSlot
 
 WantedRun = tuple[RunSpec, float]
@@ -49,6 +51,39 @@ class StudyResult:
     """Training runs of the study, including those of pruned trials and on fresh seeds."""
 
 
+class TrialScores:
+    """The criteria of runs in a store, from records and from the curves of paused runs, each read from disk once."""
+
+    def __init__(self, store: Store, objective: holdout_choice.Objective) -> None:
+        self.store, self.curve = store, holdout_choice.CURVES[objective]
+        self._read_before: dict[tuple[str, float], tuple[int, float | None]] = {}
+
+    def after(self, run_id: str, share: float) -> tuple[int, float | None] | None:
+        """(epoch, criterion) of a run after a share of its epochs; None where it hasn't trained so far.
+
+        The criterion is the mean over the last epochs up to there, as many as `count_last_epochs` says for the whole
+        run; None where the run has no such accuracy.
+        """
+        key = (run_id, share)
+        if key not in self._read_before and (result := self._read(run_id, share)) is not None:
+            self._read_before[key] = result
+        return self._read_before.get(key)
+
+    def _read(self, run_id: str, share: float) -> tuple[int, float | None] | None:
+        document = self.store.read(run_id)
+        if document is not None:
+            total = len(document["curves"]["epoch"])
+        elif share < 1 and (document := self.store.read_partial(run_id)) is not None:
+            total = document["total_epochs"]
+        else:
+            return None
+        epoch = rung_epoch(share, total)
+        if len(document["curves"]["epoch"]) < epoch:
+            return None
+        curve = document["curves"].get(self.curve) or []
+        return epoch, holdout_choice.curve_criterion(curve[:epoch], holdout_choice.count_last_epochs(total))
+
+
 @dataclass
 class StudyStages:
     """The trials and finalists of one study in this process. `finalists_wanted` don't count the default values."""
@@ -65,7 +100,6 @@ class StudyStages:
 
     @property
     def definition(self) -> StudyDefinition:
-        """The study's definition."""
         return self.study.definition
 
     def wanted_runs(self, width: int) -> list[WantedRun]:
@@ -176,7 +210,8 @@ class StudyStages:
             # Records may have been removed since the search; the study itself still has the mean.
             score = self._score(self.definition.search_runs(values), 1.0)[2]
             search_score = score or score_splits([slot.trial.value or 0.0], self.definition.labels)
-            self.finalists.append(Finalist(slot.number, values, self.definition.final_runs(values), search_score))
+            runs = self.definition.runs_on(self.definition.final_seeds, values)
+            self.finalists.append(Finalist(slot.number, values, runs, search_score))
 
     def _advance_finalists(self) -> list[WantedRun]:
         """Score the finalists whose runs have ended, and choose once all have; returns the runs that are missing."""
@@ -192,7 +227,9 @@ class StudyStages:
         if self.finalists and all(finalist.failure or finalist.fresh_score for finalist in self.finalists):
             # There is none of the default values where slot 0 failed in the search.
             defaults = next((number for number, finalist in enumerate(self.finalists) if finalist.slot == 0), None)
-            self._conclude(choose_among_known([finalist.fresh_score for finalist in self.finalists], defaults))
+            self._conclude(
+                holdout_choice.choose_among_known([finalist.fresh_score for finalist in self.finalists], defaults)
+            )
         return wanted
 
     def _report_finalist(self, finalist: Finalist) -> None:

@@ -47,14 +47,12 @@ def _caption(studies: Sequence[Document]) -> str:
     unequal = (
         f" Every study had {first['trials']} trials, which go further over {dimensions[0]} dimension"
         f"{'s' * (dimensions[0] != 1)} than over {dimensions[-1]}."
-        if len(dimensions) > 1
-        else ""
     )
     return (
         f"Criterion: accuracy on {OBJECTIVES[first['objective']]}, percent, at {epochs}, over {splits} with "
         f"{first['held_out_labels']} labels in all, ± standard error; own values and best: on fresh seeds. "
         "Own values are kept unless they lie more than one standard error below the best. None of these seeds is for "
-        f"reporting.{unequal}"
+        f"reporting.{unequal if len(dimensions) > 1 else ''}"
     )
 
 
@@ -83,7 +81,7 @@ def _study_section(study: Document, plots: Sequence[str]) -> str:
             describe_values(finalist["values"]),
             _percent(finalist["search"]),
             finalist["failed"] or _percent(finalist["fresh"]),
-            _interval(finalist["fresh"]),
+            f"[{100 * fresh['low']:.2f}, {100 * fresh['high']:.2f}]" if (fresh := finalist["fresh"]) else "",
             _percent(finalist["clean"]),
             " ".join(name for name, trial in numbers.items() if trial == finalist["trial"]),
         ]
@@ -138,10 +136,6 @@ def _points(difference: Document) -> str:
     if difference["low"] is None:
         return mean
     return f"{mean} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
-
-
-def _interval(score: Document | None) -> str:
-    return "" if score is None else f"[{100 * score['low']:.2f}, {100 * score['high']:.2f}]"
 
 
 def _percent(score: Document | None) -> str:

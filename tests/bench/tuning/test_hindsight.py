@@ -34,7 +34,7 @@ def result_on(store: Store, settings: dict[float, tuple[float, list[float]]], ch
     definition = tuning.definition_for()
     finalists = []
     for slot, (q, (clean, tests)) in enumerate(settings.items()):
-        specs = definition.final_runs({"q": q})
+        specs = definition.runs_on(definition.final_seeds, {"q": q})
         for spec, test in zip(specs, tests, strict=True):
             record = records.of(spec, test)
             record["curves"]["clean_holdout_accuracy"] = [clean] * spec.epochs

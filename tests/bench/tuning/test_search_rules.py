@@ -26,8 +26,8 @@ from bench.tuning.study.search_space import (
     build_search_space,
     check_searched_names,
 )
+from bench.tuning.study.stages import TrialScores
 from bench.tuning.study.storage import check_storage_address, describe_storage, open_storage
-from bench.tuning.study.trial_scores import TrialScores
 from bench.tuning.study.trial_slots import ABANDONED, ENDED, FAILED, MOST_ATTEMPTS, SLOT, VOID, group_slots, trial_slot
 
 fake: Any = load_file(Path(__file__).parents[1] / "fake_runners.py")
