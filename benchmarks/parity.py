@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.execution.backends import make_runtimes
 from bench.execution.progress import open_display
-from bench.execution.runtimes import make_runtimes
 from bench.execution.study import run_study
 from bench.memory.job_limits import JobLimits
 from bench.planning.gather_facts import gather_facts

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.execution.backends import make_runtimes
 from bench.execution.progress import gather_facts_with_display, open_display
-from bench.execution.runtimes import make_runtimes
 from bench.execution.study import run_study, split_by_stored
 from bench.memory import job_limits
 from bench.planning.request import Request

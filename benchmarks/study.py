@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.execution.backends import make_runtimes
 from bench.execution.progress import Display
-from bench.execution.runtimes import make_runtimes
 from bench.execution.study import run_study
 from bench.memory.job_limits import JobLimits
 from bench.perf.timing import Median, median

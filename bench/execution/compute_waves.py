@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,10 @@ def drop_unaffordable(request: Request, planned: Plan, facts: Facts, costs: Decl
         if epoch <= limit:
             affordable.append(spec)
             continue
-        reason = _too_dear(f"about {epoch:.4g}", epoch, limit)
+        item = _too_dear(spec, f"about {epoch:.4g}", epoch, limit)
         if spec.method in named_outright:
-            raise UsageError(f"{spec.method} can't take part: {reason}, or leave it out of --methods")
-        left_out[LeftOut(spec.method, reason, spec.noise, spec.rate)] = None
+            raise UsageError(f"{spec.method} can't take part: {item.reason}, or leave it out of --methods")
+        left_out[item] = None
     if not affordable:
         raise UsageError(
             f"--budget {request.budget}: none of the methods can take part\n"
@@ -86,7 +87,14 @@ def run_compute_waves(
         units = " and ".join(dict.fromkeys(f"{allowance:.4g}" for allowance in sorted(allowances.values())))
         name = {2: "second", 3: "third"}.get(wave, f"{wave}th")
         print_note(f"equal compute, {name} wave: {len(new_specs):,} runs within {units} units for each training image")
-        outcome = _join_outcomes(outcome, run_wave(list(new_specs.values())))
+        later = run_wave(list(new_specs.values()))
+        outcome = replace(
+            later,
+            finished=(*outcome.finished, *later.finished),
+            failed={**outcome.failed, **later.failed},
+            skipped=(*outcome.skipped, *later.skipped),
+            left=(*outcome.left, *later.left),
+        )
     for item in left_out:
         print_note(f"left out: {item.method} ({item.noise}): {item.reason}")
     return replace(planned, specs=tuple(specs.values()), left_out=(*planned.left_out, *left_out)), outcome
@@ -133,6 +141,7 @@ def _plan_candidates(
     rows: Iterable[RowProgress], allowances: Mapping[str, float], facts: Facts, request: Request
 ) -> tuple[list[RunSpec], list[LeftOut]]:
     """The runs of all candidates that the costs so far call for, and the methods of which no epoch fits."""
+    noises = {(noise.name, noise.sha256): noise for noise in facts.noises}
     specs: list[RunSpec] = []
     unaffordable = []
     for row in rows:
@@ -142,39 +151,21 @@ def _plan_candidates(
         candidates = compute_budget.compute_candidates(row.costs, spec.epochs, allowance)
         if not candidates:
             epoch = max(units / epochs for epochs, units in row.costs.items())
-            reason = _too_dear(f"{epoch:.4g}", epoch, allowance)
-            unaffordable.append(LeftOut(spec.method, reason, spec.noise, spec.rate))
+            unaffordable.append(_too_dear(spec, f"{epoch:.4g}", epoch, allowance))
         for candidate in candidates:
-            if _is_suitable(compute_budget.resize_run(spec, candidate), facts, request):
+            with suppress(Refused):  # the method can't train at this length
+                refuse_misfit(
+                    request, facts, noises[spec.noise, spec.noise_sha256], compute_budget.resize_run(spec, candidate)
+                )
                 row.candidates.add(candidate)
                 specs += row.runs(candidate)
     return specs, unaffordable
 
 
-def _too_dear(cost: str, epoch: float, allowance: float) -> str:
-    """The reason why a method can't take part: an epoch costs more than the allowance. `cost` is `epoch` in words."""
-    return (
+def _too_dear(spec: RunSpec, cost: str, epoch: float, allowance: float) -> LeftOut:
+    """A method that can't take part, since an epoch costs more than the allowance. `cost` is `epoch` in words."""
+    reason = (
         f"an epoch of it costs {cost} units for each training image, more than the {allowance:.4g} of a whole run; "
         f"type --budget {compute_budget.EQUAL_COMPUTE}:{math.ceil(epoch)} or more"
     )
-
-
-def _is_suitable(spec: RunSpec, facts: Facts, request: Request) -> bool:
-    """Whether the method can train at this length."""
-    noise = next(noise for noise in facts.noises if (noise.name, noise.sha256) == (spec.noise, spec.noise_sha256))
-    try:
-        refuse_misfit(request, facts, noise, spec)
-    except Refused:
-        return False
-    return True
-
-
-def _join_outcomes(first: StudyOutcome, second: StudyOutcome) -> StudyOutcome:
-    """The outcome of two studies that have no run in common."""
-    return replace(
-        second,
-        finished=(*first.finished, *second.finished),
-        failed={**first.failed, **second.failed},
-        skipped=(*first.skipped, *second.skipped),
-        left=(*first.left, *second.left),
-    )
+    return LeftOut(spec.method, reason, spec.noise, spec.rate)

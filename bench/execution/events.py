@@ -8,39 +8,48 @@ from typing import cast, get_args
 
 
 @dataclass(frozen=True)
-class RunStarted:
-    """A worker has claimed the run and begins."""
+class RunEvent:
+    """An event of one run."""
 
     run_id: str
+
+
+class RunStarted(RunEvent):
+    """A worker has claimed the run and begins."""
+
+
+class RunBusy(RunEvent):
+    """Another process has claimed the run."""
+
+
+class RunStopped(RunEvent):
+    """The run was interrupted, and its worker ends; its checkpoint, if it wrote one, stays."""
 
 
 @dataclass(frozen=True)
-class EpochProgress:
+class EpochProgress(RunEvent):
     """`done` of `total` epochs are trained."""
 
-    run_id: str
     done: int
     total: int
 
 
 @dataclass(frozen=True)
-class RunFinished:
+class RunFinished(RunEvent):
     """The store has the run's record. `seconds` is None where another process had written it meanwhile."""
 
-    run_id: str
     seconds: float | None
 
 
 @dataclass(frozen=True)
-class RunPaused:
+class RunPaused(RunEvent):
     """The run stopped where its runtime says, after `epochs` epochs; the store has its curves so far."""
 
-    run_id: str
     epochs: int
 
 
 @dataclass(frozen=True)
-class RunFailed:
+class RunFailed(RunEvent):
     """The run can't be finished.
 
     `hopeless`: no other run can be finished either (the disk is full), so the study ends; `advice` says what to do
@@ -48,7 +57,6 @@ class RunFailed:
     job.
     """
 
-    run_id: str
     reason: str
     hopeless: bool = False
     worker_ends: bool = False
@@ -56,28 +64,13 @@ class RunFailed:
 
 
 @dataclass(frozen=True)
-class RunBusy:
-    """Another process has claimed the run."""
-
-    run_id: str
-
-
-@dataclass(frozen=True)
-class RunStopped:
-    """The run was interrupted, and its worker ends; its checkpoint, if it wrote one, stays."""
-
-    run_id: str
-
-
-@dataclass(frozen=True)
-class WorkerLost:
+class WorkerLost(RunEvent):
     """The worker died while it trained the run.
 
     `reason` is one line, `output` the last lines that the worker wrote, `advice` what may help where that can be
     guessed.
     """
 
-    run_id: str
     reason: str
     output: str
     advice: str = ""
@@ -93,6 +86,12 @@ class WorkerOutput:
 RunEnded = RunFinished | RunPaused | RunFailed | RunBusy | RunStopped | WorkerLost
 """The events after which a worker has no job."""
 Event = RunStarted | EpochProgress | RunEnded | WorkerOutput
+
+
+def ends_worker(event: Event) -> bool:
+    """Whether the worker that sent the event takes no other job."""
+    return isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends)
+
 
 _EVENT_TYPES = {event_type.__name__: event_type for event_type in get_args(Event)}
 

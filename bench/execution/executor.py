@@ -1,26 +1,13 @@
-"""Interfaces of execution: `Job`, `JobSource`, `Executor` (carries out jobs), `Backend` (what `run` and `tune` open).
-
-A backend is made from a request, finds out what hardware the runs meet, and makes the executors of the studies. Each
-executor's module has one, and `bench.execution.backends.BACKENDS` lists them.
-"""
+"""Interfaces of execution: `Job`, `Executor` (carries out jobs) and `JobSource` (supplies them while a study runs)."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bench.execution.events import Event, RunFailed, RunFinished, RunPaused
-from bench.execution.runtimes import make_runtimes
 from bench.spec import RunSpec, Runtime
-
-if TYPE_CHECKING:
-    from bench.memory.job_limits import JobLimits
-    from bench.planning.facts import Facts
-    from bench.planning.request import Request
-    from bench.records.store import Store
-    from bench.system.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -79,70 +66,17 @@ class SharedExecutor:
         """Do nothing: the backend that made the executor closes it."""
 
 
-class JobSource(Protocol):
-    """Supplies jobs while a study runs, as results come in."""
+class JobSource:
+    """Supplies jobs while a study runs, as results come in. This base class has none: all jobs are known before."""
 
     @property
     def open(self) -> bool:
         """Whether there may be more jobs, though none is under way."""
+        return False
 
     def further(self) -> Iterable[Job]:
         """Jobs to carry out now, none of which is under way. Called often; quick where nothing has changed."""
-
-    def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
-        """Take note that a job has ended, in this process or (RunFinished, RunFailed) in another."""
-
-
-class NoFurtherJobs:
-    """A source without jobs, for a study whose jobs are all known at the start."""
-
-    open = False
-
-    def further(self) -> Iterable[Job]:
-        """No jobs."""
         return ()
 
     def ended(self, run_id: str, event: RunFinished | RunPaused | RunFailed) -> None:
-        """Do nothing."""
-
-
-class Backend(ABC):
-    """An executor as commands use it, from the request to the end of its last study.
-
-    The methods stand in the order in which they are called. `processes` train each run together; `is_follower` is true
-    in those of them that only train along.
-    """
-
-    processes = 1
-    is_follower = False
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-
-    def follow(self) -> int:
-        """Train along with the main process until it ends; returns the exit code. For followers only."""
-        raise NotImplementedError
-
-    def find_hardware(self) -> Hardware | None:
-        """The hardware that runs are planned for; None: this machine's."""
-        return None
-
-    @abstractmethod
-    def limit_jobs(self, specs: Sequence[RunSpec], facts: Facts, runs: int, at_most: int | None = None) -> JobLimits:
-        """Runs at a time, and the threads and memory of each; parameters as in `bench.memory.job_limits.limit_jobs`."""
-
-    def start(self, facts: Facts, store: Store, limits: JobLimits, runs: int) -> Callable[[RunSpec], Runtime]:
-        """Get ready to train at most `runs` runs; returns the runtime of each spec. Not called in a dry run."""
-        self.facts, self.store, self.limits, self.runs = facts, store, limits, runs
-        return make_runtimes(self.request, facts, limits)
-
-    def count_jobs(self) -> int:
-        """Runs that there is room for at a time. May start a cluster: for use only if there is something to run."""
-        return self.limits.jobs
-
-    @abstractmethod
-    def make_executor(self, runs: int) -> Executor:
-        """The executor of a study of `runs` runs."""
-
-    def close(self) -> None:  # noqa: B027 - may stay empty: local processes end with their studies
-        """Give back what is held. Safe to call twice."""
+        """Take note that a job has ended, in this process or (RunFinished, RunFailed) in another."""

@@ -15,22 +15,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
 from typing import IO, Any
 
-from bench.execution.events import (
-    Event,
-    RunEnded,
-    RunFailed,
-    RunStarted,
-    RunStopped,
-    WorkerLost,
-    WorkerOutput,
-    decode_event,
-)
-from bench.execution.executor import Backend, Executor, Job
+from bench.execution import events
+from bench.execution.backends import Backend
+from bench.execution.executor import Executor, Job
 from bench.memory.job_limits import JobLimits, limit_jobs
 from bench.planning.facts import Facts
 from bench.records.claims import LEASE_SECONDS
@@ -66,14 +59,12 @@ class LocalExecutor:
     def __init__(self, root: Path, jobs: int, threads: int, runner: str = RUNNER, lease: float = LEASE_SECONDS) -> None:
         if jobs < 1:
             raise ValueError(f"jobs must be at least 1, not {jobs}")
-        self.jobs = jobs
-        self.threads = threads
-        self.started = 0
+        self.jobs, self.threads, self.started = jobs, threads, 0
         arguments = [json.dumps(sys.path), str(os.getpid()), str(root), runner, str(lease)]
         self._command = [sys.executable, "-c", _PROGRAM, *arguments]
         self._queue: deque[Job] = deque()
         self._workers: list[WorkerProcess] = []
-        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Event | None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, events.Event | None]] = queue.SimpleQueue()
         self._stopping = False
         self._oom_kills = memory_limits.count_oom_kills()
 
@@ -82,22 +73,22 @@ class LocalExecutor:
         self._queue.append(job)
         self._hand_out()
 
-    def poll(self, seconds: float) -> list[Event]:
+    def poll(self, seconds: float) -> list[events.Event]:
         """The workers' events since the last call; waits at most `seconds` for the first."""
-        events: list[Event] = []
+        received: list[events.Event] = []
         deadline = time.monotonic() + seconds
         while True:
             try:
-                wait = 0.0 if events else max(0.0, deadline - time.monotonic())
+                wait = 0.0 if received else max(0.0, deadline - time.monotonic())
                 worker, event = self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
             except queue.Empty:
-                return events
+                return received
             if event is None:
                 event = self._remove_dead(worker)
             else:
                 worker.note_event(event)
             if event is not None:
-                events.append(event)
+                received.append(event)
             self._hand_out()
 
     def stop(self) -> list[str]:
@@ -145,7 +136,7 @@ class LocalExecutor:
                 self.started += 1
             free.give(self._queue.popleft())
 
-    def _remove_dead(self, worker: WorkerProcess) -> Event | None:
+    def _remove_dead(self, worker: WorkerProcess) -> events.Event | None:
         """Remove a worker whose events have ended; returns the loss of its run, if it had one."""
         worker.end()
         if worker in self._workers:
@@ -156,7 +147,7 @@ class LocalExecutor:
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         output = "\n".join(worker.last_output)
         advice = self._advice() if code == -signal.SIGKILL else ""
-        return WorkerLost(worker.job.run_id, f"the worker process died ({how})", output, advice)
+        return events.WorkerLost(worker.job.run_id, f"the worker process died ({how})", output, advice)
 
     def _advice(self) -> str:
         """What to type after a SIGKILL: most likely the kernel sent it, which counts those for lack of memory."""
@@ -173,21 +164,18 @@ class WorkerProcess:
 
     def __init__(self, command: list[str], threads: int, inbox: queue.SimpleQueue[tuple[WorkerProcess, Any]]) -> None:
         self.job: Job | None = None
-        self.begun = False
-        self.retired = False
+        self.begun = self.retired = False
         self.last_output: deque[str] = deque(maxlen=_OUTPUT_LINES)
         self._inbox = inbox
-        with _blocked_signals():
+        environment = worker_environment(threads)
+        # A child inherits the mask, so that neither signal ends it before its handlers are set.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
             self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=worker_environment(threads),
-                text=True,
-                encoding="utf-8",
-                errors="replace",
+                command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, encoding="utf-8", errors="replace"
             )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         assert self.process.stdout is not None and self.process.stderr is not None
         self._readers = [
             threading.Thread(target=self._read_errors, args=(self.process.stderr,), daemon=True),
@@ -209,12 +197,12 @@ class WorkerProcess:
         spec, runtime = job.spec.model_dump(mode="json"), job.runtime.model_dump(mode="json")
         self.send({"do": "run", "spec": spec, "runtime": runtime, "redo": job.redo})
 
-    def note_event(self, event: Event) -> None:
+    def note_event(self, event: events.Event) -> None:
         """Take note of what an event says of the worker."""
-        if isinstance(event, RunStarted):
+        if isinstance(event, events.RunStarted):
             self.begun = True
-        elif isinstance(event, RunEnded):
-            self.retired = isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends)
+        elif isinstance(event, events.RunEnded):
+            self.retired = events.ends_worker(event)
             self.job, self.begun = None, False
 
     def end(self) -> None:
@@ -233,14 +221,14 @@ class WorkerProcess:
             for line in pipe:
                 if line.strip():
                     self.last_output.append(line.rstrip())
-                    self._inbox.put((self, WorkerOutput(line.rstrip())))
+                    self._inbox.put((self, events.WorkerOutput(line.rstrip())))
 
     def _read_events(self, pipe: IO[str]) -> None:
         with suppress(ValueError, OSError):
             for line in pipe:
                 if not line.endswith("\n"):
                     break  # the worker died while it wrote the line
-                self._inbox.put((self, decode_event(line)))
+                self._inbox.put((self, events.decode_event(line)))
         self._inbox.put((self, None))
 
 
@@ -259,13 +247,3 @@ def worker_environment(threads: int) -> dict[str, str]:
         environment[f"{name}_{'MAXIMUM' if name == 'VECLIB' else 'NUM'}_THREADS"] = str(threads)
     environment["PYTHONUNBUFFERED"] = "1"
     return environment
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Block SIGINT and SIGTERM. A child inherits the mask, so that neither ends it before its handlers are set."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -56,8 +56,8 @@ class Display:
         """The study is over. Safe to call twice."""
 
 
-class StudyProgress:
-    """Count of a study's runs, and the time that the rest will take at the pace so far."""
+class CountingDisplay(Display):
+    """Counts a study's runs, and estimates the time that the rest will take at the pace so far. Shows nothing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -70,14 +70,18 @@ class StudyProgress:
         """Run under way -> the share of its epochs that is trained."""
         self.start = self.clock()
 
-    def part(self, run_id: str, done: int, total: int) -> None:
+    def epoch(self, run_id: str, done: int, total: int) -> None:
         """Note how far a run under way is."""
         self.parts[run_id] = done / total if total else 0.0
 
-    def end_of(self, run_id: str) -> None:
+    def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Count a run that finished or failed."""
-        self.parts.pop(run_id, None)
+        self.gone(run_id)
         self.ended += 1
+
+    def gone(self, run_id: str) -> None:
+        """Count a run as not begun."""
+        self.parts.pop(run_id, None)
 
     @property
     def count(self) -> int:
@@ -97,39 +101,28 @@ class StudyProgress:
         return max(0.0, self.seconds * (self.total - self.before - trained) / trained)
 
 
-class PlainDisplay(Display):
+class PlainDisplay(CountingDisplay):
     """One line for every run that ends, for logs and pipes."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
         self.stream = stream
-        self.progress = StudyProgress(clock)
-        self._clock = clock
         self._last_line: dict[str, float] = {}
         """Step of the preparation -> seconds of its last line, by the clock."""
 
     def begin(self, total: int, done: int) -> None:
         """Print how many runs there are, if any is left."""
-        self.progress.begin(total, done)
+        super().begin(total, done)
         if total > done:
             self.note(f"{total} run{'s' * (total != 1)}" + (f", {done} of them done already" if done else ""))
 
-    def epoch(self, run_id: str, done: int, total: int) -> None:
-        """Count the epoch for the time left."""
-        self.progress.part(run_id, done, total)
-
-    def gone(self, run_id: str) -> None:
-        """Count the run as not begun."""
-        self.progress.parts.pop(run_id, None)
-
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Print the run's time."""
-        self.progress.end_of(run_id)
-        self._line(f"{name}: {'done by another process' if seconds is None else f'{seconds:.1f} s'}")
+        self._print_end(run_id, f"{name}: {'done by another process' if seconds is None else f'{seconds:.1f} s'}")
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
         """Print the reason."""
-        self.progress.end_of(run_id)
-        self._line(f"{name}: failed, {reason}")
+        self._print_end(run_id, f"{name}: failed, {reason}")
 
     def note(self, text: str) -> None:
         """Print the line."""
@@ -138,18 +131,19 @@ class PlainDisplay(Display):
 
     def decoding(self, what: str, done: int, total: int) -> None:
         """Print a line now and then."""
-        now = self._clock()
+        now = self.clock()
         if now - self._last_line.setdefault(what, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[what] = now
             self.note(f"{what}: {done} of {total}")
 
-    def _line(self, text: str) -> None:
-        count, total, left = self.progress.count, self.progress.total, self.progress.seconds_left()
-        more = f"; about {format_duration(left)} left" if left and count < total else ""
-        self.note(f"[{count}/{total}] {text} ({format_duration(self.progress.seconds)} so far{more})")
+    def _print_end(self, run_id: str, text: str) -> None:
+        super().finished(run_id, "", None)
+        left = self.seconds_left()
+        more = f"; about {format_duration(left)} left" if left and self.count < self.total else ""
+        self.note(f"[{self.count}/{self.total}] {text} ({format_duration(self.seconds)} so far{more})")
 
 
-class LiveDisplay(Display):
+class LiveDisplay(CountingDisplay):
     """One live display: a bar for all runs with the time left, and a row for each run and step under way."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -157,7 +151,7 @@ class LiveDisplay(Display):
         from rich.progress import BarColumn, Progress, TextColumn
         from rich.table import Column
 
-        self.progress = StudyProgress(clock)
+        super().__init__(clock)
         columns = (  # a long name is cut, so that the other columns keep their width
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(bar_width=20),
@@ -171,12 +165,11 @@ class LiveDisplay(Display):
 
     def begin(self, total: int, done: int) -> None:
         """Show the bar of all runs, if any is left."""
-        self.progress.begin(total, done)
+        super().begin(total, done)
         if total > done:
             self.bars.start()
-            self._all_runs = self.bars.add_task(
-                "all runs", total=total, completed=done, count=f"{done}/{total}", left=""
-            )
+            count = f"{done}/{total}"
+            self._all_runs = self.bars.add_task("all runs", total=total, completed=done, count=count, left="")
 
     def started(self, run_id: str, name: str) -> None:
         """Add a row."""
@@ -185,7 +178,7 @@ class LiveDisplay(Display):
 
     def epoch(self, run_id: str, done: int, total: int) -> None:
         """Move the bars of the run and of all runs."""
-        self.progress.part(run_id, done, total)
+        super().epoch(run_id, done, total)
         if run_id in self._rows:
             self.bars.update(self._rows[run_id], completed=done, total=total, count=f"epoch {done}/{total}")
         self._show_all()
@@ -193,7 +186,7 @@ class LiveDisplay(Display):
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Remove the row."""
         self._remove(run_id)
-        self.progress.end_of(run_id)
+        super().finished(run_id, name, seconds)
         self._show_all()
 
     def failed(self, run_id: str, name: str, reason: str) -> None:
@@ -204,7 +197,7 @@ class LiveDisplay(Display):
     def gone(self, run_id: str) -> None:
         """Remove the row."""
         self._remove(run_id)
-        self.progress.parts.pop(run_id, None)
+        super().gone(run_id)
 
     def note(self, text: str) -> None:
         """Print the line above the bars."""
@@ -230,11 +223,11 @@ class LiveDisplay(Display):
 
     def _show_all(self) -> None:
         if self._all_runs is not None:
-            progress, left = self.progress, self.progress.seconds_left()
+            left = self.seconds_left()
             self.bars.update(
                 self._all_runs,
-                completed=progress.count + sum(progress.parts.values()),
-                count=f"{progress.count}/{progress.total}",
+                completed=self.count + sum(self.parts.values()),
+                count=f"{self.count}/{self.total}",
                 left="" if left is None else f"about {format_duration(left)} left",
             )
 

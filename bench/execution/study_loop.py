@@ -15,19 +15,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import FrameType
 
-from bench.execution.events import (
-    EpochProgress,
-    Event,
-    RunBusy,
-    RunFailed,
-    RunFinished,
-    RunPaused,
-    RunStarted,
-    RunStopped,
-    WorkerLost,
-    WorkerOutput,
-)
-from bench.execution.executor import Executor, Job, JobSource, NoFurtherJobs
+from bench.execution import events
+from bench.execution.executor import Executor, Job, JobSource
 from bench.execution.progress import Display
 from bench.records.store import Store
 
@@ -71,7 +60,7 @@ class RunState:
     attempts: int = 0
     reason: str | None = None
     failure_stamp: int = 0
-    """`StudyLoop._failure_stamp` when another process was found to have the run."""
+    """`failure_stamp` when another process was found to have the run."""
 
 
 class StudyLoop:
@@ -81,7 +70,7 @@ class StudyLoop:
         self, queue: Iterable[Job], store: Store, display: Display, executor: Executor, source: JobSource | None = None
     ) -> None:
         self.store, self.display, self.executor = store, display, executor
-        self.source: JobSource = NoFurtherJobs() if source is None else source
+        self.source = JobSource() if source is None else source
         self.runs: dict[str, RunState] = {}
         self.signals: list[int] = []
         self.given_up = False
@@ -159,75 +148,75 @@ class StudyLoop:
                 "Ctrl-C again ends at once."
             )
 
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, WorkerOutput):
+    def _handle(self, event: events.Event) -> None:
+        if isinstance(event, events.WorkerOutput):
             if event.text not in self._shown_output and len(self._shown_output) < 1000:
                 self._shown_output.add(event.text)
                 self.display.note(event.text)
             return
         run_id, run = event.run_id, self.runs[event.run_id]
         match event:
-            case RunStarted():
+            case events.RunStarted():
                 self.consecutive_worker_deaths = 0
                 # An executor that was stopped may have dropped the run after its worker wrote this event.
                 if run.status is Status.QUEUED:
                     self._set_status(run, Status.RUNNING)
                 self.display.started(run_id, run.job.name)
-            case EpochProgress():
+            case events.EpochProgress():
                 self.display.epoch(run_id, event.done, event.total)
-            case RunFinished():
+            case events.RunFinished():
                 self._finish(run, event)
-            case RunPaused():
+            case events.RunPaused():
                 self._set_status(run, Status.PAUSED)
                 self.display.gone(run_id)
                 self.source.ended(run_id, event)
-            case RunFailed():
+            case events.RunFailed():
                 self._fail(run, event)
                 if event.hopeless:
                     full = f"The output folder {self.store.root} takes no more. Make room, and run again."
                     self._give_up(f"{event.reason}\n{event.advice or full}")
-            case RunBusy():
+            case events.RunBusy():
                 self._set_status(run, Status.WAITING_FOR_OTHER_PROCESS)
-                run.failure_stamp = self._failure_stamp(run_id)
+                run.failure_stamp = failure_stamp(self.store, run_id)
                 self.display.gone(run_id)
-            case RunStopped() | WorkerLost():
+            case events.RunStopped() | events.WorkerLost():
                 self.display.gone(run_id)
                 self._retry(run, event)
 
-    def _retry(self, run: RunState, event: RunStopped | WorkerLost) -> None:
+    def _retry(self, run: RunState, event: events.RunStopped | events.WorkerLost) -> None:
         """Submit a run that came back without a result once more, unless the study ends anyway."""
         begun = run.status is Status.RUNNING
         self._set_status(run, Status.LEFT)
         if self.signals or self.given_up:
             return
-        reason = event.reason if isinstance(event, WorkerLost) else "its worker was told to stop"
+        if isinstance(event, events.RunStopped):
+            event = events.WorkerLost(event.run_id, "its worker was told to stop", "")
+        reason = event.reason
         run.attempts += 1
         # Only deaths before a run began count: a machine that goes down takes many workers with it, all of them busy.
         self.consecutive_worker_deaths += not begun
         if run.attempts < ATTEMPTS:
             self._submit(run.job)
         else:
-            output = event.output if isinstance(event, WorkerLost) else ""
-            advice = f"; {event.advice}" if isinstance(event, WorkerLost) and event.advice else ""
-            reason = f"{reason}, {ATTEMPTS} times{advice}"
+            reason = f"{reason}, {ATTEMPTS} times" + (f"; {event.advice}" if event.advice else "")
             try:
-                self.store.write_failure(run.job.spec, reason, traceback=output)
+                self.store.write_failure(run.job.spec, reason, traceback=event.output)
             except OSError as error:
                 self._give_up(f"The output folder {self.store.root} can't be written: {error.strerror}.")
-            self._fail(run, RunFailed(event.run_id, reason))
+            self._fail(run, events.RunFailed(event.run_id, reason))
         if self.consecutive_worker_deaths >= DEATHS_BEFORE_GIVING_UP:
             self._give_up(
                 f"{self.consecutive_worker_deaths} workers died before any run began ({reason}); "
                 f"see `show run {event.run_id}`."
             )
 
-    def _finish(self, run: RunState, event: RunFinished) -> None:
+    def _finish(self, run: RunState, event: events.RunFinished) -> None:
         self._set_status(run, Status.FINISHED)
         run.reason = None
         self.display.finished(event.run_id, run.job.name, event.seconds)
         self.source.ended(event.run_id, event)
 
-    def _fail(self, run: RunState, event: RunFailed) -> None:
+    def _fail(self, run: RunState, event: events.RunFailed) -> None:
         self._set_status(run, Status.FAILED)
         run.reason = event.reason
         self.display.failed(event.run_id, run.job.name, event.reason)
@@ -246,19 +235,21 @@ class StudyLoop:
             # A claim is given up only after the record is stored, so without a claim the store says how the run ended.
             if run.status is not Status.WAITING_FOR_OTHER_PROCESS or self.store.is_claimed(run_id):
                 continue
+            has_failed = failure_stamp(self.store, run_id) != run.failure_stamp
             if not run.job.redo and self.store.read(run_id) is not None:
-                self._finish(run, RunFinished(run_id, None))
-            elif self._failure_stamp(run_id) != run.failure_stamp and (failure := self.store.read_failure(run_id)):
-                self._fail(run, RunFailed(run_id, failure["reason"]))
+                self._finish(run, events.RunFinished(run_id, None))
+            elif has_failed and (failure := self.store.read_failure(run_id)):
+                self._fail(run, events.RunFailed(run_id, failure["reason"]))
             else:
                 self._submit(run.job)
 
-    def _failure_stamp(self, run_id: str) -> int:
-        """A number that changes whenever a process writes the run's failure."""
-        try:
-            return self.store.failure_path(run_id).stat().st_mtime_ns
-        except OSError:
-            return 0
+
+def failure_stamp(store: Store, run_id: str) -> int:
+    """A number that changes whenever a process writes the run's failure."""
+    try:
+        return store.failure_path(run_id).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @contextmanager

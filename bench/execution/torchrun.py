@@ -21,8 +21,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bench.execution.backends import Backend
 from bench.execution.events import Event, RunFailed
-from bench.execution.executor import Backend, Executor, Job, SharedExecutor
+from bench.execution.executor import Executor, Job, SharedExecutor
+from bench.execution.study_loop import failure_stamp
 from bench.execution.worker import MOST_REASON, Worker
 from bench.memory.job_limits import JobLimits
 from bench.planning.facts import Facts
@@ -80,14 +82,14 @@ def lead_run(
     """
     from bench.training.run import run_spec
 
-    before = _stamp(store, spec.run_id)
+    before = failure_stamp(store, spec.run_id)
     broadcast_message({"spec": spec.model_dump(mode="json"), "runtime": runtime.model_dump(mode="json")})
     try:
         run_spec(spec, runtime, store, report, should_stop)
     except (Interrupted, PauseReached, Diverged):
         raise
     except Exception as error:
-        failure = store.read_failure(spec.run_id) if _stamp(store, spec.run_id) != before else None
+        failure = store.read_failure(spec.run_id) if failure_stamp(store, spec.run_id) != before else None
         if failure is None:
             raise
         follower_error = ProcessFailed(failure["reason"])
@@ -111,16 +113,16 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, world: TorchrunW
     """Train one run; a failure ends this process, since the others wait for it in the middle of a step."""
     from bench.training.run import run_spec
 
-    before = _stamp(store, spec.run_id)
+    before = failure_stamp(store, spec.run_id)
     try:
         with suppress(Interrupted, PauseReached, Diverged):
-            run_spec(spec, runtime, store, _silent)
+            run_spec(spec, runtime, store, lambda done, total: None)  # the leader reports
     except Exception as error:
         message = " ".join(str(error).split()) or "no message"
         cause = message if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {message}"
         reason = f"process {world.number} of {world.size}: {cause}"[:MOST_REASON]
         # If the leader has stored its own reason, the error here is only that the leader no longer answers.
-        if _stamp(store, spec.run_id) == before:
+        if failure_stamp(store, spec.run_id) == before:
             with suppress(OSError):
                 store.write_failure(
                     spec, reason, traceback=traceback.format_exc(), provenance={"host": platform.node()}
@@ -129,18 +131,6 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, world: TorchrunW
         sys.stderr.flush()
         # Not sys.exit: leaving the process group in order would wait for the others, which are stuck.
         os._exit(1)
-
-
-def _stamp(store: Store, run_id: str) -> int:
-    """A number that changes whenever a process writes the run's failure."""
-    try:
-        return store.failure_path(run_id).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _silent(done: int, total: int) -> None:
-    """Report nothing: the leader reports."""
 
 
 class TorchrunExecutor:
@@ -152,7 +142,8 @@ class TorchrunExecutor:
 
     def __init__(self, root: Path, lease: float) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._worker = Worker(root, lead_run, lease, self._note_event, self._keep_followers_waiting)
+        self._worker = Worker(Store(root, lease=lease), lead_run, self._note_event)
+        self._worker.idle = self._keep_followers_waiting
         self._last_message = time.monotonic()
         self._thread = threading.Thread(target=self._worker.run_jobs, name="leader", daemon=True)
         self._thread.start()

@@ -24,17 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from bench.execution.events import (
-    EpochProgress,
-    Event,
-    RunBusy,
-    RunFailed,
-    RunFinished,
-    RunPaused,
-    RunStarted,
-    RunStopped,
-    encode_event,
-)
+from bench.execution import events
 from bench.execution.executor import Job
 from bench.records.claims import Claim
 from bench.records.store import Store
@@ -73,19 +63,12 @@ def load_runner(text: str) -> Runner:
 class Worker:
     """Carries out jobs one after another, and sends their events. `idle` is called every second without a job."""
 
-    def __init__(
-        self,
-        root: Path,
-        runner: str | Runner,
-        lease: float,
-        send: Callable[[Event], None],
-        idle: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.store = Store(root, lease=lease)
+    def __init__(self, store: Store, runner: str | Runner, send: Callable[[events.Event], None]) -> None:
+        self.store = store
         self.runner_name = runner if isinstance(runner, str) else runner.__qualname__
         self.runner: Runner | None = None if isinstance(runner, str) else runner
         self.send = send
-        self.idle = idle
+        self.idle: Callable[[], None] = lambda: None
         self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self.stopping = threading.Event()
         self._last_report = 0.0
@@ -120,10 +103,13 @@ class Worker:
         try:
             if self.runner is None:
                 self.runner = load_runner(self.runner_name)
-            _limit_threads(job.runtime.threads)
+            # Only where the runner's module has loaded torch; the environment sets the threads for what loads later.
+            torch: Any = sys.modules.get("torch")
+            if torch is not None and torch.get_num_threads() != job.runtime.threads:
+                torch.set_num_threads(job.runtime.threads)
             claim = self.store.claim(job.run_id)
             if claim is None:
-                event: Event = RunBusy(job.run_id)
+                event: events.Event = events.RunBusy(job.run_id)
             else:
                 with claim:
                     event = self._run(job, self.runner, claim)
@@ -131,36 +117,37 @@ class Worker:
             event = self._failed(job, error)
         # After the claim is given up: as soon as the parent has the event, it may give the run to another worker.
         self.send(event)
-        return not (isinstance(event, RunStopped) or (isinstance(event, RunFailed) and event.worker_ends))
+        return not events.ends_worker(event)
 
-    def _run(self, job: Job, runner: Runner, claim: Claim) -> Event:
+    def _run(self, job: Job, runner: Runner, claim: Claim) -> events.Event:
         run_id = job.run_id
+
+        def report(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done == total or now - self._last_report >= SECONDS_BETWEEN_REPORTS:
+                self._last_report = now
+                self.send(events.EpochProgress(run_id, done, total))
+
         if not job.redo and self.store.read(run_id) is not None:
             self.store.discard_checkpoint(run_id)
-            return RunFinished(run_id, None)
-        self.send(RunStarted(run_id))
+            return events.RunFinished(run_id, None)
+        self.send(events.RunStarted(run_id))
         start = time.monotonic()
         try:
             # On a GPU the allocator limits memory, and the host's mappings for the GPU say nothing of what is used.
             with memory_bound() if job.runtime.device == "cpu" else nullcontext():
-                runner(
-                    job.spec,
-                    job.runtime,
-                    self.store,
-                    self._report(run_id),
-                    lambda: self.stopping.is_set() or claim.lost,
-                )
+                runner(job.spec, job.runtime, self.store, report, lambda: self.stopping.is_set() or claim.lost)
             if not self.store.has(run_id):
                 raise RuntimeError(f"{self.runner_name} returned without a record")
         except Interrupted:
-            return RunBusy(run_id) if claim.lost else RunStopped(run_id)
+            return events.RunBusy(run_id) if claim.lost else events.RunStopped(run_id)
         except PauseReached as pause:
-            return RunPaused(run_id, pause.epochs)
+            return events.RunPaused(run_id, pause.epochs)
         except Exception as error:
             return self._failed(job, error)
-        return RunFinished(run_id, time.monotonic() - start)
+        return events.RunFinished(run_id, time.monotonic() - start)
 
-    def _failed(self, job: Job, error: Exception) -> RunFailed:
+    def _failed(self, job: Job, error: Exception) -> events.RunFailed:
         """Store the failure; returns the event, with whether the study and this process may go on."""
         epoch, trace = None, traceback.format_exc()
         # After an error on a GPU every later call of the process may fail, and memory that ran out may stay taken.
@@ -177,35 +164,7 @@ class Worker:
             self.store.write_failure(job.spec, reason, epoch, trace, {"host": platform.node()})
         except OSError as write_error:
             hopeless |= write_error.errno in HOPELESS
-        return RunFailed(job.run_id, reason, hopeless, worker_ends)
-
-    def _report(self, run_id: str) -> Callable[[int, int], None]:
-        def report(done: int, total: int) -> None:
-            now = time.monotonic()
-            if done == total or now - self._last_report >= SECONDS_BETWEEN_REPORTS:
-                self._last_report = now
-                self.send(EpochProgress(run_id, done, total))
-
-        return report
-
-
-def event_writer(events: IO[str]) -> Callable[[Event], None]:
-    """A function that writes an event as one line of JSON to `events`."""
-
-    def send(event: Event) -> None:
-        # A parent that is gone reads nothing; this process ends soon as well.
-        with suppress(BrokenPipeError):
-            events.write(encode_event(event) + "\n")
-            events.flush()
-
-    return send
-
-
-def _limit_threads(threads: int) -> None:
-    """Set torch's threads if the runner's module has loaded torch; the environment sets them for what loads later."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
+        return events.RunFailed(job.run_id, reason, hopeless, worker_ends)
 
 
 def main(arguments: list[str]) -> None:
@@ -213,11 +172,18 @@ def main(arguments: list[str]) -> None:
     parent, root, runner, lease = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Standard output is the parent's pipe: it is kept for events, and what libraries print goes to standard error.
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # A copy of standard input: a process forked while a thread waits in `sys.stdin` would block when it closes that.
     messages = os.fdopen(os.dup(0), encoding="utf-8")
-    worker = Worker(Path(root), runner, float(lease), event_writer(events))
+
+    def send(event: events.Event) -> None:
+        # A parent that is gone reads nothing; this process ends soon as well.
+        with suppress(BrokenPipeError):
+            pipe.write(events.encode_event(event) + "\n")
+            pipe.flush()
+
+    worker = Worker(Store(Path(root), lease=float(lease)), runner, send)
     # A batch system sends SIGTERM to every process: checkpoint and end, as after the parent's message to stop.
     signal.signal(signal.SIGTERM, lambda number, stack: worker.stopping.set())
     # Blocked since the parent started this process; see `bench.execution.local`.

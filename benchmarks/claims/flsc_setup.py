@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.execution.runtimes import make_runtimes
+from bench.execution.backends import make_runtimes
 from bench.memory.job_limits import JobLimits
 from bench.planning.gather_facts import gather_facts
 from bench.planning.plan import make_plan

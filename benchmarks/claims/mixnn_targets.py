@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.execution.runtimes import make_runtimes
+from bench.execution.backends import make_runtimes
 from bench.memory.job_limits import JobLimits
 from bench.planning.facts import Facts
 from bench.planning.gather_facts import gather_facts

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.cli.commands.dry_run import compare_with_store, show_dry_run
 from bench.execution import compute_waves
-from bench.execution.backends import open_backend
+from bench.execution.backends import note_image_placement, open_backend
 from bench.execution.progress import gather_facts_with_display, open_display
-from bench.execution.runtimes import note_image_placement
 from bench.execution.study import StudyOutcome, run_study, split_by_stored
 from bench.planning import compute_budget
 from bench.planning.cost import DeclaredCosts
@@ -55,6 +53,8 @@ def run_command(options: Mapping[str, Any]) -> int:
         runs = len(specs) if request.budget is None else max(len(specs), facts.cores)
         limits = backend.limit_jobs(todo, facts, runs, at_most=None if request.budget else len(todo))
         if request.dry_run:
+            from bench.cli.commands.dry_run import compare_with_store, show_dry_run
+
             backend.close()  # first, since nothing reaches standard output while Ray is connected
             comparison = compare_with_store(planned, specs, shard, store, request.when, facts, costs, limits.jobs)
             if request.budget is not None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.commands.run import open_store
-from bench.execution.backends import open_backend
+from bench.execution.backends import note_image_placement, open_backend
 from bench.execution.progress import gather_facts_with_display
-from bench.execution.runtimes import note_image_placement
 from bench.planning.plan import LeftOut
 from bench.planning.request import Request
 from bench.planning.validate import validate_request

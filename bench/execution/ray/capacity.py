@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NodeCapacity:
-    """CPU cores and GPUs that a node offers to Ray."""
+    """CPU cores and GPUs that a node offers to Ray, and the node's name."""
 
     cores: float
     gpus: float
+    host: str = ""
 
 
 def count_places(nodes: Sequence[NodeCapacity], threads: int, gpu: float) -> int:

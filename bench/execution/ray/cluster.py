@@ -6,9 +6,9 @@ Read `connect_cluster` first, then `RayCluster.admit`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from bench.execution.ray.capacity import NodeCapacity, count_places, fit_jobs, gpu_share, most_jobs_on_one
@@ -27,14 +27,6 @@ GPU_SHARE_OF_A_CHECK = 0.001
 """The share of a GPU that a node's check takes."""
 
 
-@dataclass(frozen=True)
-class LivingNode:
-    """A living node."""
-
-    host: str
-    capacity: NodeCapacity
-
-
 class RayCluster:
     """A connection to Ray. `ours`: a cluster of this machine alone that ends with the connection.
 
@@ -44,27 +36,20 @@ class RayCluster:
 
     def __init__(self, ours: bool, requirements: NodeRequirements, gpu_share: float, most: int | None) -> None:
         self.ray: Any = import_ray()
-        self.ours = ours
-        self.requirements = requirements
-        self.gpu_share = gpu_share
-        self.most = most
+        self.ours, self.requirements, self.gpu_share, self.most = ours, requirements, gpu_share, most
         self.admitted: set[str] = set()
         self.refused: dict[str, str] = {}
         self.hardware: Hardware | None = None
         self._quiet = ExitStack()
 
-    def nodes(self) -> dict[str, LivingNode]:
+    def nodes(self) -> dict[str, NodeCapacity]:
         """Living nodes that offer what a run needs, by id."""
-        nodes = {}
-        for node in self.ray.nodes():
-            capacity = _node_capacity(node)
-            if node["Alive"] and count_places([capacity], 1, self.gpu_share):
-                nodes[str(node["NodeID"])] = LivingNode(str(node["NodeManagerHostname"]), capacity)
-        return nodes
+        nodes = living_nodes(self.ray)
+        return {node_id: node for node_id, node in nodes.items() if count_places([node], 1, self.gpu_share)}
 
     def capacities(self) -> list[NodeCapacity]:
         """The capacities of the admitted nodes that live."""
-        return [node.capacity for node_id, node in self.nodes().items() if node_id in self.admitted]
+        return [node for node_id, node in self.nodes().items() if node_id in self.admitted]
 
     def share(self, runs: int) -> tuple[int, int]:
         """(runs at a time, threads of each)."""
@@ -79,16 +64,10 @@ class RayCluster:
         """Have a node checked; returns Ray's reference to its `NodeAnswer`. Takes no core from runs."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        return (
-            self.ray.remote(check_node)
-            .options(
-                num_cpus=0,
-                num_gpus=GPU_SHARE_OF_A_CHECK if self.requirements.cuda else 0,
-                max_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-            )
-            .remote(self.requirements)
-        )
+        gpu = GPU_SHARE_OF_A_CHECK if self.requirements.cuda else 0
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+        check = self.ray.remote(num_cpus=0, num_gpus=gpu, max_retries=0, scheduling_strategy=strategy)(check_node)
+        return check.remote(self.requirements)
 
     def finish_check(self, node: str, host: str, reference: Any) -> NodeAnswer | None:
         """Admit or refuse a node by the answer that has arrived; None where it couldn't give any."""
@@ -172,7 +151,7 @@ def connect_cluster(request: Request, plugins: Iterable[str]) -> RayCluster:
     connect_to_ray(request.ray_address, gpus)
     cluster: RayCluster | None = None
     try:
-        capacities = [_node_capacity(node) for node in import_ray().nodes() if node["Alive"]]
+        capacities = list(living_nodes(import_ray()).values())
         cuda = _uses_gpus(request, capacities)
         share = (request.gpus_per_run or gpu_share(request.jobs, capacities)) if cuda else 0.0
         cluster = RayCluster(ours, make_requirements(list(plugins), cuda, request.steps), share, request.jobs)
@@ -206,6 +185,11 @@ def _uses_gpus(request: Request, capacities: list[NodeCapacity]) -> bool:
     raise UsageError(f"{option}: no node of the cluster has a card. Leave it out, or type --device cpu")
 
 
-def _node_capacity(node: Mapping[str, Any]) -> NodeCapacity:
-    resources = node["Resources"]
-    return NodeCapacity(float(resources.get("CPU", 0.0)), float(resources.get("GPU", 0.0)))
+def living_nodes(ray: Any) -> dict[str, NodeCapacity]:
+    """The nodes of the cluster that live, by id."""
+    nodes = {}
+    for node in ray.nodes():
+        if node["Alive"]:
+            cores, gpus = (float(node["Resources"].get(kind, 0.0)) for kind in ("CPU", "GPU"))
+            nodes[str(node["NodeID"])] = NodeCapacity(cores, gpus, str(node["NodeManagerHostname"]))
+    return nodes

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from importlib.util import find_spec
+from subprocess import DEVNULL
 from types import ModuleType
 from typing import Any
 
@@ -57,14 +58,8 @@ def connect_to_ray(typed: str | None, gpus: int = 0) -> None:
     ray = import_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if starts_own_cluster(typed):
-        ray.init(
-            address="local",
-            num_cpus=hardware.count_cores(),
-            num_gpus=gpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        ray.init(address="local", num_cpus=hardware.count_cores(), num_gpus=gpus, **quiet)
         return
     address = typed or os.environ["RAY_ADDRESS"]
     source = f"--ray-address {address}" if typed else f"RAY_ADDRESS={address}"
@@ -101,14 +96,10 @@ def _try_connecting(source: str, address: str) -> None:
     Another process tries it, which can be killed: at an address that answers but isn't a cluster's, Ray waits for ever
     in C++ code.
     """
+    command = [sys.executable, "-c", _TRY, address]
     try:
         completed = subprocess.run(
-            [sys.executable, "-c", _TRY, address],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS_TO_CONNECT,
-            check=False,
+            command, stdin=DEVNULL, capture_output=True, text=True, timeout=SECONDS_TO_CONNECT, check=False
         )
     except subprocess.TimeoutExpired:
         raise UsageError(

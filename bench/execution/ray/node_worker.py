@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,19 @@ from bench.execution.local import LocalExecutor
 from bench.execution.ray.node_check import enter_folder
 from bench.system.cache import cache_folder
 
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """The settings that every worker is made with. `root`: the output folder; `folder`: where the command was typed."""
-
-    root: str
-    folder: str
-    runner: str
-    lease: float
-    threads: int
-    poll_seconds: float
+SECONDS_OF_A_CALL = 0.5
+"""How long a worker waits for an event before it answers; a message to it waits for that at most."""
 
 
 class NodeWorker:
-    """A worker on a node. Ray makes it and calls it, one call at a time."""
+    """A worker on a node. Ray makes it and calls it, one call at a time.
 
-    def __init__(self, settings: WorkerSettings) -> None:
-        enter_folder(settings.folder)
-        self.settings = settings
-        self.executor = LocalExecutor(Path(settings.root), 1, settings.threads, settings.runner, settings.lease)
+    `folder` is where the command was typed, `root` the output folder.
+    """
+
+    def __init__(self, folder: str, root: str, threads: int, runner: str, lease: float) -> None:
+        enter_folder(folder)
+        self.executor = LocalExecutor(Path(root), 1, threads, runner, lease)
 
     def host(self) -> str:
         """The node's name. The first answer shows that the worker has started."""
@@ -49,11 +42,11 @@ class NodeWorker:
             self.executor.submit(self._adapt_job(job))
         if stop:
             self.executor.stop()
-        return self.executor.poll(self.settings.poll_seconds)
+        return self.executor.poll(SECONDS_OF_A_CALL)
 
     def _adapt_job(self, job: Job) -> Job:
         """The job with the threads that a run has here, and this node's cache if the driver's isn't there."""
-        update: dict[str, Any] = {"threads": self.settings.threads}
+        update: dict[str, Any] = {"threads": self.executor.threads}
         cache = job.runtime.cache
         if cache is None or not os.access(cache, os.W_OK):
             update["cache"] = str(cache_folder())

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from bench import registry
-from bench.execution.executor import Backend, Executor, SharedExecutor
+from bench.execution.backends import Backend
+from bench.execution.executor import Executor, SharedExecutor
 from bench.execution.ray.cluster import RayCluster, connect_cluster
 from bench.execution.ray.connect import check_installed, starts_own_cluster
 from bench.execution.ray.node_check import DataCheck

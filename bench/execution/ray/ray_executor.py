@@ -14,12 +14,9 @@ from bench.execution.events import Event, RunEnded, RunStarted, WorkerLost, Work
 from bench.execution.executor import Job
 from bench.execution.local import RUNNER
 from bench.execution.ray.cluster import RayCluster, last_error_line
-from bench.execution.ray.node_worker import NodeWorker, WorkerSettings
-from bench.execution.ray.remote_worker import RemoteWorker
+from bench.execution.ray.node_worker import NodeWorker
 from bench.records.store import Store
 
-SECONDS_OF_A_CALL = 0.5
-"""How long a worker waits for an event before it answers; a message to it waits for that at most."""
 SECONDS_BETWEEN_LOOKS = 5.0
 """How often the cluster is asked for nodes that joined or left."""
 SECONDS_WITHOUT_ROOM = 60.0
@@ -35,18 +32,10 @@ class RayExecutor:
     """
 
     def __init__(self, cluster: RayCluster, store: Store, threads: int, runner: str = RUNNER) -> None:
-        self.cluster = cluster
-        self.threads = threads
-        self.started = 0
+        self.cluster, self.threads, self.started = cluster, threads, 0
         self._ray = cluster.ray
-        self._settings = WorkerSettings(
-            root=str(store.root.resolve()),
-            folder=cluster.requirements.folder,
-            runner=runner,
-            lease=store.lease,
-            threads=threads,
-            poll_seconds=SECONDS_OF_A_CALL,
-        )
+        root = str(store.root.resolve())
+        self._worker_arguments = (cluster.requirements.folder, root, threads, runner, store.lease)
         self._queue: deque[Job] = deque()
         self._workers: list[RemoteWorker] = []
         self._node_checks: dict[Any, str] = {}
@@ -146,7 +135,7 @@ class RayExecutor:
                 scheduling_strategy="SPREAD",
                 label_selector={"ray.io/node-id": f"in({','.join(sorted(self.cluster.admitted))})"},
             )
-            .remote(self._settings)
+            .remote(*self._worker_arguments)
         )
         return RemoteWorker(self._ray, handle)
 
@@ -215,3 +204,53 @@ class RayExecutor:
         if text not in self._notes:
             self._notes.add(text)
             self._events.append(WorkerOutput(text))
+
+
+class RemoteWorker:
+    """The driver's side of one worker on a node. At most one call to it is under way.
+
+    `pending` is Ray's reference to the answer. `host` is the node's name, None until the worker has started. `begun`:
+    its job has begun.
+    """
+
+    def __init__(self, ray: Any, handle: Any) -> None:
+        self._ray = ray
+        self._handle = handle
+        self.pending: Any = handle.host.remote()
+        self.host: str | None = None
+        self.job: Job | None = None
+        self.begun = False
+        self._jobs: list[Job] = []
+        self._stop = False
+
+    @property
+    def free(self) -> bool:
+        """Whether the worker may be given a job."""
+        return self.host is not None and self.job is None
+
+    def give(self, job: Job) -> None:
+        """Hand over a job: at once, or with the next call where one is under way."""
+        self.job, self.begun = job, False
+        self._jobs.append(job)
+        self.call()
+
+    def stop(self) -> None:
+        """Let the running job checkpoint and end."""
+        self._stop = True
+        self.call()
+
+    def end_job(self) -> Job | None:
+        """Take the job back, which has ended; returns it."""
+        job, self.job, self.begun = self.job, None, False
+        return job
+
+    def call(self) -> None:
+        """Call the worker for its events, unless a call is under way, or it has no job and there is nothing to send."""
+        if self.pending is None and self.host is not None and (self._jobs or self._stop or self.job is not None):
+            self.pending = self._handle.exchange.remote(tuple(self._jobs), self._stop)
+            self._jobs.clear()
+            self._stop = False
+
+    def kill(self) -> None:
+        """End the worker now, with its run."""
+        self._ray.kill(self._handle, no_restart=True)

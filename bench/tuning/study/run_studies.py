@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.execution.events import RunFailed, RunFinished, RunPaused
-from bench.execution.executor import Executor, Job
+from bench.execution.executor import Executor, Job, JobSource
 from bench.execution.progress import Display, open_display
 from bench.execution.study import StudyOutcome, run_job_source
 from bench.records.store import Store
@@ -59,8 +59,8 @@ def run_studies(
     return outcome, [(study.result, study.study) for study in stages if study.result is not None]
 
 
-class TuningJobs:
-    """A `bench.execution.study_loop.JobSource` over studies. `workers` is the number of runs at a time.
+class TuningJobs(JobSource):
+    """The runs of studies, as they are suggested. `workers` is the number of runs at a time.
 
     A study has as many trials at a time as it takes to keep the workers busy. Where one trial is enough, a suggestion
     depends on nothing but the trials before it.

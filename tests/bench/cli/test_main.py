@@ -238,7 +238,7 @@ def test_doctor_says_what_there_is(here: Path, capsys: Captured) -> None:
 
 
 def test_matrices_of_one_name_keep_their_own_paths(here: Path) -> None:
-    from bench.execution.runtimes import make_runtimes
+    from bench.execution.backends import make_runtimes
     from bench.memory.job_limits import JobLimits
     from bench.planning.gather_facts import gather_facts
     from bench.planning.plan import make_plan

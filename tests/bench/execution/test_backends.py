@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from bench.execution import events
 from bench.execution.backends import BACKENDS, open_backend
 from bench.execution.events import decode_event, encode_event
+from bench.execution.torchrun import TorchrunBackend
 from bench.planning.request import Request
 from bench.system.errors import UsageError
 
@@ -26,7 +30,9 @@ def test_a_request_opens_the_backend_that_it_names_and_the_help_lists_it(
     from bench.cli.main import main
 
     with open_backend(Request(executor=name)) as backend:
-        assert type(backend) is BACKENDS[name] and backend.processes == 1 and not backend.is_follower
+        assert (
+            BACKENDS[name].endswith(f":{type(backend).__name__}") and backend.processes == 1 and not backend.is_follower
+        )
     for command in ("run", "tune"):
         assert main([command, "--help"]) == 0
         assert f"{name}:" in capsys.readouterr().out
@@ -44,7 +50,7 @@ def test_other_names_are_refused_with_the_choices(name: str) -> None:
 @pytest.mark.usefixtures("under_torchrun")
 def test_torchrun_needs_no_name_and_takes_no_other() -> None:
     with open_backend(Request(dry_run=True)) as backend:
-        assert type(backend) is BACKENDS["torchrun"] and backend.processes == 2
+        assert type(backend) is TorchrunBackend and backend.processes == 2
         assert backend.is_follower and backend.follow() == 0
     with pytest.raises(UsageError, match="--executor ray: not under torchrun"), open_backend(Request(executor="ray")):
         pass
@@ -69,3 +75,13 @@ def test_an_event_comes_back_from_its_line(event: events.Event) -> None:
     assert "\n" not in line and decode_event(line + "\n") == event
     with pytest.raises(ValueError):
         decode_event(line[:-1])
+
+
+def test_local_runs_import_no_module_of_ray() -> None:
+    code = (
+        "import sys; from bench.cli.commands import run, tune; from bench.execution.backends import open_backend; "
+        "from bench.planning.request import Request; open_backend(Request()).__enter__(); "
+        "print({'ray', 'bench.execution.ray', 'bench.cli.commands.dry_run'} & set(sys.modules))"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "set()\n"

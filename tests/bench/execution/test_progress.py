@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.execution.progress import Display, LiveDisplay, PlainDisplay, StudyProgress, open_display
+from bench.execution.progress import CountingDisplay, Display, LiveDisplay, PlainDisplay, open_display
 from bench.system.text import format_duration
 
 
@@ -30,18 +30,18 @@ class Terminal(io.StringIO):
 
 def test_the_time_left_follows_the_pace() -> None:
     clock = Clock()
-    tally = StudyProgress(clock)
-    tally.begin(total=10, done=2)
-    assert tally.seconds_left() is None
+    display = CountingDisplay(clock)
+    display.begin(total=10, done=2)
+    assert display.seconds_left() is None
     clock.now += 10
-    tally.end_of("a")
-    assert tally.seconds_left() == pytest.approx(70) and tally.count == 3
-    tally.part("b", 5, 10)
-    tally.part("c", 5, 10)
-    assert tally.seconds_left() == pytest.approx(10 * 6 / 2)
-    tally.end_of("b")
-    tally.end_of("c")
-    assert tally.seconds_left() == pytest.approx(10 * 5 / 3)
+    display.finished("a", "ce", 10.0)
+    assert display.seconds_left() == pytest.approx(70) and display.count == 3
+    display.epoch("b", 5, 10)
+    display.epoch("c", 5, 10)
+    assert display.seconds_left() == pytest.approx(10 * 6 / 2)
+    display.finished("b", "ce", None)
+    display.finished("c", "ce", 5.0)
+    assert display.seconds_left() == pytest.approx(10 * 5 / 3)
 
 
 def test_plain_lines_are_one_a_run() -> None:
@@ -106,7 +106,7 @@ def test_a_run_begun_again_has_one_row() -> None:
     display.started("a", "ce")
     display.epoch("a", 1, 2)
     display.started("a", "ce")
-    assert len(display.bars.tasks) == 2 and display.progress.parts == {}
+    assert len(display.bars.tasks) == 2 and display.parts == {}
     display.end()
 
 

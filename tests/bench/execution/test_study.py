@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.execution.events import Event, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
-from bench.execution.executor import Job
+from bench.execution.executor import Job, JobSource
 from bench.execution.local import LocalExecutor
 from bench.execution.progress import Display
 from bench.execution.study import StudyOutcome, When, run_job_source, run_study, split_by_stored
@@ -383,7 +383,7 @@ def test_killed_at_random_moments_and_restarted_it_ends_as_if_never_killed(to_gr
     assert set(left_over) <= {"record.json", "starts.log", ".claims.lock"}
 
 
-class Chain:
+class Chain(JobSource):
     """A source: one run at a time, first to its half, then to its end; a failed one is tried again once."""
 
     def __init__(self, specs: Sequence[RunSpec]) -> None:
