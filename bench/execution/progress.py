@@ -26,7 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Display:
-    """What a study calls as its runs go on. This base class shows nothing; displays override what they show."""
+    """The calls of a study as its runs go on. This base class shows nothing; displays override what they show."""
 
     def begin(self, total: int, done: int) -> None:
         """The study has `total` runs, of which `done` have their records already."""

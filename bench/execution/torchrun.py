@@ -145,10 +145,10 @@ class TorchrunExecutor:
         self._worker = Worker(Store(root, lease=lease), lead_run, self._note_event)
         self._worker.idle = self._keep_followers_waiting
         self._last_message = time.monotonic()
-        self._thread = threading.Thread(target=self._worker.run_jobs, name="leader", daemon=True)
-        self._thread.start()
         self._broken = False
         self._dropped: list[str] = []
+        self._thread = threading.Thread(target=self._worker.run_jobs, name="leader", daemon=True)
+        self._thread.start()
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts when those before it have ended."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.cli.commands import dry_run
 from bench.cli.commands.run import open_store
 from bench.execution.backends import open_backend
 from bench.execution.progress import gather_facts_with_display, open_display
@@ -114,6 +113,8 @@ def refuse_parameters(methods: Sequence[ResolvedMethod]) -> None:
 
 def show_plan(plan: GridPlan, store: Store, certain: list[RunSpec], possible: list[RunSpec], jobs: int) -> int:
     """Print what would be trained now, and how much may follow; returns the exit code."""
+    from bench.cli.commands import dry_run
+
     costs = DeclaredCosts(plan.facts.methods, registry.models())
     planned = Plan(tuple(certain), plan.planned.left_out)
     comparison = dry_run.compare_with_store(planned, certain, None, store, "missing", plan.facts, costs, jobs)
