@@ -145,7 +145,8 @@ def _plan_candidates(
     specs: list[RunSpec] = []
     unaffordable = []
     for row in rows:
-        spec, allowance = row.spec, allowances.get(row.spec.setting_id)
+        spec, noise = row.spec, noises[row.spec.noise, row.spec.noise_sha256]
+        allowance = allowances.get(row.spec.setting_id)
         if allowance is None or not row.costs:
             continue
         candidates = compute_budget.compute_candidates(row.costs, spec.epochs, allowance)
@@ -154,9 +155,7 @@ def _plan_candidates(
             unaffordable.append(_too_dear(spec, f"{epoch:.4g}", epoch, allowance))
         for candidate in candidates:
             with suppress(Refused):  # the method can't train at this length
-                refuse_misfit(
-                    request, facts, noises[spec.noise, spec.noise_sha256], compute_budget.resize_run(spec, candidate)
-                )
+                refuse_misfit(request, facts, noise, compute_budget.resize_run(spec, candidate))
                 row.candidates.add(candidate)
                 specs += row.runs(candidate)
     return specs, unaffordable
