@@ -61,7 +61,7 @@ class CountingDisplay(Display):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.begin(0, 0)
+        CountingDisplay.begin(self, 0, 0)
 
     def begin(self, total: int, done: int) -> None:
         """Start counting."""
