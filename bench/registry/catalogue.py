@@ -25,7 +25,8 @@ from bench.system.errors import UsageError
 VERSION = 1
 """Raised whenever the catalogue's shape changes."""
 
-NOT_METHODS = frozenset({"interface", "losses"})
+FOLDERS = {"methods": "methods", "data_sets": "datasets", "noises": "datasets/noise"}
+NOT_DECLARING = frozenset({"interface", "losses"})
 GROUPS = {"methods": "lnl_bench.methods", "data_sets": "lnl_bench.datasets"}
 NOUNS = {"methods": "method", "data_sets": "data set", "noises": "noise", "models": "model"}
 
@@ -44,18 +45,12 @@ class ModuleSource:
 
 def module_sources(plugins: Sequence[str]) -> list[ModuleSource]:
     """Every module that may declare something: files of the packages, entry points, plugins."""
-    sources = [
-        ModuleSource("methods", f"methods.{path.stem}", label=f"methods/{path.name}", strict=True)
-        for path in _files("methods")
-        if path.stem not in NOT_METHODS
-    ]
-    sources += [
-        ModuleSource("data_sets", f"datasets.{path.stem}", label=f"datasets/{path.name}") for path in _files("datasets")
-    ]
-    sources += [
-        ModuleSource("noises", f"datasets.noise.{path.stem}", label=f"datasets/noise/{path.name}")
-        for path in _files("datasets/noise")
-    ]
+    sources = []
+    for kind, folder in FOLDERS.items():
+        for path in sorted((HOME / folder).glob("*.py")):
+            if not path.stem.startswith("_") and path.stem not in NOT_DECLARING:
+                module, label = f"{folder.replace('/', '.')}.{path.stem}", f"{folder}/{path.name}"
+                sources.append(ModuleSource(kind, module, label=label, strict=kind == "methods"))
     for kind, group in GROUPS.items():
         sources += [ModuleSource(kind, module, label=label, strict=True) for module, _, label in _entry_points(group)]
     plugin_sources = [(plugin_module(Path(file)), file) for file in plugins]
@@ -120,12 +115,6 @@ def load_module(module: str, file: str | None, label: str) -> ModuleType:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UsageError(f"{label or module} can't be loaded: {line}") from error
     return loaded
-
-
-def _files(package: str) -> list[Path]:
-    return sorted(
-        path for path in (HOME / package).glob("*.py") if not path.stem.startswith("_") and path.stem != "interface"
-    )
 
 
 def _entry_points(group: str) -> Iterator[tuple[str, str, str]]:

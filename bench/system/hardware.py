@@ -161,33 +161,25 @@ def list_gpus() -> list[dict[str, Any]]:
 
 def describe_fast_paths(device: str, precision: str) -> dict[str, str]:
     """The techniques that make training fast, by name: "on", or "off: " and the reason."""
-    cuda = device.startswith("cuda")
-    low = precision != "fp32"
-    reason = "this card has no bfloat16" if cuda else "the processor has neither avx512_bf16 nor amx_bf16"
+    if device.startswith("cuda"):
+        missing, no_bf16 = _missing_to_compile(cuda=True), "this card has no bfloat16"
+        no_gain = "its gain has not been measured on a card"
+        graphs = f"on: one recording a pass, but not under torchrun; {no_gain}"
+        if precision == "fp16":
+            graphs = "off: fp16's gradient scaler decides on the host whether a step counts"
+    else:
+        missing, no_bf16 = _missing_to_compile(cuda=False), "the processor has neither avx512_bf16 nor amx_bf16"
+        no_gain = "bf16 gains nothing from it on a processor, and fp32 little"
+        graphs = "off: there are graphs on CUDA devices only"
+    why_not_compiled = f"torch.compile needs {missing}" if missing else f"{no_gain}; --steps compiled turns it on"
     return {
-        "mixed precision": f"on: {precision}" if low else f"off: {reason}",
+        "mixed precision": f"off: {no_bf16}" if precision == "fp32" else f"on: {precision}",
         "channels last": "on",
         "fused optimiser": "on",
         "allocator keeps its pages": "on" if keep_pages() else "off: there is no glibc here",
-        "steps as a CUDA graph": _graphs(cuda, precision),
-        "compiled networks": _compiled(cuda),
+        "steps as a CUDA graph": graphs,
+        "compiled networks": f"off: {why_not_compiled}",
     }
-
-
-def _graphs(cuda: bool, precision: str) -> str:
-    if not cuda:
-        return "off: there are graphs on CUDA devices only"
-    if precision == "fp16":
-        return "off: fp16's gradient scaler decides on the host whether a step counts"
-    return "on: one recording a pass, but not under torchrun; its gain has not been measured on a card"
-
-
-def _compiled(cuda: bool) -> str:
-    if missing := _missing_to_compile(cuda):
-        return f"off: torch.compile needs {missing}"
-    if cuda:
-        return "off: its gain has not been measured on a card; --steps compiled turns it on"
-    return "off: bf16 gains nothing from it on a processor, and fp32 little; --steps compiled turns it on"
 
 
 def _cuda_hinted() -> bool:

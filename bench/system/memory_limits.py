@@ -51,7 +51,7 @@ def read_memory() -> tuple[int, int] | None:
 
     A container's limit counts if it is lower than the machine's memory.
     """
-    available, total = _kernel_bytes("/proc/meminfo", "MemAvailable"), _kernel_bytes("/proc/meminfo", "MemTotal")
+    available, total = _kernel_value("/proc/meminfo", "MemAvailable"), _kernel_value("/proc/meminfo", "MemTotal")
     if available is None or total is None:
         return None
     for limit, usage in CGROUPS:
@@ -59,22 +59,11 @@ def read_memory() -> tuple[int, int] | None:
             most, used = int(Path(limit).read_text()), int(Path(usage).read_text())
         except (OSError, ValueError):
             continue  # no such group, or "max"
-        used -= _reclaimable(Path(limit).with_name("memory.stat"))
+        # File pages unused lately are given up for other uses. Version 1 has `total_` for a group with those below it.
+        statistics = Path(limit).with_name("memory.stat")
+        used -= _kernel_value(statistics, "total_inactive_file") or _kernel_value(statistics, "inactive_file") or 0
         total, available = min(total, most), min(available, max(0, most - used))
     return available, total
-
-
-def _reclaimable(statistics: Path) -> int:
-    """Bytes of a control group's use that are file pages unused lately, which the kernel gives up for other uses.
-
-    Version 1 puts `total_` before the names that count a group with those below it.
-    """
-    try:
-        lines = statistics.read_text(encoding="ascii").splitlines()
-        counts = {name: int(count) for name, count in (line.split() for line in lines)}
-    except (OSError, ValueError):
-        return 0
-    return counts.get("total_inactive_file", counts.get("inactive_file", 0))
 
 
 SIGNS = (
@@ -91,11 +80,7 @@ RESERVED = 256 << 20
 """Bytes in reserve for the search of a batch that fits after one didn't: each size that is tried takes some."""
 INFERENCE_BATCH = {"cpu": 512, "cuda": 4096}
 """Images of an inference batch by device, if they have up to 64 x 64 pixels."""
-KILLS = (
-    ("/sys/fs/cgroup/memory.events", "oom_kill"),
-    ("/sys/fs/cgroup/memory/memory.oom_control", "oom_kill"),
-    ("/proc/vmstat", "oom_kill"),
-)
+KILLS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
 """Files with the kernel's counts of processes that it killed for memory: of a container, and of the machine."""
 
 
@@ -108,13 +93,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def count_oom_kills() -> int:
     """The processes that the kernel has killed for their memory so far, as far as it says."""
-    total = 0
-    for file, name in KILLS:
-        with suppress(OSError, ValueError):
-            for line in Path(file).read_text(encoding="ascii").splitlines():
-                if line.partition(" ")[0] == name:
-                    total += int(line.split()[1])
-    return total
+    return sum(_kernel_value(file, "oom_kill") or 0 for file in KILLS)
 
 
 def process_memory_limit() -> int | None:
@@ -180,14 +159,15 @@ _reserve: list[mmap.mmap] = []
 def _backed() -> int | None:
     """Bytes of this process's data, of available memory and of free swap together."""
     memory = read_memory()
-    data, swap = _kernel_bytes("/proc/self/status", "VmData"), _kernel_bytes("/proc/meminfo", "SwapFree")
+    data, swap = _kernel_value("/proc/self/status", "VmData"), _kernel_value("/proc/meminfo", "SwapFree")
     return None if memory is None or data is None else data + memory[0] + (swap or 0)
 
 
-def _kernel_bytes(file: str, name: str) -> int | None:
-    """A value that one of the kernel's files gives in kB, in bytes; None without it."""
+def _kernel_value(file: str | Path, name: str) -> int | None:
+    """A number that one of the kernel's files gives by name, kB in bytes; None without it."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path(file).read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
+            words = line.replace(":", " ").split()
+            if words[:1] == [name]:
+                return int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
     return None

@@ -217,7 +217,7 @@ def test_ctrl_c_is_130(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capt
     def interrupt(kind: str) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lookup, "_all", interrupt)
+    monkeypatch.setattr(lookup, "_declarations", interrupt)
     assert main(["run"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

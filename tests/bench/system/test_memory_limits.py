@@ -67,7 +67,7 @@ def test_a_users_own_limit_stays() -> None:
 def test_the_kernels_kills_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "events").write_text("oom 3\noom_kill 2\n")
     (tmp_path / "vmstat").write_text("oom_kill 40\noom_kill_disable 1\n")
-    files = [(str(tmp_path / name), "oom_kill") for name in ("events", "vmstat", "missing")]
+    files = [str(tmp_path / name) for name in ("events", "vmstat", "missing")]
     monkeypatch.setattr(memory_limits, "KILLS", files)
     assert memory_limits.count_oom_kills() == 42
 
