@@ -102,8 +102,7 @@ def tune(
     trials: Annotated[Text, what("Trials of each study. Default: 30.")] = None,
     also: Annotated[Texts, what("What is searched besides: lr,weight_decay.", name="--with")] = None,
     objective: Annotated[
-        Text,
-        what("noisy-val, or clean-val: by the hold-out's clean labels, a privilege. Default: noisy-val."),
+        Text, what("noisy-val, or clean-val: by the hold-out's clean labels, a privilege. Default: noisy-val.")
     ] = None,
     finalists: Annotated[Text, what("How many of the best are run again on fresh seeds. Default: 5.")] = None,
     study_name: Annotated[Text, what("Begins the studies' names: for a new study beside one that is there.")] = None,
@@ -166,7 +165,7 @@ def report(
     """Write the leaderboards of the records that are there; train nothing."""
     from bench.cli.commands.report import report_command
 
-    return report_command(out, records, boards, select, format, compare=compare, export=export, budget=budget)
+    return report_command(out, records, boards, select, format, compare, export, budget)
 
 
 @app.command
@@ -221,7 +220,7 @@ def show(
     typed = options.typed_options(locals())
     from bench.cli.commands.show import show_command
 
-    return show_command(typed.pop("what"), typed.pop("name"), **typed)
+    return show_command(what, name, typed)
 
 
 @app.command

@@ -1,42 +1,29 @@
 """Declarations, noises and records as pages for people.
 
 `method_page`, `data_set_page`, `noise_page` and `run_page` each take the JSON value that `show --format json` prints;
-`table` and `pairs_table` are the two shapes that they and other commands draw. rich is imported where something is
-drawn, since printing JSON needs none of it.
+`table` and `pairs_table` are the two shapes that they and other commands draw. The module imports rich, so commands
+import it where they print text: JSON needs none of it.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
 
 from bench.system.text import list_first
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-
-
-PRIVATE = frozenset({"module", "file", "class", "label"})
-LONG = frozenset({"docstring", "description"})
 TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
 WIDEST_MATRIX = 12
 DITTO = "″"
 
 
-def public_declaration(entry: Mapping[str, Any], brief: bool = False) -> dict[str, Any]:
-    """A declaration as JSON shows it; `brief` leaves the long texts to `show`."""
-    hidden = PRIVATE | (LONG if brief else frozenset())
-    common = {"name": entry["name"], "aliases": [], "summary": "", "source": ""}
-    return common | {key: value for key, value in entry.items() if key not in hidden}
-
-
 def declarations_table(kind: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     """A table of what is registered: name, summary, and what matters for choosing. `kind` is a plural: "methods"."""
-    from rich.markup import escape
-    from rich.table import Table
-
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     drawn.add_column(kind[:-1], no_wrap=True)
     drawn.add_column("summary", ratio=1)
@@ -55,8 +42,6 @@ def declarations_table(kind: str, entries: Sequence[Mapping[str, Any]]) -> Table
 
 def method_page(entry: Mapping[str, Any]) -> RenderableType:
     """A method's page: what it does, parameters with bounds, search and source, recipes, needs and assumptions."""
-    from rich.console import Group
-
     facts = {
         "source": entry["source"],
         "also called": ", ".join(entry["aliases"]),
@@ -102,17 +87,14 @@ def _cost(entry: Mapping[str, Any]) -> str:
 
 def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     """A data set's page: classes, sizes, the shared protocol, documented confusions, licence and citation."""
-    from rich.console import Group
-
     description: Mapping[str, Any] | None = entry["description"]
     parts: list[RenderableType] = [_head(entry), ""]
     if description is None:
         usage = f"{entry['name']}:{entry['argument']}" if entry["argument"] else entry["name"]
         return Group(*parts, pairs_table({"type": usage, "source": entry["source"]}))
     shape, classes, confusions = description["image_shape"], description["classes"], description["pairs"]
-    sizes = [
-        "as found" if size is None else f"{size:,}" for size in (description["train_size"], description["test_size"])
-    ]
+    counts = (description["train_size"], description["test_size"])
+    sizes = ["as found" if count is None else f"{count:,}" for count in counts]
     flips = [f"{classes[first]} -> {classes[second]}" for first, second in confusions["flips"]] if confusions else []
     facts = {
         "source": entry["source"],
@@ -130,8 +112,6 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
 
 def noise_page(shown: Mapping[str, Any]) -> RenderableType:
     """A noise's page: the matrix with class names, the pairs and their source, nominal and realised rate, the hash."""
-    from rich.console import Group
-
     realised = shown["realised_rate"]
     facts = {
         "rate": "" if shown["rate"] is None else f"{shown['rate']:g}",
@@ -151,8 +131,6 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
 
 def run_page(record: Mapping[str, Any]) -> RenderableType:
     """A record's page: what was run, what came out, where and how long."""
-    from rich.console import Group
-
     parts: list[RenderableType] = [f"[bold]{record['run_id']}[/]"]
     for title in ("spec", "measures", "provenance"):
         values = {
@@ -172,9 +150,8 @@ def _matrix(shown: Mapping[str, Any]) -> Table:
         return table(("", *classes), rows, numbers=True)
     rows = []
     for number, (name, row) in enumerate(zip(classes, matrix, strict=True)):
-        others = sorted(
-            ((value, column) for column, value in enumerate(row) if value and column != number), reverse=True
-        )
+        cells = ((value, column) for column, value in enumerate(row) if value and column != number)
+        others = sorted(cells, reverse=True)
         largest = ", ".join(f"{classes[column]} {_probability(value)}" for value, column in others[:3])
         more = f", and {len(others) - 3} more" if len(others) > 3 else ""
         rows.append([name, _probability(row[number]), largest + more])
@@ -182,13 +159,9 @@ def _matrix(shown: Mapping[str, Any]) -> Table:
 
 
 def _head(entry: Mapping[str, Any]) -> RenderableType:
-    from rich.console import Group
-    from rich.markup import escape
-
     words = inspect.cleandoc(entry.get("docstring") or "")
-    return Group(
-        f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}", *(["", escape(words)] if words else [])
-    )
+    title = f"[bold]{escape(entry['name'])}[/]: {escape(entry['summary'])}"
+    return Group(title, "", escape(words)) if words else Group(title)
 
 
 def _recipe_row(recipe: Mapping[str, Any]) -> list[str]:
@@ -220,23 +193,17 @@ def _without_repeats(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def pairs_table(facts: Mapping[str, str]) -> Table:
     """Names with their values, one a line; empty values are left out."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    drawn = Table(box=None, show_header=False, pad_edge=False)
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
     for name, value in facts.items():
         if value:
-            table.add_row(name, escape(value))
-    return table
+            drawn.add_row(name, escape(value))
+    return drawn
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False, fold: bool = False) -> Table:
     """A table with a header. `numbers` sets all columns but the first right; `fold` breaks cells that are too wide."""
-    from rich.markup import escape
-    from rich.table import Table
-
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(names):
         drawn.add_column(

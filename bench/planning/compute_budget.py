@@ -107,13 +107,8 @@ def compute_candidates(costs: Mapping[int, float], epochs: int, allowance: float
 
 def resize_run(spec: RunSpec, candidate: ComputeCandidate) -> RunSpec:
     """A run with another length and number of members; the schedule keeps its shape."""
-    return spec.model_copy(
-        update={
-            "epochs": candidate.epochs,
-            "members": candidate.members,
-            "schedule": schedules.scale_schedule(spec.schedule, spec.epochs, candidate.epochs),
-        }
-    )
+    schedule = schedules.scale_schedule(spec.schedule, spec.epochs, candidate.epochs)
+    return spec.model_copy(update={**candidate._asdict(), "schedule": schedule})
 
 
 @dataclass

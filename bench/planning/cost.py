@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Any
@@ -94,12 +95,13 @@ def forecast_seconds(
     """
     rates: dict[Hashable, list[float]] = {}
     for record in records:
-        rated = _seconds_for_each_unit(record, costs)
-        if rated is not None:
-            spec, rate = rated
-            workload = _workload(spec)
+        seconds = (record["provenance"].get("seconds") or {}).get("total")
+        if not isinstance(seconds, int | float) or seconds <= 0 or record["spec"].get("method") not in costs.methods:
+            continue
+        with suppress(ValidationError):  # a spec of another release
+            spec = RunSpec.model_validate(record["spec"])
             for method in (spec.method, None):  # None: any method
-                rates.setdefault((workload, method), []).append(rate)
+                rates.setdefault((_workload(spec), method), []).append(seconds / costs.units(spec))
     medians = {key: statistics.median(values) for key, values in rates.items()}
     total, longest, counts = 0.0, 0.0, [0, 0, 0]
     for spec in todo:
@@ -130,15 +132,3 @@ def sample_records(
 
 def _workload(spec: RunSpec) -> Hashable:
     return tuple(getattr(spec, name) for name in WORKLOAD)
-
-
-def _seconds_for_each_unit(record: Mapping[str, Any], costs: DeclaredCosts) -> tuple[RunSpec, float] | None:
-    """A record's spec and its rate; None where the record holds no time or a spec of another release."""
-    seconds = (record["provenance"].get("seconds") or {}).get("total")
-    if not isinstance(seconds, int | float) or seconds <= 0 or record["spec"].get("method") not in costs.methods:
-        return None
-    try:
-        spec = RunSpec.model_validate(record["spec"])
-    except ValidationError:
-        return None
-    return spec, seconds / costs.units(spec)

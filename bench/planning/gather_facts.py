@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.planning import data_facts, recipe_files
 from bench.planning.facts import Facts
-from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
+from bench.planning.image_placement import ImagePlacement, ImageShape, choose_placement, largest_border
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.planning.validate import ValidatedRequest
@@ -90,12 +90,7 @@ def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedReci
 
 
 def place_images(
-    request: Request,
-    protocol: Protocol,
-    images: int,
-    shape: tuple[int, int, int],
-    device: str,
-    hardware: Hardware | None,
+    request: Request, protocol: Protocol, images: int, shape: ImageShape, device: str, hardware: Hardware | None
 ) -> ImagePlacement:
     """The place of each run's images. Runs on one device or machine at the same time share its memory."""
     if hardware is not None:

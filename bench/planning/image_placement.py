@@ -14,6 +14,10 @@ from bench.spec.augmentations import augmentation_steps
 from bench.system import hardware
 from bench.system.text import format_bytes
 
+ImageShape = tuple[int, int, int]
+"""Height, width, channels."""
+FreeBytes = tuple[float, float] | None
+"""Free bytes of the (host, device), infinite where unknown; None: those of this machine."""
 SHARE = 0.5
 """The part of the free memory that images may take; the rest is for networks, activations and other programs."""
 
@@ -35,18 +39,11 @@ def largest_border(augmentations: Iterable[str]) -> int:
 
 
 def choose_placement(
-    requested: str,
-    images: int,
-    shape: tuple[int, int, int],
-    border: int,
-    device: str,
-    copies: int,
-    free: tuple[float, float] | None = None,
+    requested: str, images: int, shape: ImageShape, border: int, device: str, copies: int, free: FreeBytes = None
 ) -> ImagePlacement:
-    """The place of `images` images of `shape` (height, width, channels), one byte a value; `requested` if not "auto".
+    """The place of `images` images, one byte a value; `requested` if not "auto".
 
-    On the device images get a `border`, in pixels, and `copies` runs share the memory. `free` is as in
-    `placement_limits`.
+    On the device images get a `border`, in pixels, and `copies` runs share the memory.
     """
     for place in get_args(ImagePlace):
         if place == requested:
@@ -67,11 +64,10 @@ def choose_placement(
     )
 
 
-def placement_limits(device: str, copies: int = 1, free: tuple[float, float] | None = None) -> dict[ImagePlace, float]:
+def placement_limits(device: str, copies: int = 1, free: FreeBytes = None) -> dict[ImagePlace, float]:
     """Bytes of images that each of `copies` runs may keep on a device, and all of them in the host's memory.
 
-    `free`: free bytes of the (host, device), None: of this machine; infinite where unknown. In the host's memory runs
-    share one memory-mapped array of images from files, so that `copies` doesn't count there.
+    In the host's memory runs share one memory-mapped array of images from files, so that `copies` doesn't count there.
     """
     host_free, device_free = hardware.free_bytes(device) if free is None else free
     return {"device": SHARE * device_free / copies, "host": SHARE * host_free}

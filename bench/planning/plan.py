@@ -52,8 +52,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
                 spec = resolve_run(request, facts, method, noise, rate)
             except Refused as refused:
                 if method.selected.outright:
-                    raise UsageError(f"{name} can't run here: {refused.reason}. Leave it out of --methods") from None
-                left_out[LeftOut(name, refused.reason, noise.name, rate)] = None
+                    raise UsageError(f"{name} can't run here: {refused}. Leave it out of --methods") from None
+                left_out[LeftOut(name, str(refused), noise.name, rate)] = None
             else:
                 firsts.setdefault(spec.run_id, spec)
         for seed in request.seeds:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
 from bench.planning.request import parse_seeds
 from bench.registry.names import canonical_name, check_parameters
@@ -51,15 +51,13 @@ NO_SUCH_KEY = "nothing by this name belongs here"
 Text = Annotated[str, Field(min_length=1)]
 
 
-class FileChoice(BaseModel):
+class FileChoice(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """How values were chosen: the noise, the seeds, the criterion, the number of trials, the command.
 
     `objective`: accuracy on the noisy labels of the hold-out ("noisy-val") or on its clean labels ("clean-val"), mean
     of the `last_epochs`. `held_out_labels`: labels that one criterion rests on, all splits together. `trials`: settings
     tried for each method; `tried`: a description of them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["grid", "study"]
     objective: Literal["noisy-val", "clean-val"] = "noisy-val"
@@ -82,27 +80,23 @@ class FileChoice(BaseModel):
         return f"{seeds[0]}:{seeds[-1] + 1}" if consecutive else list(seeds)
 
 
-class ChoiceRegret(BaseModel):
+class ChoiceRegret(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Test accuracy that clean labels would have gained by choosing instead: shares of 1, with a 95 % interval.
 
     Computed after the choice, among the settings that were run again on fresh seeds; nothing is chosen by it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mean: Finite
     low: Finite | None = None
     high: Finite | None = None
 
 
-class MethodRecipe(BaseModel):
+class MethodRecipe(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A method's values. `noise` and `rate` are its keys, as those of a published recipe; None: any noise or rate.
 
     `criterion` and `standard_error` belong to these values, `own_criterion` to the values that the method had before
     (None: not measured); `best_criterion` is the highest of all trials. `runs`: training runs that the choice took.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: Text
     method_version: Annotated[int, Field(ge=1)] = 1
@@ -121,10 +115,8 @@ class MethodRecipe(BaseModel):
     regret: ChoiceRegret | None = None
 
 
-class RecipeFile(BaseModel):
+class RecipeFile(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A recipe file. `setting` holds those fields of `RunSpec.setting` that aren't None, without the noise's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
     setting: dict[str, Value]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from bench.planning.compute_budget import parse_budget
 from bench.registry.names import split_list, split_values
@@ -39,16 +39,6 @@ Identity = Annotated[Value, Option("identity")]
 Source = Annotated[Value, Option("source")]
 Runtime = Annotated[Value, Option("runtime")]
 ByGrid = Annotated[Value, Option("identity", set_by_grid=True)]
-
-
-def declared_options(request: type[BaseModel]) -> dict[str, Option]:
-    """The fields of a request with the parts that they play."""
-    return {
-        name: item
-        for name, field in request.model_fields.items()
-        for item in field.metadata
-        if isinstance(item, Option)
-    }
 
 
 def parse_seeds(value: Any) -> Any:
@@ -88,10 +78,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Request(BaseModel):
+class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """One `run` as typed. None stands for what data set or protocol say. Frozen; extra fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     methods: Identity[Names] = ("all",)
     dataset: Identity[Text] = "digits"
@@ -152,20 +140,14 @@ class Request(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _one_source_of_labels(self) -> Self:
+    def _one_source_of_labels_and_of_values(self) -> Self:
         if self.labels is not None and {"noise", "rate"} & self.model_fields_set:
             raise ValueError("--labels brings noisy labels of its own: leave --noise and --rate out")
-        return self
-
-    @model_validator(mode="after")
-    def _one_source_of_values(self) -> Self:
-        if self.recipe_file is not None and self.protocol == "paper":
-            raise ValueError("--recipes FILE and --protocol paper both say what methods train with: leave one out")
-        for option in ("lr", "weight_decay"):
-            if self.recipe_file is not None and getattr(self, option) is not None:
-                raise ValueError(
-                    f"--recipes FILE and --{option.replace('_', '-')} both say what methods train with: leave one out"
-                )
+        rivals = {"--protocol paper": self.protocol == "paper", "--lr": self.lr is not None}
+        rivals["--weight-decay"] = self.weight_decay is not None
+        for rival, typed in rivals.items():
+            if typed and self.recipe_file is not None:
+                raise ValueError(f"--recipes FILE and {rival} both say what methods train with: leave one out")
         return self
 
     @model_validator(mode="after")
@@ -206,7 +188,10 @@ class Request(BaseModel):
             raise UsageError("\n".join(explain_validation_error(item) for item in error.errors()[:3])) from None
 
 
-OPTIONS = declared_options(Request)
+OPTIONS = {
+    name: part for name, field in Request.model_fields.items() for part in field.metadata if isinstance(part, Option)
+}
+"""The fields of a request with the parts that they play."""
 TYPED_FIELDS = {name: option.overrides for name, option in OPTIONS.items() if option.overrides is not None}
 """Options that replace what the protocol says, and the spec's fields that they set."""
 SOURCES = tuple(name for name, option in OPTIONS.items() if option.role == "source")

@@ -24,11 +24,7 @@ NOT_TRAINING = frozenset({"recipes_from", "precision", "source"})
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """A method can't run under a noise; `reason` completes the sentence "it can't run here: ..."."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """A method can't run under a noise; the message completes the sentence "it can't run here: ..."."""
 
 
 def resolve_run(
@@ -78,18 +74,10 @@ def refuse_misfit(request: Request, facts: Facts, noise: PlannedNoise, spec: Run
         )
     if not facts.methods[spec.method]["may_be_unsuitable"]:
         return
-    setting = {
-        "data_set": facts.data_set,
-        "noise": noise.name,
-        "rate": spec.rate,
-        "classes": facts.classes,
-        "samples": facts.samples,
-        "image_shape": facts.image_shape,
-        "epochs": spec.epochs,
-        "batch_size": spec.batch_size,
-        "augmentation": spec.augmentation,
-        "given": given_privileges(request, noise),
-    }
+    of_run = ("data_set", "noise", "rate", "epochs", "batch_size", "augmentation")
+    setting: dict[str, Any] = {name: getattr(spec, name) for name in of_run}
+    setting |= {name: getattr(facts, name) for name in ("classes", "samples", "image_shape")}
+    setting["given"] = given_privileges(request, noise)
     reason = facts.unsuitable(spec.method, spec.parameters, setting)
     if reason is not None:
         raise Refused(reason)
@@ -221,13 +209,8 @@ def method_rules(declaration: Mapping[str, Any] | None) -> Fields:
 
 def data_fields(request: Request, facts: Facts) -> dict[str, Any]:
     """The spec's fields that say which images are drawn."""
-    return {
-        "data_set": facts.data_set,
-        "data_sha256": facts.data_sha256,
-        "train_size": request.train_size,
-        "imbalance": request.imbalance,
-        "image_size": request.image_size,
-    }
+    drawn = {name: getattr(request, name) for name in ("train_size", "imbalance", "image_size")}
+    return {"data_set": facts.data_set, "data_sha256": facts.data_sha256, **drawn}
 
 
 def replicate_seeds(request: Request, seed: int) -> dict[str, int]:

@@ -101,8 +101,3 @@ def read_named_recipes(request: Request) -> SourcedRecipes | None:
     file = recipe_files.read_recipe_file(path)
     recipe_files.check_recipe_file(file, registry.methods(), path)
     return SourcedRecipes(str(path), file, named=True)
-
-
-def canonical_method_name(text: str) -> str:
-    """The canonical name of a method as typed, its parameters aside; UsageError if none."""
-    return str(registry.find_declaration("method", names.parse_call(text)[0])["name"])

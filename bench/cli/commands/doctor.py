@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bench import __version__, registry
-from bench.cli import pages
 from bench.memory import job_limits
 from bench.planning import image_placement
 from bench.system import cache, hardware, memory_limits
@@ -26,12 +25,16 @@ def doctor_command(form: str) -> int:
     if form == "json":
         write_json(machine)
     else:
-        write_page(pages.pairs_table(describe_machine(machine)))
+        from bench.cli.pages import pairs_table
+
+        write_page(pairs_table(describe_machine(machine)))
     return 1 if machine["problems"] else 0
 
 
 def describe_machine(machine: Mapping[str, Any]) -> dict[str, str]:
     """The values of `examine_machine` as text: bytes as GiB, a line for each fast path and each GPU."""
+    from bench.cli.pages import format_cell
+
     words: dict[str, str] = {}
     for name, value in machine.items():
         label = name.replace("_", " ")
@@ -40,13 +43,11 @@ def describe_machine(machine: Mapping[str, Any]) -> dict[str, str]:
         elif name.endswith("_bytes"):
             words[label.removesuffix(" bytes")] = "unknown" if value is None else format_bytes(value)
         elif name == "cards":
-            words |= {
-                gpu["device"]: f"{gpu['name']}, {format_bytes(gpu['free_bytes'])} of "
-                f"{format_bytes(gpu['total_bytes'])} free"
-                for gpu in value
-            }
+            for gpu in value:
+                free, total = format_bytes(gpu["free_bytes"]), format_bytes(gpu["total_bytes"])
+                words[gpu["device"]] = f"{gpu['name']}, {free} of {total} free"
         else:
-            words[label] = pages.format_cell(value)
+            words[label] = format_cell(value)
     return words
 
 

@@ -57,6 +57,7 @@ def compare_with_store(
     ids = [spec.run_id for spec in specs]
     stored = store.finished(ids)
     todo, _ = split_by_stored(specs, store, when)
+    records = sample_records(planned.specs, stored, store) if todo else ()
     images = {spec.hold_out: facts.samples * (1 - spec.hold_out) for spec in specs}
     return DryRun(
         planned=planned,
@@ -67,9 +68,7 @@ def compare_with_store(
         todo=tuple(todo),
         jobs=max(1, min(jobs, len(todo))),
         passes=sum(costs.units(spec) * images[spec.hold_out] for spec in todo),
-        forecast=forecast_seconds(todo, sample_records(planned.specs, stored, store), costs)
-        if todo
-        else TimeForecast(),
+        forecast=forecast_seconds(todo, records, costs),
     )
 
 

@@ -36,11 +36,10 @@ def _print_tallies(tallies: Sequence[MergeTally], out: str, dry_run: bool) -> No
     from bench.cli.pages import table
 
     names = ("source", "new", "fuller", "there already", "conflicts", "unreadable", "failures")
-    counts = (
-        (tally.new, tally.fuller, tally.same, len(tally.conflicts), len(tally.unreadable), tally.failures)
-        for tally in tallies
-    )
-    rows = [[tally.source, *map(str, numbers)] for tally, numbers in zip(tallies, counts, strict=True)]
+    rows = []
+    for tally in tallies:
+        counts = (tally.new, tally.fuller, tally.same, len(tally.conflicts), len(tally.unreadable), tally.failures)
+        rows.append([tally.source, *map(str, counts)])
     write_page(table(names, rows, numbers=True, fold=True))
     copied, failures = sum(tally.new + tally.fuller for tally in tallies), sum(tally.failures for tally in tallies)
     would = "would be copied" if dry_run else "copied"
@@ -76,9 +75,8 @@ def _describe_conflict(conflict: MergeConflict, out: str) -> list[str]:
 def _describe_run(record: Mapping[str, Any]) -> str:
     spec = record["spec"]
     rate = "" if spec.get("rate") is None else f" {spec['rate']:g}"
-    return (
-        f"{record['run_id']} ({spec['method']}, {spec['data_set']}, {spec['noise']}{rate}, seed {spec.get('seed', 0)})"
-    )
+    setting = f"{spec['method']}, {spec['data_set']}, {spec['noise']}{rate}, seed {spec.get('seed', 0)}"
+    return f"{record['run_id']} ({setting})"
 
 
 def _shorten(value: tuple[Any, ...]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bench import registry
 from bench.planning import data_facts, validate
+from bench.registry.names import split_list
 from bench.spec.augmentations import canonical_augmentation
 from bench.system import hardware
 from bench.system.console import print_note, write_json, write_text
@@ -81,7 +82,7 @@ def perf_command(options: Mapping[str, str]) -> int:
 
 def check_perf_request(options: Mapping[str, str]) -> PerfRequest:
     """The options in their types. Raises UsageError with what is wrong and what to type."""
-    models = _split_names(options["models"])
+    models = tuple(split_list(options["models"]))
     if not models:
         raise UsageError("--models names no backbone: type --models cnn8, or see `python -m bench list models`")
     side = parse_whole_number("--image-size", options["image_size"], 4, 1024)
@@ -113,7 +114,7 @@ def parse_step_modes(text: str, device: str) -> tuple[str, ...]:
     """
     usual = "graph" if device.startswith("cuda") else "eager"
     modes: dict[str, None] = {}
-    for name in _split_names(text):
+    for name in split_list(text):
         if name == "all":
             modes |= dict.fromkeys([usual, *(mode for mode in STEP_MODES if hardware.has_step_mode(mode, device))])
         elif name == "auto":
@@ -128,10 +129,6 @@ def parse_step_modes(text: str, device: str) -> tuple[str, ...]:
     if not modes:
         raise UsageError("--steps names no way: type --steps auto, or --steps all")
     return tuple(modes)
-
-
-def _split_names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def parse_whole_number(option: str, text: str, low: int, high: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cli.boards import print_boards, print_comparison
+from bench.cli.options import Text, Texts
 from bench.leaderboard.tables import is_reportable
 from bench.planning.compute_budget import parse_budget
 from bench.records.compact import export_records, read_jsonl
@@ -17,14 +18,7 @@ from bench.system.errors import UsageError
 
 
 def report_command(
-    out: str | None,
-    records: Sequence[str] | None,
-    boards: str | None,
-    select: str,
-    form: str,
-    compare: str | None = None,
-    export: str | None = None,
-    budget: str | None = None,
+    out: Text, records: Texts, boards: Text, select: str, form: str, compare: Text, export: Text, budget: Text
 ) -> int:
     """Write the leaderboards of all records in a folder or in files; UsageError where there are none.
 

@@ -16,7 +16,7 @@ from bench.execution import compute_waves
 from bench.execution.backends import note_image_placement, open_backend
 from bench.execution.progress import gather_facts_with_display, open_display
 from bench.execution.study import StudyOutcome, run_study, split_by_stored
-from bench.planning import compute_budget
+from bench.planning.compute_budget import parse_budget
 from bench.planning.cost import DeclaredCosts
 from bench.planning.facts import Facts
 from bench.planning.plan import Plan, make_plan
@@ -141,16 +141,11 @@ def publish_outcome(
     from bench.reporting.publish import publish_boards
 
     unwritten = 0
-    budget = None if request.budget is None else compute_budget.parse_budget(request.budget)
+    budget = None if request.budget is None else replace(parse_budget(request.budget), settings=settings)
     try:
+        records, failures, folder = list(store.records()), list(store.failures()), Path(request.boards)
         published = publish_boards(
-            list(store.records()),
-            failures=list(store.failures()),
-            budget=None if budget is None else replace(budget, settings=settings),
-            planned=planned,
-            typed=options,
-            boards=Path(request.boards),
-            select="last",
+            records, failures=failures, boards=folder, select="last", budget=budget, planned=planned, typed=options
         )
         if published is not None:
             print_boards(published, request.format, settings)

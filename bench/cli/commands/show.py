@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.cli import pages
-from bench.planning import data_facts, validate
+from bench.planning import data_facts
 from bench.planning.request import Request
+from bench.registry.names import parse_call
 from bench.system.console import print_note, write_json, write_page
 from bench.system.errors import UsageError, list_offenders
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datasets.noise import NoisyLabels
 
 
+PRIVATE = frozenset({"module", "file", "class", "label"})
+LONG = frozenset({"docstring", "description"})
 LISTS = {
     "methods": registry.methods,
     "datasets": registry.data_sets,
@@ -35,60 +37,48 @@ def list_command(kind: str, plugins: Sequence[str], form: str) -> int:
     registry.load_plugins(plugins)
     entries = list(LISTS[kind]().values())
     if form == "json":
-        write_json([pages.public_declaration(entry, brief=True) for entry in entries])
+        write_json([public_declaration(entry, brief=True) for entry in entries])
     else:
+        from bench.cli import pages
+
         write_page(pages.declarations_table(kind, entries))
     return 0
 
 
-def show_command(
-    kind: str,
-    name: str,
-    *,
-    dataset: str,
-    draw: str,
-    out: str,
-    format: str,
-    rate: str | None = None,
-    seed: str | None = None,
-    save_labels: str | None = None,
-    data_root: str | None = None,
-    download: bool = False,
-    plugin: Sequence[str] = (),
-) -> int:
-    """Show `name`, which is a method, dataset, noise or run."""
+def public_declaration(entry: Mapping[str, Any], brief: bool = False) -> dict[str, Any]:
+    """A declaration as JSON shows it; `brief` leaves the long texts to `show`."""
+    hidden = PRIVATE | (LONG if brief else frozenset())
+    common = {"name": entry["name"], "aliases": [], "summary": "", "source": ""}
+    return common | {key: value for key, value in entry.items() if key not in hidden}
+
+
+def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
+    """Show `name`, which is a method, dataset, noise or run; `options` holds the typed options and default values."""
+    save_labels = options.get("save_labels")
     if save_labels is not None and kind != "noise":
         raise UsageError("--save-labels goes with show noise: type show noise sym --save-labels FILE")
-    registry.load_plugins(plugin)
+    registry.load_plugins(options.get("plugin", ()))
     value: Mapping[str, Any]
     if kind == "method":
-        value = pages.public_declaration(registry.methods()[validate.canonical_method_name(name)])
-        page = pages.method_page(value)
+        value = public_declaration(registry.find_declaration("method", parse_call(name)[0]))
     elif kind == "dataset":
-        value = _describe_data_set(name, data_root)
-        page = pages.data_set_page(value)
+        value = _describe_data_set(name, options.get("data_root"))
     elif kind == "noise":
+        of_data = {key: options.get(key) for key in ("dataset", "data_root", "download", "draw", "rate")}
         try:
-            request = Request.typed(
-                noise=[name],
-                dataset=dataset,
-                data_root=data_root,
-                download=download,
-                draw=draw,
-                noise_seed=seed,
-                rate=rate,
-            )
+            request = Request.typed(noise=[name], noise_seed=options.get("seed"), **of_data)
         except UsageError as error:  # `run` has another seed beside this one
             raise UsageError(str(error).replace("--noise-seed", "--seed")) from None
-        value = _describe_noise(request, name, save_labels, rate is not None)
-        page = pages.noise_page(value)
+        value = _describe_noise(request, name, save_labels, rate_typed="rate" in options)
     else:
-        value = _read_run(Path(out), name)
-        page = pages.run_page(value)
-    if format == "json":
+        value = _read_run(Path(options["out"]), name)
+    if options["format"] == "json":
         write_json(value)
     else:
-        write_page(page)
+        from bench.cli import pages
+
+        page_of = {"method": pages.method_page, "dataset": pages.data_set_page, "noise": pages.noise_page}
+        write_page(page_of.get(kind, pages.run_page)(value))
     return 0
 
 
@@ -100,7 +90,7 @@ def _describe_data_set(text: str, data_root: str | None) -> dict[str, Any]:
     if entry["argument"] is None or argument is not None:
         request = Request.typed(dataset=text, data_root=data_root)
         description = asdict(data_facts.open_requested_data(request).describe())
-    return pages.public_declaration(entry) | {"description": description}
+    return public_declaration(entry) | {"description": description}
 
 
 def _describe_noise(request: Request, text: str, save_labels: str | None, rate_typed: bool) -> dict[str, Any]:
