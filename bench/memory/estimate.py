@@ -16,23 +16,9 @@ from bench.system.cache import cached_json
 ESTIMATE_VERSION = 1
 """Raised whenever the same rehearsal would give other numbers."""
 FOOTPRINTS_STORED = 1024
-MEMORY_FIELDS = frozenset(
-    {
-        "method",
-        "parameters",
-        "members",
-        "model",
-        "batch_size",
-        "optimizer",
-        "momentum",
-        "precision",
-        "augmentation",
-        "strong_augmentation",
-        "hold_out",
-        "train_size",
-        "image_size",
-    }
-)
+METHOD_FIELDS = ("method", "parameters", "members", "model", "batch_size", "optimizer", "momentum", "precision")
+IMAGE_FIELDS = ("augmentation", "strong_augmentation", "hold_out", "train_size", "image_size")
+MEMORY_FIELDS = frozenset((*METHOD_FIELDS, *IMAGE_FIELDS))
 """Fields of a spec that memory depends on, beside the sizes of the data."""
 
 

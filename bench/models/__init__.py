@@ -9,16 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.models import preact_resnet as preact
 from bench.models.backbone import Backbone, Declaration
 from bench.models.plain_cnn import CNN4, CNN8, CNN_SMALL, cnn4, cnn8, cnn_small
-from bench.models.preact_resnet import (
-    PREACT_RESNET18,
-    PREACT_RESNET34,
-    PREACT_RESNET34_NARROW,
-    preact_resnet18,
-    preact_resnet34,
-    preact_resnet34_narrow,
-)
 from bench.models.resnet import RESNET18, RESNET34, resnet18, resnet34
 from bench.models.timm_models import TIMM, timm_model
 from bench.system.errors import UsageError, nearest_names
@@ -33,9 +26,9 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
         (CNN8, cnn8),
         (RESNET18, resnet18),
         (RESNET34, resnet34),
-        (PREACT_RESNET18, preact_resnet18),
-        (PREACT_RESNET34, preact_resnet34),
-        (PREACT_RESNET34_NARROW, preact_resnet34_narrow),
+        (preact.PREACT_RESNET18, preact.preact_resnet18),
+        (preact.PREACT_RESNET34, preact.preact_resnet34),
+        (preact.PREACT_RESNET34_NARROW, preact.preact_resnet34_narrow),
     )
 }
 

@@ -6,7 +6,7 @@ Read `Model` first, the interface that methods and training use, then `Backbone`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Declaration:
     """The entry of a model in `list models`. `smallest` is the least height and width of its images.
 
@@ -22,22 +22,15 @@ class Declaration:
     """
 
     name: str
+    aliases: tuple[str, ...] = ()
     summary: str
     source: str
     smallest: int
     megaflops: float
-    aliases: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The declaration as JSON-able values."""
-        return {
-            "name": self.name,
-            "aliases": list(self.aliases),
-            "summary": self.summary,
-            "source": self.source,
-            "smallest": self.smallest,
-            "megaflops": self.megaflops,
-        }
+        return asdict(self) | {"aliases": list(self.aliases)}
 
 
 class Model(Protocol):

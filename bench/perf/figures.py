@@ -6,7 +6,7 @@ Read `measure_model` first: it takes all measurements of one backbone. The table
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -77,8 +77,7 @@ def measure_evaluation(workload: Workload, samples: int, rounds: int, device: to
 def measure_augmentation(workload: Workload, name: str, rounds: int, device: torch.device) -> float:
     """Milliseconds that gathering, augmenting by `name` and normalising one batch take."""
     augmentation = build_augmentation(name)
-    strong = Workload(workload.model, workload.size, workload.channels, workload.batch, name, workload.precision)
-    store = strong.store(4 * workload.batch, device)
+    store = replace(workload, augmentation=name).store(4 * workload.batch, device)
     draws = augmentation.draws(workload.batch, store.size, torch.Generator().manual_seed(0))
     on_device = {key: values.to(device) for key, values in draws.items()}
     index = torch.randint(len(store), (workload.batch,), device=device)
@@ -125,10 +124,6 @@ class ModelFigures:
     strong_milliseconds: float
     ways: tuple[StepModeFigures, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures as JSON-able values; shares are fractions."""
-        return asdict(self)
-
 
 def measure_model(
     workload: Workload, pairs: int, device: torch.device, peak: float, step_modes: Sequence[str] = ("eager",)
@@ -168,7 +163,8 @@ def step_mode_figures(times: StepTimes, flops_over_peak: float) -> StepModeFigur
     )
 
 
-COLUMNS = (
+Columns = Sequence[tuple[str, Callable[..., str]]]
+COLUMNS: Columns = (
     ("backbone", lambda f: f.model),
     ("bare ms", lambda f: f"{f.bare_milliseconds:.2f}"),
     ("core ms", lambda f: f"{f.core_milliseconds:.2f}"),
@@ -187,13 +183,10 @@ COLUMNS = (
 
 def figures_table(figures: Sequence[ModelFigures]) -> str:
     """The figures as a Markdown table."""
-    from tabulate import tabulate
-
-    rows = [[cell(figure) for _, cell in COLUMNS] for figure in figures]
-    return tabulate(rows, [name for name, _ in COLUMNS], tablefmt="github", disable_numparse=True)
+    return _table(COLUMNS, [(figure,) for figure in figures])
 
 
-STEP_MODE_COLUMNS = (
+STEP_MODE_COLUMNS: Columns = (
     ("backbone", lambda f, way: f.model),
     ("steps", lambda f, way: way.steps),
     ("core ms", lambda f, way: f"{way.core_milliseconds:.2f}"),
@@ -207,7 +200,11 @@ STEP_MODE_COLUMNS = (
 
 def step_modes_table(figures: Sequence[ModelFigures]) -> str:
     """The core's step in each step mode, as a Markdown table."""
+    return _table(STEP_MODE_COLUMNS, [(figure, way) for figure in figures for way in figure.ways])
+
+
+def _table(columns: Columns, rows: Sequence[tuple[Any, ...]]) -> str:
     from tabulate import tabulate
 
-    rows = [[cell(figure, way) for _, cell in STEP_MODE_COLUMNS] for figure in figures for way in figure.ways]
-    return tabulate(rows, [name for name, _ in STEP_MODE_COLUMNS], tablefmt="github", disable_numparse=True)
+    cells = [[cell(*row) for _, cell in columns] for row in rows]
+    return tabulate(cells, [name for name, _ in columns], tablefmt="github", disable_numparse=True)

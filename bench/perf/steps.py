@@ -151,14 +151,8 @@ class StepTimes:
         return float(np.median(self.seconds[name])) * 1e3
 
 
-def time_steps(
-    workload: Workload,
-    pairs: int,
-    device: torch.device,
-    others: dict[str, Callable[[], None]] | None = None,
-    steps: str = "eager",
-) -> StepTimes:
-    """Time `pairs` steps of the core's loop, each beside a bare step, a bare step with the clip, and `others`.
+def time_steps(workload: Workload, pairs: int, device: torch.device, steps: str = "eager") -> StepTimes:
+    """Time `pairs` steps of the core's loop, each beside a bare step and a bare step with the clip.
 
     The core's loop runs as it does in every run: gathering, augmenting, normalising, forward, the method's loss,
     backward, clip, update and running total; `steps` is its step mode (the others are eager). A turn ends the core's
@@ -168,11 +162,8 @@ def time_steps(
     epochs = -(-(pairs + WARM_UP) * workload.batch // samples)
     store = workload.store(samples, device)
     labels = torch.randint(CLASSES, (samples,), device=device)
-    bare: dict[str, Callable[[], None]] = {
-        "bare": BareStep(workload, device, clip=False),
-        "bare with clip": BareStep(workload, device, clip=True),
-    }
-    turns = AlternatingSteps(bare | (others or {}), device_waiter(device))
+    bare = {name: BareStep(workload, device, clip) for name, clip in (("bare", False), ("bare with clip", True))}
+    turns = AlternatingSteps({**bare}, device_waiter(device))
     part = TrainingPart(store, labels, CLASSES, store, labels)
     trainer = Trainer(load_method("ce")(), workload.spec(epochs), part, device, turns, steps=steps)
     for _ in trainer.epochs():

@@ -45,13 +45,8 @@ class BatchLoader:
         seed: int,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.group = group
-        self.store = store
-        self.labels = labels
-        self.classes = classes
-        self.augmentations = augmentations
-        self.batch_size = batch_size
-        self.seed = seed
+        self.store, self.labels, self.classes = store, labels, classes
+        self.augmentations, self.batch_size, self.seed, self.group = augmentations, batch_size, seed, group
         self._labels_on_cpu = labels.cpu()
 
     def steps(

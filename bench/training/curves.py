@@ -23,6 +23,7 @@ from methods.interface import Method, Phase
 
 MEASURED_PER_RUN = 20
 """Training-set measures are taken every ceil(epochs / 20) epochs, and at the last."""
+FIT_CURVES = ("memorised", "corrected", "learnt")
 DETECTION_CURVES = ("auroc", "average_precision", "precision", "recall", "corrected", "damaged")
 """The entries of `metrics.selector_quality` that have a curve, as `selector_auroc` and so on."""
 
@@ -40,13 +41,7 @@ class CurveRecorder:
         self.held = EvaluationSet(trainer.part.held_images, trainer.group, chunk_size)
         self.test = EvaluationSet(noisy_data.images.store("test", trainer.device), trainer.group, chunk_size)
         names = ("epoch", "phase", "train_loss", "test_accuracy", "noisy_holdout_accuracy", "clean_holdout_accuracy")
-        measured = (
-            "measured_epoch",
-            "memorised",
-            "corrected",
-            "learnt",
-            *(f"selector_{name}" for name in DETECTION_CURVES),
-        )
+        measured = ("measured_epoch", *FIT_CURVES, *(f"selector_{name}" for name in DETECTION_CURVES))
         self.curves: dict[str, list[Any]] = {name: [] for name in (*names, *measured)}
         self.selector: dict[str, Any] = {}
         self.stopwatch = Stopwatch("evaluate", "measure")
@@ -127,7 +122,7 @@ class CurveRecorder:
             "holdout_test_accuracy": None if chosen is None else curve[chosen],
             "noisy_holdout_accuracy": noisy_holdout[-1],
             "last10_test_accuracy": float(np.mean(curve[-10:])),
-            **{name: self.curves[name][-1] for name in ("memorised", "corrected", "learnt")},
+            **{name: self.curves[name][-1] for name in FIT_CURVES},
             "selector": self.selector,
             "network_test_accuracies": [metrics.accuracy(single, labels) for single in singles] or [curve[-1]],
             "networks": len(networks),

@@ -36,13 +36,12 @@ class Ensemble(Method):
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
         self.members = tuple(members)
-        self.networks_per_member = members[0].networks
-        self._phases: list[tuple[Phase, Phase]] = []
         first = members[0]
+        self._phases: list[tuple[Phase, Phase]] = []
         # an ensemble declares what its copies declare
         for name in ("name", "needs", "assumes", "control", "weight_decay", "static_shapes"):
             setattr(self, name, getattr(first, name))
-        self.networks = self.networks_per_member * len(self.members)
+        self.networks_per_member, self.networks = first.networks, first.networks * len(members)
 
     def unsuitable(self, setting: Setting) -> str | None:
         """The first member's reason."""
@@ -90,10 +89,9 @@ class Ensemble(Method):
 
     def predict(self, networks: Sequence[Network], images: Tensor) -> Tensor:
         """Log-probabilities (B, K): the log of the mean of the members' probabilities."""
+        count = self.networks_per_member
         predictions = [
-            member.predict(
-                networks[number * self.networks_per_member : (number + 1) * self.networks_per_member], images
-            )
+            member.predict(networks[number * count : (number + 1) * count], images)
             for number, member in enumerate(self.members)
         ]
         return torch.logsumexp(torch.stack(predictions), dim=0) - math.log(len(predictions))
@@ -122,9 +120,8 @@ class Ensemble(Method):
         return tuple(network + member * self.networks_per_member for network in networks)
 
     def _of_all_members(self, networks: Sequence[int]) -> tuple[int, ...]:
-        return tuple(
-            network + number * self.networks_per_member for number in range(len(self.members)) for network in networks
-        )
+        firsts = range(0, self.networks, self.networks_per_member)
+        return tuple(network + first for first in firsts for network in networks)
 
 
 def _mean(values: Sequence[Tensor | None]) -> Tensor | None:
@@ -136,17 +133,11 @@ class MemberTask:
     """The task of one member: its networks are numbered from 0, and its memory has names of its own."""
 
     def __init__(self, task: Task, member: int, networks_per_member: int) -> None:
-        self.samples = task.samples
-        self.classes = task.classes
-        self.labels = task.labels
-        self.epochs = task.epochs
-        self.batch_size = task.batch_size
-        self.steps_per_epoch = task.steps_per_epoch
-        self.held_labels = task.held_labels
+        self.samples, self.classes, self.epochs = task.samples, task.classes, task.epochs
+        self.labels, self.held_labels = task.labels, task.held_labels
+        self.batch_size, self.steps_per_epoch = task.batch_size, task.steps_per_epoch
         self.privileges: Mapping[str, Any] = task.privileges
-        self._task = task
-        self._member = member
-        self._first = member * networks_per_member
+        self._task, self._member, self._first = task, member, member * networks_per_member
 
     def infer_held(self, network: int | Network = 0) -> Tensor:
         """See `methods.interface.Task`."""
@@ -183,14 +174,10 @@ class MemberStep:
     """The step of the member that learns in it: its networks are numbered from 0."""
 
     def __init__(self, step: Step, member: int, networks_per_member: int) -> None:
-        self.phase = step.phase
-        self.epoch = step.epoch
-        self.draws = step.draws
+        self.phase, self.epoch, self.draws = step.phase, step.epoch, step.draws
         self.streams: Mapping[str, BatchView] = step.streams
-        self.labels = step.labels
-        self.index = step.index
-        self._step = step
-        self._first = member * networks_per_member
+        self.labels, self.index = step.labels, step.index
+        self._step, self._first = step, member * networks_per_member
 
     @property
     def learn(self) -> tuple[int, ...]:

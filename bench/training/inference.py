@@ -137,8 +137,4 @@ def log_probabilities(method: Method, networks: Sequence[TrainedNetwork], images
 def single_predictions(networks: Sequence[TrainedNetwork], images: EvaluationSet) -> list[NDArray[np.int64]]:
     """Predicted classes (n,) of each network on its own."""
     with evaluation_mode(networks):
-        return [images.apply(partial(_classes, network)).cpu().numpy() for network in networks]
-
-
-def _classes(network: TrainedNetwork, images: Tensor) -> Tensor:
-    return network(images).argmax(dim=1)
+        return [images.apply(network).argmax(dim=1).cpu().numpy() for network in networks]

@@ -62,13 +62,9 @@ class MethodTask:
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.group = group
-        self.samples = len(part.labels)
-        self.classes = part.classes
-        self.labels = part.labels
-        self.held_labels = part.held_labels
-        self.privileges = part.privileges
-        self.epochs = spec.epochs
-        self.batch_size = spec.batch_size
+        self.samples, self.classes = len(part.labels), part.classes
+        self.labels, self.held_labels, self.privileges = part.labels, part.held_labels, part.privileges
+        self.epochs, self.batch_size = spec.epochs, spec.batch_size
         self.steps_per_epoch = len(batch_bounds(self.samples, spec.batch_size, group.world_size))
         self.states: dict[str, Tensor] = {}
         self.learned: dict[str, LearnedTensor] = {}
@@ -79,9 +75,7 @@ class MethodTask:
         self.inferences = 0
         self._closed = False
         self._images, self._held_images = part.images, part.held_images
-        self._networks = networks
-        self._augmentations = augmentations
-        self._seed = spec.seed
+        self._networks, self._augmentations, self._seed = networks, augmentations, spec.seed
 
     def infer(
         self,
@@ -178,27 +172,21 @@ class MethodTask:
         """Register learned per-sample parameters (samples, ...), stepped by plain SGD with the networks."""
         if len(tensor) != self.samples:
             raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
-        return self._learn("rows", name, tensor, learning_rate, per_sample=True)
+        return self._learn("rows", name, LearnedTensor(self._parameter(tensor), learning_rate, per_sample=True))
 
     def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
         """Register a learned tensor of any shape (a transition matrix, say), stepped by SGD with the networks."""
-        return self._learn("parameter", name, tensor, learning_rate, momentum)
+        return self._learn("parameter", name, LearnedTensor(self._parameter(tensor), learning_rate, momentum))
 
-    def _learn(
-        self,
-        kind: str,
-        name: str,
-        tensor: Tensor,
-        learning_rate: float,
-        momentum: float = 0.0,
-        per_sample: bool = False,
-    ) -> nn.Parameter:
+    def _parameter(self, tensor: Tensor) -> nn.Parameter:
+        return nn.Parameter(tensor.to(self.labels.device, copy=True))
+
+    def _learn(self, kind: str, name: str, learned: LearnedTensor) -> nn.Parameter:
         self._check_open(kind)
         if name in self.learned:
             raise ValueError(f"the learned values {name!r} exist already")
-        values = nn.Parameter(tensor.to(self.labels.device, copy=True))
-        self.learned[name] = LearnedTensor(values, learning_rate, momentum, per_sample)
-        return values
+        self.learned[name] = learned
+        return learned.values
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> AveragedNetwork:
         """Make an exponential moving average of a network, updated after each step in which that network learns.

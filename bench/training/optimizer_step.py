@@ -109,23 +109,20 @@ class OptimizerStep:
             optimizers.append(self._learned_optimizer)
         for optimizer in optimizers:
             clear_gradients(optimizer)
-        if self.scaler.is_enabled():
-            torch.autograd.backward(self.scaler.scale(loss))
-            self._all_reduce_gradients(step.learn)
+        scaled = self.scaler.is_enabled()
+        torch.autograd.backward(self.scaler.scale(loss) if scaled else loss)
+        self._all_reduce_gradients(step.learn)
+        if scaled:
             # the scaler refuses an optimiser without a single gradient, such as that of tensors the loss didn't use
             optimizers = [optimizer for optimizer in optimizers if has_gradient(optimizer)]
             for optimizer in optimizers:
                 self.scaler.unscale_(optimizer)
-            self._clip(step.learn)
-            for optimizer in optimizers:
-                self.scaler.step(optimizer)
+        self._clip(step.learn)
+        update = self.scaler.step if scaled else step_optimizer
+        for optimizer in optimizers:
+            update(optimizer)
+        if scaled:
             self.scaler.update()
-        else:
-            torch.autograd.backward(loss)
-            self._all_reduce_gradients(step.learn)
-            self._clip(step.learn)
-            for optimizer in optimizers:
-                step_optimizer(optimizer)
         return loss.detach()
 
     def update_averages(self, learn: tuple[int, ...]) -> None:
@@ -150,10 +147,9 @@ class OptimizerStep:
 
     def _clip(self, learn: tuple[int, ...]) -> None:
         """Clip each network's gradient by its own norm, so that members of an ensemble train as they would alone."""
-        if self.spec.gradient_clip is None:
-            return
-        for number in learn:
-            clip_gradient_norm(self.networks[number].weights, self.spec.gradient_clip)
+        if self.spec.gradient_clip is not None:
+            for number in learn:
+                clip_gradient_norm(self.networks[number].weights, self.spec.gradient_clip)
 
     def state(self) -> dict[str, Any]:
         """The state of optimisers and scaler, which the next step depends on besides weights and learned tensors."""

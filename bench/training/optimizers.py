@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from bench.spec.schedules import OPTIMIZERS
 from bench.system.errors import UsageError
 
+SGD_SETTINGS = ("lr", "weight_decay", "momentum", "dampening", "nesterov", "maximize")
+
 
 def make_optimizer(
     name: str,
@@ -63,20 +65,10 @@ def step_optimizer(optimizer: torch.optim.Optimizer) -> None:
         updated = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
         if updated:
             weights, gradients = map(list, zip(*updated, strict=True))
-            torch._fused_sgd_(
-                weights,
-                gradients,
-                [_momentum(optimizer.state[weight], gradient) for weight, gradient in updated]
-                if group["momentum"]
-                else [],
-                weight_decay=group["weight_decay"],
-                momentum=group["momentum"],
-                lr=group["lr"],
-                dampening=group["dampening"],
-                nesterov=group["nesterov"],
-                maximize=group["maximize"],
-                is_first_step=False,
-            )
+            moved = updated if group["momentum"] else []
+            momenta = [_momentum(optimizer.state[weight], gradient) for weight, gradient in moved]
+            settings = {name: group[name] for name in SGD_SETTINGS}
+            torch._fused_sgd_(weights, gradients, momenta, is_first_step=False, **settings)
 
 
 def _momentum(state: dict[str, Tensor], gradient: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,9 @@ class RunClock:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         else:
-            _reset_peak_memory()
+            # a new high-water mark of the resident size; only Linux can, elsewhere it is that of the whole process
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")
 
     @property
     def seconds(self) -> float:
@@ -49,7 +51,12 @@ class RunClock:
         """Bytes: the peak of the tensors on a GPU, else the largest resident size of the process in this run."""
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
-        return _peak_memory()
+        try:
+            status = Path("/proc/self/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        except (OSError, IndexError, ValueError):
+            unit = 1 if sys.platform == "darwin" else 1024
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def state(self) -> dict[str, Any]:
         """The start, the number of attempts and the seconds so far."""
@@ -82,23 +89,6 @@ class Stopwatch:
     def load_state(self, state: dict[str, float]) -> None:
         """Continue from an earlier attempt's state."""
         self.seconds = state
-
-
-def _reset_peak_memory() -> None:
-    """Start a new high-water mark of the resident size; only Linux can, elsewhere it is that of the whole process."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _peak_memory() -> int:
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def collect_provenance(

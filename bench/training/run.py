@@ -20,7 +20,7 @@ from bench.spec import RunSpec, Runtime
 from bench.training.checkpoint import Checkpoint, Part
 from bench.training.curves import CurveRecorder, compute_cost
 from bench.training.distributed import current_process_group
-from bench.training.noisy_data import NoisyData, build_noisy_data, build_trainer
+from bench.training.noisy_data import build_noisy_data, build_trainer
 from bench.training.outcome import PauseReached, ReportProgress
 from bench.training.precision import limit_gpu_memory, prepare_process
 from bench.training.provenance import RunClock, collect_provenance
@@ -41,38 +41,24 @@ def run_spec(
     device = torch.device(runtime.device)
     if runtime.gpu_bytes is not None:
         limit_gpu_memory(device, runtime.gpu_bytes)
-    clock = RunClock(device)
+    clock, group = RunClock(device), current_process_group()
     noisy_data = build_noisy_data(spec, runtime)
     with closing(noisy_data.images):
-        train_and_record(noisy_data, spec, runtime, store, report, should_stop, clock)
-
-
-def train_and_record(
-    noisy_data: NoisyData,
-    spec: RunSpec,
-    runtime: Runtime,
-    store: Store,
-    report: ReportProgress,
-    should_stop: Callable[[], bool],
-    clock: RunClock,
-) -> None:
-    """Train on `noisy_data`, from the run's checkpoint if there is one, and write the record."""
-    group = current_process_group()
-    trainer = build_trainer(noisy_data, spec, clock.device, should_stop, group, runtime.steps)
-    curves = CurveRecorder(noisy_data, trainer)
-    checkpoint = Checkpoint(store.checkpoint_path(spec.run_id), group)
-    parts: dict[str, Part] = {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
-    checkpoint.load(parts)
-    report(trainer.epochs_done, trainer.total_epochs)
-    stop_at_pause(spec, runtime, store, trainer, curves)
-    for epoch in trainer.epochs():
-        curves.record_epoch(epoch)
-        report(epoch.number, trainer.total_epochs)
-        is_due = checkpoint.age >= runtime.checkpoint_seconds or is_pause_due(runtime, trainer)
-        if is_due and not epoch.last:
-            checkpoint.save(parts)
+        trainer = build_trainer(noisy_data, spec, device, should_stop, group, runtime.steps)
+        curves = CurveRecorder(noisy_data, trainer)
+        checkpoint = Checkpoint(store.checkpoint_path(spec.run_id), group)
+        parts: dict[str, Part] = {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
+        checkpoint.load(parts)
+        report(trainer.epochs_done, trainer.total_epochs)
         stop_at_pause(spec, runtime, store, trainer, curves)
-    record = build_record(spec, runtime, trainer, curves, clock)
+        for epoch in trainer.epochs():
+            curves.record_epoch(epoch)
+            report(epoch.number, trainer.total_epochs)
+            is_due = checkpoint.age >= runtime.checkpoint_seconds or is_pause_due(runtime, trainer)
+            if is_due and not epoch.last:
+                checkpoint.save(parts)
+            stop_at_pause(spec, runtime, store, trainer, curves)
+        record = build_record(spec, runtime, trainer, curves, clock)
     if group.is_main:
         # the record first: a kill between the two costs no result, and the store removes the checkpoint later
         store.write_record(record)

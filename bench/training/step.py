@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -38,43 +39,34 @@ class BatchPlan:
     share: float
 
 
+@dataclass(eq=False)
 class TrainingStep:
     """The argument of `Method.loss`. `labels`, `index` and `share` are those of the first stream's batch."""
 
-    def __init__(
-        self,
-        phase: str,
-        epoch: int,
-        learn: tuple[int, ...],
-        draws: Mapping[str, Tensor],
-        streams: Mapping[str, Batch],
-        networks: Sequence[TrainedNetwork],
-    ) -> None:
-        self.phase = phase
-        self.epoch = epoch
-        self.learn = learn
-        self.draws = draws
-        self.streams = streams
-        self._first = next(iter(streams.values()))
+    phase: str
+    epoch: int
+    learn: tuple[int, ...]
+    draws: Mapping[str, Tensor]
+    streams: Mapping[str, Batch]
+    networks: Sequence[TrainedNetwork]
+
+    def __post_init__(self) -> None:
+        self._first = next(iter(self.streams.values()))
         self.labels, self.index, self.share = self._first.labels, self._first.index, self._first.share
-        self._networks = networks
 
     def logits(self, stream: str | None = None, view: int = 0, network: int = 0) -> Tensor:
         """Logits (B, K) float32 of one view of one stream (None: the first)."""
         batch = self._first if stream is None else self.streams[stream]
-        return self._networks[network](batch.views[view])
+        return self.networks[network](batch.views[view])
 
     def network(self, number: int) -> TrainedNetwork:
         """A network by its number."""
-        return self._networks[number]
+        return self.networks[number]
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that differs from step to step, in the same order for all steps of a pass."""
-        batches = self.streams.values()
-        return [
-            *self.draws.values(),
-            *(tensor for batch in batches for tensor in (batch.index, batch.labels, *batch.views)),
-        ]
+        batches = [(batch.index, batch.labels, *batch.views) for batch in self.streams.values()]
+        return [*self.draws.values(), *itertools.chain.from_iterable(batches)]
 
     def copy(self) -> TrainingStep:
         """The same step on tensors of its own."""
@@ -83,7 +75,7 @@ class TrainingStep:
             for name, batch in self.streams.items()
         }
         draws = {name: drawn.clone() for name, drawn in self.draws.items()}
-        return TrainingStep(self.phase, self.epoch, self.learn, draws, streams, self._networks)
+        return replace(self, draws=draws, streams=streams)
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:

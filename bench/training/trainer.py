@@ -76,15 +76,11 @@ class Trainer:
         self.stop_vote = StopVote(group, device, should_stop)
         self.step_mode = choose_step_mode(steps, device, method, spec.precision, group)
         self.step_recorder: StepRecorder | None = GraphRecorder(device) if self.step_mode.graph else None
-        self.seconds = 0.0
-        self.compile_seconds = 0.0
-        self.steps_done = 0
-        self.steps_replayed = 0
+        self.seconds = self.compile_seconds = 0.0
+        self.steps_done = self.steps_replayed = 0
         self._phase, self._epoch = 0, 0
-        augmentations = {
-            "weak": build_augmentation(spec.augmentation),
-            "strong": build_augmentation(spec.strong_augmentation),
-        }
+        views = {"weak": spec.augmentation, "strong": spec.strong_augmentation}
+        augmentations = {view: build_augmentation(name) for view, name in views.items()}
         self.networks = [self._build_network(number) for number in range(method.networks)]
         self.batch_loader = BatchLoader(
             part.images, part.labels, part.classes, augmentations, spec.batch_size, spec.seed, group
@@ -279,6 +275,5 @@ class Trainer:
                 self.task.learned[name].values.copy_(values)
         self.optimizer_step.load_state(state, self.phases[self._phase] if self._phase < len(self.phases) else None)
         self.pass_counter.forward, self.pass_counter.backward = state["meter"]
-        self.seconds = state["seconds"]
-        self.compile_seconds = state["compile_seconds"]
+        self.seconds, self.compile_seconds = state["seconds"], state["compile_seconds"]
         self.steps_done, self.steps_replayed = state["steps"]

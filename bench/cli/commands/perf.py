@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from bench import registry
 from bench.planning import data_facts, validate
@@ -67,7 +67,7 @@ def perf_command(options: Mapping[str, str]) -> int:
         "matrix_peak_gigaflops": peak / 1e9,
     }
     if options["format"] == "json":
-        write_json({**environment, "models": [figure.as_json() for figure in figures]})
+        write_json({**environment, "models": [asdict(figure) for figure in figures]})
         return 0
     write_text(
         f"{environment['device']}, {threads} threads, torch {torch.__version__}, {request.precision}: "

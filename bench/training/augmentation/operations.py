@@ -15,22 +15,9 @@ from torch import Tensor
 
 from bench.training.augmentation.geometry import rotation_maps, warp_images
 
-OPERATIONS = (
-    "identity",
-    "shear-x",
-    "shear-y",
-    "translate-x",
-    "translate-y",
-    "rotate",
-    "brightness",
-    "color",
-    "contrast",
-    "sharpness",
-    "posterize",
-    "solarize",
-    "autocontrast",
-    "equalize",
-)
+GEOMETRIC = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
+COLOUR = ("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize")
+OPERATIONS = ("identity", *GEOMETRIC, *COLOUR)
 CODE = {name: number for number, name in enumerate(OPERATIONS)}
 GREY = (0.2989, 0.587, 0.114)
 """ITU-R 601 luma of red, green and blue, as torchvision rounds it."""
@@ -39,7 +26,7 @@ GREY = (0.2989, 0.587, 0.114)
 def apply_geometric(planes: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
     """The geometric operations; images (B, C, H, W) with any other operation stay as they are."""
     height, width = planes.shape[2:]
-    only = {name: torch.where(operation == CODE[name], strength, 0.0) for name in OPERATIONS[1:6]}
+    only = {name: torch.where(operation == CODE[name], strength, 0.0) for name in GEOMETRIC}
     shear_x, shear_y = 0.3 * only["shear-x"], 0.3 * only["shear-y"]
     maps = rotation_maps(30.0 * only["rotate"])
     maps[:, 0, 1] += shear_x

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, distributed, nn
 
-from bench import models
 from bench.models.backbone import Backbone, GlobalPool, convolution
 from bench.registry import load_method
 from bench.spec import RunSpec
@@ -144,7 +143,7 @@ def process(number: int, folder: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=number, world_size=2)
     group = ProcessGroup(number, 2)
     (folder / f"{number}.json").write_text(json.dumps(primitives(group)))
-    models.build = without_batch_norm  # type: ignore[assignment]
+    trainer_module.build = without_batch_norm  # type: ignore[assignment]
     for kind, method, parameters in WORKS:
         torch.save(left_by(kind, method, parameters, group), folder / f"{kind} {method} {number}.pt")
     distributed.destroy_process_group()
