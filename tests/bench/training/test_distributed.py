@@ -207,7 +207,7 @@ def test_every_process_has_two_samples_of_every_batch_but_of_the_only_one(sample
 @given(st.integers(1, 60), st.integers(1, 5))
 def test_shares_are_disjoint_and_make_the_whole(count: int, size: int) -> None:
     values = torch.arange(count)
-    shares = [ProcessGroup(number, size).mine(values) for number in range(size)]
+    shares = [ProcessGroup(number, size).shard(values) for number in range(size)]
     assert sorted(torch.cat(shares).tolist()) == list(range(count))
     assert max(map(len, shares)) == ProcessGroup(0, size).largest_shard(count)
 
