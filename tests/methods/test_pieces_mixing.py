@@ -55,7 +55,8 @@ def test_mixing_keeps_sums_and_ranges_and_its_mirror_holds_the_same_samples(seed
     assert torch.allclose(mirror[order], mixed, atol=1e-6)
     assert torch.equal(mix(targets, order, 1.0), targets)
     per_sample = mix(targets, order, torch.full((5,), weight))
-    assert torch.allclose(per_sample, mixed)
+    # a weight in single precision is off by up to 3e-8, and so is its complement
+    assert torch.allclose(per_sample, mixed, atol=1e-7)
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
