@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from selection import Epoch
 
-from bench.perf.steps import CLASSES, Workload
+from bench.perf.step_times import CLASSES, Workload
 from bench.perf.timing import Seconds, median, time_alternately
 from bench.registry import load_method
 from bench.stats.summary import Summary, summarise

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from bench.models import build
-from bench.perf.steps import CLASSES, Workload
+from bench.perf.step_times import CLASSES, Workload
 from bench.perf.timing import median
 from bench.registry import load_method
 from bench.system.hardware import cpu_name, resolve_precision

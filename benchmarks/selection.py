@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.perf.steps import CLASSES, Workload
+from bench.perf.step_times import CLASSES, Workload
 from bench.perf.timing import median, time_alternately
 from bench.system.hardware import cpu_name
 from bench.training.inference import inference_batch

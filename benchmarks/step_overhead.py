@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from bench.perf.steps import Workload, time_steps
+from bench.perf.step_times import Workload, time_steps
 from bench.system.hardware import cpu_name
 from bench.training.precision import prepare_process
 

@@ -1,4 +1,8 @@
-"""The commands of the command line and their options. Each command is imported when it is called."""
+"""The commands of the command line and their options. Each command is imported when it is called.
+
+A function a command, in the order of the help: `run`, `tune`, `report`, `merge`, `list`, `show`, `doctor`, `perf`.
+Options that several commands take are declared in `bench.cli.options`.
+"""
 
 from __future__ import annotations
 

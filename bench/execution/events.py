@@ -1,4 +1,8 @@
-"""Events that executors report of runs, and their form as lines of JSON between a worker and its parent."""
+"""Events that executors report of runs, and their form as lines of JSON between a worker and its parent.
+
+A class an event, in the order of a run's life; `Event` lists them all. `encode_event` and `decode_event` are the
+line of JSON.
+"""
 
 from __future__ import annotations
 

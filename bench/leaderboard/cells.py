@@ -1,4 +1,7 @@
-"""Texts in the cells of a table that take more than formatting one number. A cell is a function of table and row."""
+"""Texts in the cells of a table that take more than formatting one number. A cell is a function of table and row.
+
+The functions stand in the order of the board's columns, which `bench.leaderboard.columns` lists.
+"""
 
 from __future__ import annotations
 

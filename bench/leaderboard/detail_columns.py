@@ -1,4 +1,7 @@
-"""The columns of the tables beside the main one: noise detection, costs, rows at equal compute, excluded rows."""
+"""The columns of the tables beside the main one: noise detection, costs, rows at equal compute, excluded rows.
+
+A list a table, with entries as in `bench.leaderboard.columns`: `DETECTION`, `COSTS`, `EQUAL_COMPUTE`, `EXCLUDED`.
+"""
 
 from __future__ import annotations
 

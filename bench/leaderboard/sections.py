@@ -1,4 +1,7 @@
-"""The sections of a table, as Markdown and terminal draw them; `table_sections` decides which there are."""
+"""The sections of a table, as Markdown and terminal draw them; `table_sections` decides which there are.
+
+A `Section` has a title and either columns with rows or lines of text; the renderers draw it and decide nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pre-activation ResNets: DivideMix's, which differs from the paper's in three places, and that of JS and GJS."""
+"""Pre-activation ResNets: DivideMix's, which differs from the paper's in three places, and that of JS and GJS.
+
+The three models are at the end; each names its source and what of it differs.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.models.flops import flops_per_image
-from bench.perf.steps import StepTimes, Workload, time_steps
+from bench.perf.step_times import StepTimes, Workload, time_steps
 from bench.perf.timing import Median, median, time_alternately
 from bench.training.augmentation import build_augmentation
 from bench.training.inference import inference_batch

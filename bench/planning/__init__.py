@@ -1,1 +1,1 @@
-"""What was typed and the facts -> the list of RunSpecs."""
+"""Typed options and the facts of data, noise and machine -> the list of RunSpecs."""

@@ -52,7 +52,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class FileChoice(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """How values were chosen: the noise, the seeds, the criterion, the number of trials, the command.
+    """The circumstances of a choice: the noise, the seeds, the criterion, the number of trials, the command.
 
     `objective`: accuracy on the noisy labels of the hold-out ("noisy-val") or on its clean labels ("clean-val"), mean
     of the `last_epochs`. `held_out_labels`: labels that one criterion rests on, all splits together. `trials`: settings

@@ -1,4 +1,7 @@
-"""Checks of a request that need none of its data: names, parameters, bounds, files and devices."""
+"""Checks of a request that need none of its data: names, parameters, bounds, files and devices.
+
+Read `validate_request`: what it returns is what later stages work with, so that nothing is parsed or looked up twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command under a table that planning can't check, such as of the user's own data: every option spelled out."""
+"""The command under a table that planning can't check, such as of the user's own data: every option spelled out.
+
+Read `explicit_command`; `bench.reporting.reproduce` asks it last.
+"""
 
 from __future__ import annotations
 

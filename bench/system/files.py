@@ -1,4 +1,8 @@
-"""Atomic writes, so that files exist whole or not at all, and names that every file system takes."""
+"""Atomic writes, so that files exist whole or not at all, and names that every file system takes.
+
+`write_atomically` is for bytes, `open_atomically` for writers that want a file; both write beside the target and
+rename.
+"""
 
 from __future__ import annotations
 

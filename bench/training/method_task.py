@@ -27,7 +27,7 @@ from methods.interface import Network
 
 @dataclass(frozen=True)
 class TrainingPart:
-    """What training may see: images, noisy labels int64 (n,), those of the hold-out, and the declared privileges."""
+    """The data that training may see: images, noisy labels int64 (n,), those of the hold-out, declared privileges."""
 
     images: Images
     labels: Tensor

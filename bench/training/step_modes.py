@@ -29,7 +29,7 @@ StepFunction = Callable[[TrainingStep], Tensor]
 
 @dataclass(frozen=True)
 class StepMode:
-    """How steps are carried out: networks compiled or not, steps recorded as a graph or not.
+    """A way to carry out steps: networks compiled or not, steps recorded as a graph or not.
 
     `reason` says why it isn't the mode that was asked for, or what decided for "auto".
     """

@@ -1,4 +1,7 @@
-"""`merge`: stores of several machines into one."""
+"""`merge`: stores of several machines into one.
+
+`merge_command` is the flow; `bench.records.merge` decides what is copied, and the rest of this module prints it.
+"""
 
 from __future__ import annotations
 

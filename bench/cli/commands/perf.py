@@ -43,7 +43,7 @@ def perf_command(options: Mapping[str, str]) -> int:
     import torch
 
     from bench.perf.figures import figures_table, measure_matrix_peak, measure_model, step_modes_table
-    from bench.perf.steps import Workload
+    from bench.perf.step_times import Workload
     from bench.training.precision import prepare_process
 
     prepare_process(request.threads)

@@ -1,4 +1,8 @@
-"""Connecting to a Ray cluster, or starting one on this machine; either ends within a time limit."""
+"""Connecting to a Ray cluster, or starting one on this machine; either ends within a time limit.
+
+Read `connect_to_ray` first. Ray itself waits without limit where an address doesn't answer, so it is tried
+beforehand: by a plain connection, then by Ray in a process of its own.
+"""
 
 from __future__ import annotations
 

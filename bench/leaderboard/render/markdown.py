@@ -1,4 +1,8 @@
-"""Boards as Markdown, padded so that the raw text reads as a table too."""
+"""Boards as Markdown, padded so that the raw text reads as a table too.
+
+`write_boards` writes the files and `report_as_markdown` prints their tables; `markdown_table` draws
+them and those of comparisons and of the shared grid.
+"""
 
 from __future__ import annotations
 

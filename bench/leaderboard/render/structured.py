@@ -1,4 +1,8 @@
-"""Boards as JSON and CSV: fractions in [0, 1] throughout."""
+"""Boards as JSON and CSV: fractions in [0, 1] throughout.
+
+Read `report_as_json` and `report_as_csv`. Keys come from the lists of columns; the two lists here only fix the order of
+those that earlier releases wrote.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The policies of strong views: RandAugment and AutoAugment choose operations and strengths for each image."""
+"""The policies of strong views: RandAugment and AutoAugment choose operations and strengths for each image.
+
+`Policy` applies what either drew. AutoAugment's table is the one of CIFAR-10.
+"""
 
 from __future__ import annotations
 

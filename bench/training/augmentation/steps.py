@@ -1,4 +1,7 @@
-"""The steps of an augmentation: each draws per image ahead of time, and is applied to a batch as a pure function."""
+"""The steps of an augmentation: each draws per image ahead of time, and is applied to a batch as a pure function.
+
+`PixelStep` says when each of its methods is called; the steps follow.
+"""
 
 from __future__ import annotations
 

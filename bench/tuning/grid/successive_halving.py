@@ -34,7 +34,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class CandidateStanding:
-    """How far a method's settings have come; settings are numbered as in its candidates."""
+    """The progress of a method's settings; settings are numbered as in its candidates."""
 
     going: tuple[int, ...]
     """The settings that haven't been dropped."""

@@ -1,4 +1,8 @@
-"""The storage of studies: a journal file in the output folder, or a database that several machines share."""
+"""The storage of studies: a journal file in the output folder, or a database that several machines share.
+
+`check_storage_address` refuses what can't work before anything runs; `open_storage` opens it, and makes what is
+missing.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.cli.main import main
 from bench.models import build
 from bench.models.flops import flops_per_image
 from bench.perf.figures import COLUMNS, STEP_MODE_COLUMNS
-from bench.perf.steps import Workload, time_steps
+from bench.perf.step_times import Workload, time_steps
 from bench.perf.timing import median, time_alternately
 
 CPU = torch.device("cpu")
