@@ -51,9 +51,9 @@ def test_training_and_testing_see_the_cued_images(claims: dict[str, ModuleType])
     _, cued, trainer = problem_of(claims, True)
     device, everything = torch.device("cpu"), lambda images: claims["setup"].plain(images, torch.arange(len(images)))
     chosen = cued.data.train.images[cued.drawn[cued.train]]
-    wanted = claims["erasing"].image_store(chosen, cued.data, device)
+    wanted = claims["erasing"].store_images(chosen, cued.data, device)
     assert torch.equal(everything(trainer.part.images), everything(wanted))
-    tested = claims["erasing"].image_store(cued.data.test.images, cued.data, device)
+    tested = claims["erasing"].store_images(cued.data.test.images, cued.data, device)
     assert torch.equal(everything(cued.images.store("test", device)), everything(tested))
 
 

@@ -146,7 +146,7 @@ def test_clean_labels_reach_only_methods_that_declare_them(
     assert (problem.noisy.labels == drawn.noisy.labels).all()
     # a label file has no matrix; a method that needs one keeps that of the draw
     problem = dataclasses.replace(problem, noisy=dataclasses.replace(problem.noisy, matrix=drawn.noisy.matrix))
-    shuffled = dataclasses.replace(problem, clean=np.random.default_rng(0).permutation(problem.clean_labels))
+    shuffled = dataclasses.replace(problem, clean_labels=np.random.default_rng(0).permutation(problem.clean_labels))
     told = bool({"clean_labels", "noise_rate"} & set(methods()[method]["needs"]))
     assert equal(weights(problem, spec), weights(shuffled, spec)) != told
 

@@ -179,7 +179,7 @@ def test_what_was_chosen_on_enough_labels_is_trained_with_for_every_noise(folder
         ("run --methods ce --recipes .", "--recipes .: it is neither"),
         ("run --methods ce --recipes broken.toml", "broken.toml: this is no TOML"),
         ("run --methods ce --recipes newer.toml", "newer.toml: format 99 is newer"),
-        ("run --methods ce --recipes unknown.toml", "unknown.toml: recipe.0.method: unknown method"),
+        ("run --methods ce --recipes unknown.toml", "unknown.toml: recipe.1.method: unknown method"),
         (f"run --methods ce {TINY} --recipes other.toml", "data set digits2 there and digits here"),
         (f"run --methods gce {TINY} --recipes enough.toml", "gce: enough.toml holds no values for it"),
     ],
