@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -21,6 +21,8 @@ STEPS_UP = 3
 FEWER = 16
 """The failed batch divided by this is the first size that is tried."""
 ROUND = 8
+SPARE = 128 << 20
+"""Bytes that stay free in the search: a later process takes some more for the same batch, or less."""
 
 
 @contextmanager
@@ -59,7 +61,13 @@ def search_largest_batch(failed: int, device: torch.device, try_batch: Callable[
     _drop_backward_pass()
     release_memory(device)
     free_reserve()
-    return largest_batch_that_fits(failed, fits)
+    spare = None
+    with suppress(RuntimeError, MemoryError):
+        # held while sizes are tried, so that the one that is advised fits a new process with room to spare
+        spare = torch.empty(SPARE, dtype=torch.uint8, device=device)
+    largest = largest_batch_that_fits(failed, fits)
+    del spare
+    return largest
 
 
 def largest_batch_that_fits(failed: int, fits: Callable[[int], bool]) -> int | None:
