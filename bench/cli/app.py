@@ -199,7 +199,7 @@ def list_(
     format: options.TextOrJson = "text",
 ) -> int:
     """List what there is: methods, datasets, noises or models."""
-    from bench.cli.commands.show import list_command
+    from bench.cli.commands.list_entries import list_command
 
     return list_command(what, plugin or [], format)
 

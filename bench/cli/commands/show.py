@@ -1,16 +1,17 @@
-"""`list`: what is registered, by kind. `show`: one method, data set, noise or run in full. Imports no torch.
+"""`show`: one method, data set, noise or run in full. Imports no torch.
 
 `show_command` makes the value that JSON prints, of any kind, and of it the page that text prints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.cli.commands.list_entries import public_declaration
 from bench.planning import data_facts
 from bench.planning.request import Request
 from bench.registry.names import parse_call
@@ -20,36 +21,6 @@ from bench.system.errors import UsageError, list_offenders
 if TYPE_CHECKING:
     from datasets.interface import DataSet
     from datasets.noise import NoisyLabels
-
-
-PRIVATE = frozenset({"module", "file", "class", "label"})
-LONG = frozenset({"docstring", "description"})
-LISTS = {
-    "methods": registry.methods,
-    "datasets": registry.data_sets,
-    "noises": registry.noises,
-    "models": registry.models,
-}
-
-
-def list_command(kind: str, plugins: Sequence[str], form: str) -> int:
-    """List methods, datasets, noises or models as text or JSON."""
-    registry.load_plugins(plugins)
-    entries = list(LISTS[kind]().values())
-    if form == "json":
-        write_json([public_declaration(entry, brief=True) for entry in entries])
-    else:
-        from bench.cli import pages
-
-        write_page(pages.declarations_table(kind, entries))
-    return 0
-
-
-def public_declaration(entry: Mapping[str, Any], brief: bool = False) -> dict[str, Any]:
-    """A declaration as JSON shows it; `brief` leaves the long texts to `show`."""
-    hidden = PRIVATE | (LONG if brief else frozenset())
-    common = {"name": entry["name"], "aliases": [], "summary": "", "source": ""}
-    return common | {key: value for key, value in entry.items() if key not in hidden}
 
 
 def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
