@@ -64,6 +64,17 @@ def join_process_group(world: TorchrunWorld, device: str) -> str:
     return device
 
 
+def leave_process_group() -> None:
+    """End this process's threads of the group, after the last message.
+
+    Left to the interpreter's exit they may still run while it takes down what they use, and that aborts the process
+    (SIGABRT), so that torchrun reports a failure after a study that went well.
+    """
+    from torch import distributed
+
+    distributed.destroy_process_group()
+
+
 def broadcast_message(message: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The leader's message, in every process; waits until all processes call this."""
     from bench.training.distributed import current_process_group
@@ -98,7 +109,7 @@ def lead_run(
 
 
 def follow_leader(root: Path, device: str, world: TorchrunWorld) -> None:
-    """Train the leader's runs along with it until it sends None."""
+    """Train the leader's runs along with it until it sends None; then leave the group."""
     # Signals reach every process; the leader alone handles them, and its stop vote ends the run in all at one step.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -107,6 +118,7 @@ def follow_leader(root: Path, device: str, world: TorchrunWorld) -> None:
         if message:
             runtime = Runtime(**message["runtime"]).model_copy(update={"device": device})
             _train_along(RunSpec(**message["spec"]), runtime, store, world)
+    leave_process_group()
 
 
 def _train_along(spec: RunSpec, runtime: Runtime, store: Store, world: TorchrunWorld) -> None:
@@ -179,6 +191,7 @@ class TorchrunExecutor:
         self._thread.join()
         if not self._broken:
             broadcast_message(None)
+            leave_process_group()
         self._broken = True
 
     def _keep_followers_waiting(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 COMMAND = ("-m", "bench", "run", "--methods", "ce,dividemix", "--dataset", DATA, "--epochs", "3", "--seeds", "1")
 
 
-def torchrun(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def torchrun(folder: Path, *more: str, command: Sequence[str] = COMMAND) -> subprocess.CompletedProcess[str]:
     """Run the command on two processes in `folder`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
-        [*TORCHRUN, *COMMAND, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [*TORCHRUN, *command, *more], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
 
 
@@ -56,6 +57,29 @@ def test_two_processes_train_each_run_together(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/record.json")}
     assert torchrun(tmp_path).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/record.json")} == before
+
+
+LEAVING = '''"""The command line, and what is left of the group after it."""
+
+import sys
+
+from torch import distributed
+
+from bench.cli.main import main
+
+code = main(sys.argv[1:])
+print("still in the group" if distributed.is_initialized() else "left the group", file=sys.stderr)
+sys.exit(code)
+'''
+
+
+@pytest.mark.slow
+def test_each_process_leaves_the_group_before_it_ends(tmp_path: Path) -> None:
+    """A group that is left to the interpreter's exit aborts the process now and then."""
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    ended = torchrun(tmp_path, command=("leaving.py", *COMMAND[2:]))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("left the group") == 2 and "still in the group" not in ended.stderr
 
 
 @pytest.mark.parametrize(
