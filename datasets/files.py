@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -87,7 +89,10 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
 
 
 def states(paths: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
-    """Size and time of change in ns of each file (N, 2), and the positions of those that aren't files."""
+    """Size and time of change in ns of each file (N, 2), and the positions of those that aren't regular files.
+
+    Whoever reads files that a user lists asks here first: a pipe or a device may never end.
+    """
     found = [_state(path) for path in paths]
     missing = [number for number, state in enumerate(found) if state is None]
     return np.array([state or (-1, -1) for state in found], dtype=np.int64).reshape(-1, 2), missing
@@ -96,9 +101,19 @@ def states(paths: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
 def _state(path: str) -> tuple[int, int] | None:
     try:
         state = os.stat(path)  # noqa: PTH116 -- tens of thousands of files: a Path for each costs more than the call
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
-    return (state.st_size, state.st_mtime_ns) if not state.st_mode & 0o040000 else None
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+
+
+def read_regular_file(path: Path) -> bytes:
+    """The whole file. Raises OSError where it can't be read, or is a pipe or a device, which may never end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it isn't a regular file", str(path))
+    except ValueError as error:
+        raise OSError(errno.ENOENT, f"{error} in its path", str(path)) from None
+    return path.read_bytes()
 
 
 def remembered(options: Options, what: str, known: str, compute: Callable[[], str]) -> str:

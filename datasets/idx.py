@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import zlib
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from datasets.files import listed, remembered, states
 from datasets.interface import Data, DataError, DataSet, Labels, Part
 
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+MOST_AXES = 4
 
 FIRST_LABELS = {
     "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
@@ -129,16 +132,18 @@ def unpacked(path: Path) -> bytes:
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array in an IDX file of bytes, plain or gzipped. Raises DataError where it isn't one, or is cut short.
 
+    Images have three axes and labels one; a file with more than MOST_AXES is something else.
+
     Format: two zero bytes, 8 for unsigned bytes, the number of axes, each length as a big-endian 32-bit integer, then
     the values.
     """
     content = unpacked(path)
     axes = content[3] if len(content) > 3 else 0
-    if content[:3] != b"\x00\x00\x08" or not axes or len(content) < 4 + 4 * axes:
+    if content[:3] != b"\x00\x00\x08" or not 1 <= axes <= MOST_AXES or len(content) < 4 + 4 * axes:
         raise DataError(f"{path} isn't an IDX file of bytes. Fetch it anew: delete it and type --download.")
     shape = tuple(int(length) for length in np.frombuffer(content, dtype=">u4", count=axes, offset=4))
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * axes)
-    if len(values) != int(np.prod(shape)):
+    if len(values) != math.prod(shape):
         raise DataError(
             f"{path} holds {len(values):,} bytes of data where its header promises {' x '.join(map(str, shape))}. "
             "Fetch it anew: delete it and type --download."

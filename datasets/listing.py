@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,8 +136,7 @@ class ListedImages(DataSet):
         listing = self._listing
         known, missing = states(listing.paths)
         if missing:
-            gone = [listing.name(number) for number in missing]
-            raise DataError(f"{len(gone)} of {len(listing.paths)} image files don't exist:\n{listed(gone)}")
+            raise DataError(_say_what_is_missing(listing, missing))
         rows = hashlib.sha256(listing.rows.encode()).digest()
         fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes()).hexdigest()
         return remembered(
@@ -178,6 +178,18 @@ class ListedImages(DataSet):
             return np.flatnonzero(~listing.test), np.flatnonzero(listing.test)
         size = max(1, round(TEST_SHARE * len(listing.labels)))
         return stratified(listing.labels, len(listing.classes), size, seed)
+
+
+def _say_what_is_missing(listing: Listing, missing: Sequence[int]) -> str:
+    """The files at the positions `missing`: those that aren't there, and those that are something else than a file."""
+    there = {number for number in missing if Path(listing.paths[number]).exists()}
+    gone = [listing.name(number) for number in missing if number not in there]
+    others = [listing.name(number) for number in missing if number in there]
+    of_all = f"of {len(listing.paths)} image files"
+    parts = [f"{len(gone)} {of_all} don't exist:\n{listed(gone)}"] if gone else []
+    if others:
+        parts.append(f"{len(others)} {of_all} aren't files, but folders, pipes or devices:\n{listed(others)}")
+    return "\n".join(parts)
 
 
 def checked(listing: Listing) -> Listing:

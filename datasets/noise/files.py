@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.files import read_regular_file
 from datasets.interface import DataError
 
 NPY = b"\x93NUMPY"
@@ -118,7 +121,7 @@ def read_bytes(path: Path) -> bytes:
     if path.is_dir():
         raise DataError(f"{path} is a folder. Name the file in it.")
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path)
     except FileNotFoundError:
         raise DataError(f"There is no file {path}. Give its path from {Path.cwd()}, or a full one.") from None
     except OSError as error:
@@ -130,16 +133,41 @@ def read_bytes(path: Path) -> bytes:
 
 def parse_npy(path: Path, content: bytes) -> NDArray[Any]:
     """The array of an npy file. Raises DataError for pickled objects, which may run any code, and for broken files."""
+    stream = io.BytesIO(content)
     try:
-        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError) as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path} holds pickled Python objects, which may run any code when read. "
-                "Save plain numbers by numpy.save."
-            ) from None
-        raise DataError(f"{path} is no complete npy file: {error}") from error
+        with warnings.catch_warnings(action="ignore"):
+            shape, dtype = _read_npy_header(stream)
+            if dtype.hasobject:
+                raise DataError(
+                    f"{path} holds pickled Python objects, which may run any code when read. "
+                    "Save plain numbers by numpy.save."
+                )
+            # Before NumPy asks for the memory: a header of a few bytes may promise any number of values.
+            promised, present = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+            if promised != present:
+                raise DataError(
+                    f"{path} is no complete npy file: its header promises {promised:,} bytes, and {present:,} follow."
+                )
+            stream.seek(0)
+            array: NDArray[Any] = np.load(stream, allow_pickle=False)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy reads a header as Python source: its parser raises whatever it stumbles over
+        raise DataError(f"{path} is no complete npy file: {first_line(error)}") from error
     return array
+
+
+def _read_npy_header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type as an npy file's header states them; leaves `stream` where the values begin."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, at most 200 characters of it."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def parse_csv(path: Path, content: bytes) -> list[tuple[int, list[str]]]:

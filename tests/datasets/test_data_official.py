@@ -59,6 +59,21 @@ def test_hash_follows_a_changed_file(options: Options, idx: Callable[..., None])
     assert Mnist(options).content_hash() != before
 
 
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b"\0\0\x08\x04" + b"\0\x01\0\0" * 4, "promises 65536 x 65536 x 65536 x 65536"),  # 2^64: no bytes, modulo 2^64
+        (b"\0\0\x08\xff" + b"\0\0\0\x01" * 255, "isn't an IDX file"),
+        (b"\0\0\x08\0", "isn't an IDX file"),
+    ],
+)
+def test_impossible_idx_headers(header: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(header)
+    with pytest.raises(DataError, match=reason) as caught:
+        read_idx(tmp_path / "a")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 def test_a_packaged_copy_is_found(options: Options, tmp_path: Path, idx: Callable[..., None], monkeypatch: Any) -> None:
     idx(tmp_path / "usr", True)
     monkeypatch.setattr(FashionMnist, "packaged", (tmp_path / "usr",))

@@ -157,6 +157,13 @@ BAD_TABLES = {
     "duplicate columns": ("by_name,by_id", "by_id,by_id", "names columns twice: 'by_id'"),
     "ragged": ("images/04.png,cat", "images/04.png,a,cat", r"header's 6 cells.*\n  line 6: 7 cells"),
     "missing file": ("images/07.png", "images/77.png", r"1 of 30 image files don't exist:\n  line 9: images/77.png"),
+    "NUL in a path": ("images/07.png", "images/0\x007.png", r"1 of 30 image files don't exist:\n  line 9: images/0"),
+    "device": ("images/07.png", "/dev/zero", r"1 of 30 image files aren't files, but .*:\n  line 9: /dev/zero"),
+    "pipe": (
+        "images/07.png",
+        "images/pipe.png",
+        r"1 of 30 image files aren't files, but .*:\n  line 9: images/pipe.png",
+    ),
     "same image twice": ("images/07.png", "images/06.png", r"line 9: images/06.png, as line 8"),
     "class unseen": ("28.png,cat,test", "28.png,bird,test", r"1 of 3 classes have no training image:\n  bird"),
     "no training part": (",train,", ",test,", "No image belongs to the training part"),
@@ -167,6 +174,7 @@ BAD_TABLES = {
 
 @pytest.mark.parametrize(("old", "new", "expected"), BAD_TABLES.values(), ids=BAD_TABLES)
 def test_bad_table(photos: Path, options: Options, old: str, new: str, expected: str) -> None:
+    os.mkfifo(photos / "images" / "pipe.png")
     edited(photos, old, new, -1 if old in (",train,", ",test,") else 1)
     for call in (opened(photos, options).describe, opened(photos, options).content_hash):
         with pytest.raises(DataError, match=expected):

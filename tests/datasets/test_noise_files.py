@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from datasets.interface import DataError
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
+from datasets.noise.files import read_matrix
 from datasets.noise.labels import file_hash, load_labels, read_labels, save_labels
 from datasets.noise.matrix import MatrixFile
 from datasets.noise.sym import Symmetric
@@ -105,12 +107,27 @@ def test_csv_and_npy_draw_the_same_labels(tmp_path: Path) -> None:
         (b"\xff\xfe\x00\x01", "neither an npy file nor text"),
         (b"\x93NUMPY", "no complete npy file"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (3, 3), }", "no complete npy"),
+        (b"\x93NUMPY\x01\x00\x10\x00" + b"(" * 16, "no complete npy"),
+        (b"\x93NUMPY\x01\x00\xa0\x0f" + b"[" * 4000, "no complete npy"),
+        (
+            b"\x93NUMPY\x01\x00v\x00"
+            + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(118),
+            "promises 80,000,000,000,000 bytes, and 0 follow",
+        ),
     ],
 )
 def test_malformed_matrix_files(tmp_path: Path, content: str | bytes, reason: str) -> None:
     with pytest.raises(DataError, match=reason) as caught:
         read(tmp_path / "t.csv", content)
     assert "t.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("open_file", [read_matrix, read_labels])
+def test_pipes_and_devices_are_no_files(tmp_path: Path, open_file: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", Path("/dev/zero")):
+        with pytest.raises(DataError, match="isn't a regular file"):
+            open_file(path)
 
 
 def test_pickles_are_never_read(tmp_path: Path) -> None:
