@@ -6,11 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as Structure
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from datasets.data_report import DataReport
 
 Labels = NDArray[np.int64]
 Images = NDArray[np.uint8]
@@ -117,7 +120,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """A loaded data set. `columns` are further integer labels of the training images, by name."""
+    """A loaded data set. `columns` are further integer labels of the training images, by name.
+
+    `report` says what was found where a user's own files were listed.
+    """
 
     description: Description
     train: Part
@@ -125,6 +131,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     columns: Mapping[str, Labels] = field(default_factory=dict)
+    report: DataReport | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +203,10 @@ class DataSet(ABC):
         data = self.load(split_seed)
         height, width, channels = data.train.images.shape[1:]
         return Outline(data.train.labels, len(data.test), (height, width, channels), data.columns)
+
+    def report(self) -> DataReport | None:
+        """What was found, left out and guessed where a user's own files were listed; None for any other data set."""
+        return None
 
     def prepare(self) -> None:  # noqa: B027 -- most have nothing to prepare
         """Do once what every first `load` would do, such as decoding files. Raises DataError as `load` does."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.arrays import channel_statistics, check_size, statistics
+from datasets.data_report import DataReport, count_by_class
 from datasets.files import digests, listed, remembered, states
 from datasets.images import DECODER, decoded
 from datasets.interface import (
@@ -42,6 +43,8 @@ class Listing:
     `paths` (N) are the files, `written` (N) as the user knows them, `lines` (N) where the user wrote them, `rows` the
     text that goes into the content hash, `labels` (N,) ids into `classes`, `test` (N,) whether each is a test image
     (None: a seeded split decides), `columns` further labels (N,), -1 where a test row has none.
+
+    What the user should know of the list goes into the last three, which become those of `DataReport`.
     """
 
     paths: Sequence[str]
@@ -52,6 +55,9 @@ class Listing:
     labels: Labels
     test: NDArray[np.bool_] | None
     columns: Mapping[str, Labels] = field(default_factory=dict)
+    unused_columns: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
         """What to call the image at a position in an error."""
@@ -105,6 +111,17 @@ class ListedImages(DataSet):
         columns = {name: values[train] for name, values in listing.columns.items()}
         return Outline(listing.labels[train], len(test), self._shape, columns)
 
+    def report(self) -> DataReport:
+        listing = self._listing
+        parts = dict(zip(("train", "test"), self._split(0), strict=True))
+        return DataReport(
+            images={part: count_by_class(listing.labels[index], listing.classes) for part, index in parts.items()},
+            columns=tuple(listing.columns),
+            unused_columns=dict(listing.unused_columns),
+            left_out=dict(listing.left_out),
+            notes=listing.notes,
+        )
+
     def prepare(self) -> None:
         _ = self._streamed if self.options.stream else self._images
 
@@ -125,6 +142,7 @@ class ListedImages(DataSet):
             mean,
             std,
             {name: values[train] for name, values in listing.columns.items()},
+            self.report(),
         )
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,13 @@ class Table(ListedImages):
         classes = ordered_classes(cells["label"])
         numbers = {name: number for number, name in enumerate(classes)}
         test = _split(file, cells["split"], lines) if "split" in cells else None
-        further = {}
+        further, unused = {}, {}
         for name in header:
             if name not in OWN:
                 labels = _column(file, name, cells[name], lines, numbers, test)
-                if labels is not None:
+                if isinstance(labels, str):
+                    unused[name] = labels
+                else:
                     further[name] = labels
         base = str(file.parent)
         return Listing(
@@ -58,6 +60,8 @@ class Table(ListedImages):
             labels=np.array([numbers[name] for name in cells["label"]], dtype=np.int64),
             test=test,
             columns=further,
+            unused_columns=unused,
+            notes=tuple(_unused_note(file, unused)),
         )
 
 
@@ -151,8 +155,8 @@ def _column(
     lines: Sequence[int],
     numbers: dict[str, int],
     test: NDArray[np.bool_] | None,
-) -> Labels | None:
-    """Labels (N,) of a further column, -1 where a test row leaves it empty; None if it holds something else.
+) -> Labels | str:
+    """Labels (N,) of a further column, -1 where a test row leaves it empty; or why it can't be used.
 
     Raises DataError where a column of class names, by more than half of its training rows, has cells that are none.
     """
@@ -169,7 +173,26 @@ def _column(
             f"{len(strange)} rows of {file} have a {name} that isn't one of the {len(numbers)} classes of the column "
             f"label. Correct them or remove the column:\n{listed(strange)}"
         )
-    if not (filled | ~train).all() or not all(cell.isascii() and cell.isdigit() for cell in cells if cell):
-        return None
-    labels = np.array([int(cell) if cell else -1 for cell in cells], dtype=np.int64)
-    return labels if int(labels.max()) < len(numbers) else None
+    empty = np.flatnonzero(~filled & train)
+    if len(empty):
+        return f"{len(empty):,} training rows are empty, the first on line {lines[int(empty[0])]}"
+    ids = np.array([int(cell) if cell.isascii() and cell.isdigit() else len(numbers) for cell in cells])
+    none = np.flatnonzero(filled & (ids >= len(numbers)))
+    if len(none):
+        first = int(none[0])
+        return f"{len(none):,} rows hold no class, the first on line {lines[first]}: {cells[first]!r}"
+    return np.where(filled, ids, -1).astype(np.int64)
+
+
+def _unused_note(file: Path, unused: Mapping[str, str]) -> Iterator[str]:
+    """A sentence on the columns that aren't used, if there are any."""
+    if not unused:
+        return
+    name, reason = next(iter(unused.items()))
+    if len(unused) == 1:
+        yield f"1 column of {file.name} can't be used as labels: {name} ({reason})"
+    else:
+        yield (
+            f"{len(unused)} columns of {file.name} can't be used as labels, such as {name} ({reason}); show dataset "
+            f"table:{file} has them all"
+        )

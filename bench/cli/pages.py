@@ -19,6 +19,8 @@ from bench.system.text import list_first
 
 TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
 WIDEST_MATRIX = 12
+MOST_CLASSES = 20
+"""Classes whose images a page counts one by one."""
 DITTO = "″"
 
 
@@ -102,12 +104,36 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
         "train, test": ", ".join(sizes),
         "label columns": ", ".join(description["columns"]),
+        "other columns": _unused_columns(entry.get("report")),
         "licence": description["licence"],
         "citation": description["citation"],
         "asym pairs": f"{list_first(flips, 10)} ({confusions['source']})" if confusions else "",
     }
     protocol = {key.replace("_", " "): format_cell(value) for key, value in description["protocol"].items()}
-    return Group(*parts, pairs_table(facts), "", "[bold]shared protocol[/]", pairs_table(protocol))
+    parts += [pairs_table(facts), *_class_counts(entry.get("report"))]
+    return Group(*parts, "", "[bold]shared protocol[/]", pairs_table(protocol))
+
+
+def _unused_columns(report: Mapping[str, Any] | None) -> str:
+    """The columns of a user's table that are no labelling, each with the reason."""
+    unused = {} if report is None else report["unused_columns"]
+    return "; ".join(f"{name} ({reason})" for name, reason in unused.items())
+
+
+def _class_counts(report: Mapping[str, Any] | None) -> list[RenderableType]:
+    """The images of each class by part, where a user's own data tells; the first classes of very many."""
+    if report is None:
+        return []
+    images: Mapping[str, Mapping[str, int]] = report["images"]
+    names = list(next(iter(images.values())))
+    rows = [(name, *(f"{counts[name]:,}" for counts in images.values())) for name in names[:MOST_CLASSES]]
+    parts: list[RenderableType] = ["", table(("class", *images), rows)]
+    if len(names) > MOST_CLASSES:
+        sizes = [f"{part} {min(counts.values()):,} to {max(counts.values()):,}" for part, counts in images.items()]
+        parts.append(
+            f"... and {len(names) - MOST_CLASSES:,} more (--format json has all). Images a class: {', '.join(sizes)}"
+        )
+    return parts
 
 
 def noise_page(shown: Mapping[str, Any]) -> RenderableType:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from bench.planning import gather_facts
 from bench.planning.facts import Facts
 from bench.planning.validate import ValidatedRequest
+from bench.system.console import print_note
 from bench.system.hardware import Hardware
 from bench.system.text import format_duration
 
@@ -241,9 +242,15 @@ def open_display(stream: TextIO | None = None) -> Display:
 
 
 def gather_facts_with_display(validated: ValidatedRequest, hardware: Hardware | None = None) -> Facts:
-    """The facts of a request, gathered with a display. `hardware`: of the cluster, None for this machine."""
+    """The facts of a request, gathered with a display; notes on its data are printed.
+
+    `hardware`: of the cluster, None for this machine.
+    """
     display = open_display()
     try:
-        return gather_facts.gather_facts(validated, display.decoding, hardware)
+        facts = gather_facts.gather_facts(validated, display.decoding, hardware)
     finally:
         display.end()
+    for note in facts.data_notes:
+        print_note(f"note: {note}")
+    return facts

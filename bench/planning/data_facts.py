@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datasets.noise import Noise
 
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True)

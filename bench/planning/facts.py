@@ -72,5 +72,7 @@ class Facts:
     images: ImagePlace = "device"
     """Where each run keeps its images; `images_why` is the reason."""
     images_why: str = ""
+    data_notes: tuple[str, ...] = ()
+    """Sentences on what was left out or guessed where a user's own data was listed."""
     stored: tuple[int, int] = (0, 0)
     """Training and test images of the data set before the draw."""

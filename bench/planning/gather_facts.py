@@ -39,6 +39,7 @@ def gather_facts(
     device = resolve_device(request.device) if hardware is None else hardware.device
     data_set = data_facts.open_requested_data(request, progress)
     description, sha256 = data_set.describe(), data_set.content_hash()
+    report = data_set.report()
     sizes = data_facts.data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     protocol = description.protocol
@@ -72,6 +73,7 @@ def gather_facts(
         study=study,
         images=placement.where,
         images_why=placement.why,
+        data_notes=() if report is None else report.notes,
     )
 
 

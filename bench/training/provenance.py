@@ -24,6 +24,7 @@ from bench.system.hardware import cpu_name
 
 if TYPE_CHECKING:
     from bench.training.trainer import Trainer
+    from datasets.data_report import DataReport
 
 
 class RunClock:
@@ -92,7 +93,11 @@ class Stopwatch:
 
 
 def collect_provenance(
-    clock: RunClock, trainer: Trainer, seconds: Mapping[str, float], runtime: Runtime
+    clock: RunClock,
+    trainer: Trainer,
+    seconds: Mapping[str, float],
+    runtime: Runtime,
+    data_report: DataReport | None = None,
 ) -> dict[str, Any]:
     """The `provenance` part of a record."""
     head, dirty = git_revision()
@@ -121,4 +126,5 @@ def collect_provenance(
         "git_dirty": dirty,
         "started": clock.started,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({} if data_report is None else {"data_report": data_report.as_json()}),
     }

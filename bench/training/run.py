@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -25,6 +25,9 @@ from bench.training.outcome import PauseReached, ReportProgress
 from bench.training.precision import limit_gpu_memory, prepare_process
 from bench.training.provenance import RunClock, collect_provenance
 from bench.training.trainer import Trainer, never_stop
+
+if TYPE_CHECKING:
+    from datasets.data_report import DataReport
 
 
 def run_spec(
@@ -58,7 +61,7 @@ def run_spec(
             if is_due and not epoch.last:
                 checkpoint.save(parts)
             stop_at_pause(spec, runtime, store, trainer, curves)
-        record = build_record(spec, runtime, trainer, curves, clock)
+        record = build_record(spec, runtime, trainer, curves, clock, noisy_data.data.report)
     if group.is_main:
         # the record first: a kill between the two costs no result, and the store removes the checkpoint later
         store.write_record(record)
@@ -66,7 +69,12 @@ def run_spec(
 
 
 def build_record(
-    spec: RunSpec, runtime: Runtime, trainer: Trainer, curves: CurveRecorder, clock: RunClock
+    spec: RunSpec,
+    runtime: Runtime,
+    trainer: Trainer,
+    curves: CurveRecorder,
+    clock: RunClock,
+    data_report: DataReport | None,
 ) -> dict[str, Any]:
     """The record of a finished run. All processes of a group call it, since measuring takes all of them."""
     cache = None if runtime.cache is None else Path(runtime.cache)
@@ -76,7 +84,7 @@ def build_record(
         "spec": spec.model_dump(mode="json"),
         "curves": curves.curves,
         "measures": {**curves.measures(), **compute_cost(trainer, cache)},
-        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime),
+        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime, data_report),
     }
 
 

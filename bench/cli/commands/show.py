@@ -19,6 +19,7 @@ from bench.system.console import print_note, write_json, write_page
 from bench.system.errors import UsageError, list_offenders
 
 if TYPE_CHECKING:
+    from datasets.data_report import DataReport
     from datasets.interface import DataSet
     from datasets.noise import NoisyLabels
 
@@ -54,14 +55,22 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
 
 
 def _describe_data_set(text: str, data_root: str | None) -> dict[str, Any]:
-    """A data set's declaration, and its description (None where a type's own argument is missing)."""
+    """A data set's declaration, its description (None where a type's own argument is missing), and its report."""
     name, argument, _ = registry.parse_data_set(text) if ":" in text or "[" in text else (text, None, {})
     entry = registry.find_declaration("data set", name)
-    description = None
+    description = report = None
     if entry["argument"] is None or argument is not None:
-        request = Request.typed(dataset=text, data_root=data_root)
-        description = asdict(data_facts.open_requested_data(request).describe())
-    return public_declaration(entry) | {"description": description}
+        data_set = data_facts.open_requested_data(Request.typed(dataset=text, data_root=data_root))
+        description, report = asdict(data_set.describe()), data_set.report()
+    _print_data_notes(report)
+    value = None if report is None else report.as_json()
+    return public_declaration(entry) | {"description": description, "report": value}
+
+
+def _print_data_notes(report: DataReport | None) -> None:
+    """What was left out or guessed where a user's own data was listed, a line each."""
+    for note in () if report is None else report.notes:
+        print_note(f"note: {note}")
 
 
 def _describe_noise(request: Request, text: str, save_labels: str | None, rate_typed: bool) -> dict[str, Any]:
@@ -79,6 +88,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     registry.parse_noise(text)
     data_set = data_facts.open_requested_data(request)
     description = data_set.describe()
+    _print_data_notes(data_set.report())
     noise = registry.open_noise(text)
     if rate_typed and not noise.takes_rate:
         raise UsageError(f"the noise {data_facts.noise_name(noise)} has no rate: leave --rate out")

@@ -1,0 +1,47 @@
+"""What was found when a user's own data was listed, and what was left out, guessed or not used. Plain values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from datasets.interface import Labels
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a user should know of a data set of their own before believing a board.
+
+    Whatever lists data puts its sentences into `Listing.notes`, and why a column is no labelling into
+    `Listing.unused_columns`; the report is made of them. `show dataset` prints it, `run` prints the notes, and a record
+    keeps all of it under `provenance`.
+    """
+
+    images: Mapping[str, Mapping[str, int]]
+    """Images of each class by part: {"train": {"cat": 16, "dog": 9}, "test": {"cat": 4, "dog": 2}}. Where the split
+    is drawn by a seed, those of seed 0."""
+    columns: tuple[str, ...] = ()
+    """The columns that `--noise column:NAME` takes."""
+    unused_columns: Mapping[str, str] = field(default_factory=dict)
+    """The other columns, each with the reason why it can't be used."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Counts of what takes no part or is doubtful, by a short name, such as {"validation images": 32}."""
+    notes: tuple[str, ...] = ()
+    """Whole sentences for people, without "note:", each with a count and the first name."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {**asdict(self), "columns": list(self.columns), "notes": list(self.notes)}
+
+
+def count_by_class(labels: Labels, classes: Sequence[str]) -> dict[str, int]:
+    """Images of each class, by its name, of labels (N,)."""
+    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+
+
+def count_of(items: Sequence[str], one: str, many: str) -> str:
+    """A count with its noun and the first name: "1 file (a.txt)", "3 files (first: a.txt)"."""
+    return f"1 {one} ({items[0]})" if len(items) == 1 else f"{len(items):,} {many} (first: {items[0]})"
