@@ -21,13 +21,14 @@ from methods.pieces.mixtures import gaussian_clean_probability, normalised
 class DivideMix(Method):
     """DivideMix: two networks split the data for each other by their losses and learn by MixMatch.
 
-    Warm-up: cross-entropy. Then, before each epoch, a two-component Gaussian mixture on each network's normalised
-    losses gives w_i, the probability that label i is right. Network k trains on the split of the other one: labelled
-    where w > threshold, unlabelled elsewhere, a batch of both per step, two views of each image. Refined labels q_x =
-    sharpen(w y + (1 - w) p), p the mean of its own two views; guessed labels q_u = sharpen(mean of both networks' two
-    views). All images x are mixed with a permutation of themselves, l = max(l', 1 - l'), l' ~ Beta(alpha, alpha):
-    L = CE(x', q') over the labelled half + lambda_u(t) mean (p - q')^2 over the other + KL(uniform || mean p).
-    lambda_u(t) grows linearly from 0 over `ramp` after the warm-up. KL to uniform assumes balanced classes.
+    Warm-up: cross-entropy, each network on batches and crops of its own, so that the two differ. Then, before each
+    epoch, a two-component Gaussian mixture on each network's normalised losses gives w_i, the probability that label i
+    is right. Network k trains on the split of the other one: labelled where w > threshold, unlabelled elsewhere, a
+    batch of both per step, two views of each image. Refined labels q_x = sharpen(w y + (1 - w) p), p the mean of its
+    own two views; guessed labels q_u = sharpen(mean of both networks' two views). All images x are mixed with a
+    permutation of themselves, l = max(l', 1 - l'), l' ~ Beta(alpha, alpha): L = CE(x', q') over the labelled half +
+    lambda_u(t) mean (p - q')^2 over the other + KL(uniform || mean p). lambda_u(t) grows linearly from 0 over `ramp`
+    after the warm-up. KL to uniform assumes balanced classes.
 
     lambda_u by table 7, CIFAR-10: 0 (sym 0.2, asym), 25 (0.5, 0.8), 50 (0.9); CIFAR-100: 25 (0.2), 150 (0.5, 0.8,
     0.9); Clothing1M and WebVision 0. A wrong one costs up to ten points (asym 0.4 with 25). These are informed
@@ -35,8 +36,9 @@ class DivideMix(Method):
     the unlabelled half of the mix at lambda_u 0 too, that of the others doesn't: `forward_unlabelled`.
 
     Deviations from the released code: mixtures are refitted at the end of an epoch instead of before the next, which
-    is the same; they start from exact two-means and w never rises with the loss (`methods.pieces.mixtures`); in
-    warm-up both networks see the same batches; the prediction is the mean softmax, not the sum of logits.
+    is the same; they start from exact two-means and w never rises with the loss (`methods.pieces.mixtures`); the
+    prediction is the mean softmax, not the sum of logits; labelled views are forwarded before unlabelled ones. (Until
+    version 2 both networks saw the same batches in warm-up.)
     ASSUMPTION: fewer than two labelled samples: the batch of those most likely clean; fewer than two unlabelled: the
     labelled terms alone. Clean probability and selection, as reported, are by the mean w of both networks.
 
@@ -48,6 +50,7 @@ class DivideMix(Method):
     name = "dividemix"
     summary = "two networks split the data for each other by a mixture on losses, then semi-supervised learning"
     source = "Li et al., ICLR 2020, arXiv 2002.07394"
+    version = 2
     parameters = _dividemix.PARAMETERS
     recipes = _dividemix.RECIPES
     assumes = ("balanced_classes",)
@@ -83,9 +86,9 @@ class DivideMix(Method):
         self.half = max(2, task.batch_size // 2)
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
-        """Warm-up: one pass for both networks. Afterwards one for each, over the other's split."""
+        """One for each network: in warm-up over everything, afterwards over the other's split."""
         if epoch < self.effective["warm_up"]:
-            return (Pass(learn=(0, 1)),)
+            return tuple(Pass(learn=(network,)) for network in range(self.networks))
         draws, judges = partial(self._draws, epoch), (self.clean[1], self.clean[0])
         streams = [mixmatch.split_streams(judge, self.threshold, self.half) for judge in judges]
         return tuple(Pass(each, (network,), draws) for network, each in enumerate(streams))
@@ -100,8 +103,7 @@ class DivideMix(Method):
     def loss(self, step: Step) -> Tensor:
         """Cross-entropy in warm-up, the MixMatch loss of the learning network afterwards."""
         if mixmatch.LABELLED not in step.streams:
-            outputs = [step.logits(network=network) for network in step.learn]
-            return torch.stack([mixmatch.warm_up_loss(each, step.labels, self.penalty) for each in outputs]).sum()
+            return mixmatch.warm_up_loss(step.logits(network=step.learn[0]), step.labels, self.penalty)
         (network,) = step.learn
         clean = self.clean[1 - network]
         images, targets = mixmatch.co_targets(step, network, clean, self.temperature, self.targets)

@@ -67,6 +67,7 @@ class ForegroundLocalisation(DivideMix):
     name = "flsc"
     summary = "DivideMix with selection joined to where networks look, and erasing of it (ours, after an abstract)"
     source = "after the abstract of Neural Networks 191 (2025) 107712; on DivideMix, arXiv 2002.07394"
+    version = 2
     parameters = (*DivideMix.parameters, *_flsc.PARAMETERS)
     units = 30.0
     localisation: float

@@ -117,6 +117,13 @@ def test_each_network_learns_from_the_split_of_the_other() -> None:
     assert first.streams["labelled"].batch == 4  # half of the run's batch of 8, the other half is unlabelled
 
 
+def test_in_warm_up_each_network_learns_in_a_pass_of_its_own_over_everything() -> None:
+    method, _ = started()
+    passes = method.passes(TRAIN, method.effective["warm_up"] - 1)
+    assert [work.learn for work in passes] == [(0,), (1,)]
+    assert all(work.streams["all"].index is None for work in passes)
+
+
 # ---- Targets ---------------------------------------------------------------------------------------------------------
 
 
@@ -185,13 +192,14 @@ def test_without_the_unlabelled_forward_only_labelled_rows_of_the_mix_count() ->
         DivideMix(forward_unlabelled=False)
 
 
-def test_warm_up_is_cross_entropy_of_both_networks_less_their_entropy() -> None:
+@pytest.mark.parametrize("learn", [0, 1])
+def test_warm_up_is_cross_entropy_of_the_learning_network_less_its_entropy(learn: int) -> None:
     method, task = started()
-    step = Step({"all": batch([1, 5, 7], task, 4, views=1)}, (0, 1), [Linear(0), Linear(1)])
-    plain = sum(cross_entropy(step.logits(network=k), step.labels).mean() for k in (0, 1))
-    assert torch.allclose(method.loss(step), torch.as_tensor(plain))
-    p = [step.logits(network=k).softmax(dim=1) for k in (0, 1)]
-    entropy = -sum((each * each.log()).sum(dim=1).mean() for each in p)
+    step = Step({"all": batch([1, 5, 7], task, 4, views=1)}, (learn,), [Linear(0), Linear(1)])
+    plain = cross_entropy(step.logits(network=learn), step.labels).mean()
+    assert torch.allclose(method.loss(step), plain)
+    p = step.logits(network=learn).softmax(dim=1)
+    entropy = -(p * p.log()).sum(dim=1).mean()
     penalised, _ = started(penalty=2.0)
     assert torch.allclose(penalised.loss(step), plain - 2 * entropy)
 
@@ -217,8 +225,6 @@ def test_an_extra_term_is_added_for_the_learning_network() -> None:
 def test_lambda_u_grows_from_zero_at_the_end_of_warm_up(epochs: int, steps: int, ramp: float) -> None:
     method, _ = started(Task(epochs=epochs), ramp=ramp)
     warm_up = method.effective["warm_up"]
-    assert len(method.passes(TRAIN, warm_up - 1)) == 1
-    assert method.passes(TRAIN, warm_up - 1)[0].learn == (0, 1)
     weights = torch.cat(
         [
             method.passes(TRAIN, epoch)[0].draws(Steps(steps, 4), torch.Generator().manual_seed(0))["lambda_u"]
