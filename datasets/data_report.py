@@ -43,5 +43,5 @@ def count_by_class(labels: Labels, classes: Sequence[str]) -> dict[str, int]:
 
 
 def count_of(items: Sequence[str], one: str, many: str) -> str:
-    """A count with its noun and the first name: "1 file (a.txt)", "3 files (first: a.txt)"."""
+    """A count, what is said of one or of many, and the first name: "3 files are empty (first: a.txt)"."""
     return f"1 {one} ({items[0]})" if len(items) == 1 else f"{len(items):,} {many} (first: {items[0]})"

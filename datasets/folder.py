@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
+from datasets.data_report import count_of
 from datasets.files import listed
 from datasets.images import SUFFIXES
 from datasets.interface import DataError
 from datasets.listing import ListedImages, Listing, ordered_classes
+from datasets.parts import PartName, PartPlan, assign_parts, has_part_word, part_of
 
-PARTS = ("train", "test")
+IN_ORDER: tuple[PartName, ...] = ("train", "test", "validation")
+EXACT: Mapping[PartName, tuple[str, ...]] = {
+    "train": ("train",),
+    "test": ("test",),
+    "validation": ("val", "validation"),
+}
+"""The names that win where several folders name one part."""
 
 
 class Folder(ListedImages):
     """PATH/train/CLASS/... and PATH/test/CLASS/..., or PATH/CLASS/... and a stratified 80/20 split by the split seed.
 
-    Images may lie deeper below their class folder. Other files and hidden ones are passed over.
+    Parts may have any usual name: training, val, testing, and so on. Images may lie deeper below their class folder.
+    Files with other endings, and images beside class folders, are passed over and counted; hidden files aren't counted.
     """
 
     name = "folder"
@@ -35,48 +48,228 @@ class Folder(ListedImages):
         if not root.is_dir():
             wrong = "is a file, not a folder" if root.exists() else "isn't there"
             raise DataError(f"{root} {wrong}. Type --dataset folder:PATH with a folder of class folders.")
-        present = [part for part in PARTS if (root / part).is_dir()]
-        if len(present) == 1:
-            other = "test" if present == ["train"] else "train"
-            raise DataError(
-                f"{root} has {present[0]}/ but no {other}/. Add it, or type --dataset folder:{root / present[0]} for a "
-                "seeded split."
-            )
-        tops = [root / part for part in present] or [root]
-        found = [(top, name, path) for top in tops for name, path in _images(top)]
-        if not found:
-            kinds = ", ".join(sorted(SUFFIXES))
-            raise DataError(f"{root} has no class folders with images ({kinds}). Each class needs a folder of its own.")
-        classes = ordered_classes([name for _, name, _ in found])
+        parts = part_folders(root)
+        walks = {name: FolderWalk(root, root / name) for name in parts} if parts else {"": FolderWalk(root, root)}
+        names = [name for walk in walks.values() for name in walk.classes]
+        paths = [path for walk in walks.values() for path in walk.paths]
+        if not paths:
+            raise DataError(_no_images(root, list(walks.values())))
+        relative = [path[len(str(root)) + 1 :].replace(os.sep, "/") for path in paths]
+        plan = PartPlan()
+        if parts:
+            kinds = [part for name, part in parts.items() for _ in walks[name].paths]
+            said = {name for name, part in parts.items() if part != "validation"}
+            marker = "" if said == {"train", "test"} else " ".join(f"{name}={part}" for name, part in parts.items())
+            plan = assign_parts(kinds, relative, marker)
+        if plan.kept is not None:
+            kept = plan.kept.tolist()
+            names, paths, relative = (list(compress(each, kept)) for each in (names, paths, relative))
+        classes = ordered_classes(names)
         numbers = {name: number for number, name in enumerate(classes)}
-        relative = [path[len(str(root)) + 1 :].replace(os.sep, "/") for _, _, path in found]
-        empty = [str(top / name) for top in tops for name in _class_folders(top) if name not in numbers]
-        if empty:
-            raise DataError(f"{len(empty)} class folders hold no images. Remove them or fill them:\n{listed(empty)}")
+        used = [walk for name, walk in walks.items() if plan.kept is None or parts[name] != "validation"]
+        _refuse_empty_classes(used, numbers.keys())
+        left_out, notes = _passed_over(root, parts, used)
+        rows = "\n".join(relative)
         return Listing(
-            paths=[path for _, _, path in found],
+            paths=paths,
             written=relative,
             lines=None,
-            rows="\n".join(relative),
+            rows=f"{rows}\x1dparts by {plan.marker}" if plan.marker else rows,
             classes=classes,
-            labels=np.array([numbers[name] for _, name, _ in found], dtype=np.int64),
-            test=np.array([top.name == "test" for top, _, _ in found]) if present else None,
+            labels=np.array([numbers[name] for name in names], dtype=np.int64),
+            test=plan.test,
+            left_out={**plan.left_out, **left_out},
+            notes=(*plan.notes, *notes),
         )
 
 
-def _class_folders(top: Path) -> list[str]:
-    return sorted(entry.name for entry in top.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+@dataclass
+class FolderWalk:
+    """What lies in the class folders of `top`, sorted, whatever order the file system has.
 
+    `paths` (N) are the images and `classes` (N) their classes; `others` are files with other endings, `beside` images
+    in no class folder, `inner` the folders right below each class folder that has no image of its own.
+    """
 
-def _images(top: Path) -> list[tuple[str, str]]:
-    """Class and path of each image below `top`, sorted, whatever order the file system has."""
-    found = []
-    for name in _class_folders(top):
-        for folder, folders, files in os.walk(top / name, followlinks=True):
+    root: Path
+    top: Path
+    paths: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+    inner: dict[str, set[str]] = field(default_factory=dict)
+    class_folders: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.class_folders = folder_names(self.top)
+        with os.scandir(self.top) as entries:
+            self.beside = sorted(entry.path for entry in entries if _is_image(entry.name) and entry.is_file())
+        for name in self.class_folders:
+            before = len(self.paths)
+            self._walk_class(name)
+            self.classes += [name] * (len(self.paths) - before)
+
+    def _walk_class(self, name: str) -> None:
+        start = str(self.top / name)
+        for folder, folders, files in os.walk(start, followlinks=True):
             folders[:] = sorted(each for each in folders if not each.startswith("."))
-            found += [
-                (name, os.path.join(folder, file))  # noqa: PTH118 -- as fast as it gets, for many files
-                for file in sorted(files)
-                if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES  # noqa: PTH122
-            ]
+            shown = sorted(file for file in files if not file.startswith("."))
+            images = [file for file in shown if os.path.splitext(file)[1].lower() in SUFFIXES]  # noqa: PTH122
+            # joined as text: as fast as it gets, for many files
+            self.paths += [os.path.join(folder, file) for file in images]  # noqa: PTH118
+            if len(images) < len(shown):
+                taken = set(images)
+                self.others += [os.path.join(folder, file) for file in shown if file not in taken]  # noqa: PTH118
+            if folder == start and not images:
+                self.inner[name] = set(folders)
+
+    def relative(self, path: str) -> str:
+        """A path as the user knows it."""
+        return path[len(str(self.root)) + 1 :].replace(os.sep, "/")
+
+
+def folder_names(top: Path) -> list[str]:
+    """The folders right below one, sorted, without hidden ones."""
+    with os.scandir(top) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
+
+
+def part_folders(root: Path) -> dict[str, PartName]:
+    """The folders of `root` that are parts, training first; none where all of them are classes.
+
+    Raises DataError where a training or a test part is missing, where two folders are one part, or where names only
+    look like those of parts.
+    """
+    names = folder_names(root)
+    named = {name: part for name in names if (part := part_of(name))}
+    if not named:
+        alike = [name for name in names if has_part_word(name) and not _holds_images(root / name)]
+        if len(alike) > 1:
+            raise DataError(
+                f"{', '.join(alike)} in {root} look like parts of a data set, not like classes. Rename them to train, "
+                "val and test."
+            )
+        return {}
+    kinds = set(named.values())
+    if "train" not in kinds or len(kinds) == 1:
+        if len(named) < len(names) and all(_holds_images(root / name) for name in named):
+            return {}  # a class that is called train
+        raise DataError(_missing_part(root, named))
+    folders: dict[str, PartName] = {}
+    for part in IN_ORDER:
+        same = [name for name, each in named.items() if each == part]
+        chosen = [name for name in EXACT[part] if name in same] or same
+        if len(chosen) > 1:
+            raise DataError(
+                f"{' and '.join(f'{name}/' for name in chosen)} in {root} are both the {part} part by their names. Put "
+                "them together, or rename one."
+            )
+        folders |= dict.fromkeys(chosen, part)
+    return folders
+
+
+def _missing_part(root: Path, named: Mapping[str, PartName]) -> str:
+    first = next(iter(named))
+    if "train" in named.values():
+        return (
+            f"{root} has {first}/ but no test/. Add it (or val/), or type --dataset folder:{root / first} for a seeded "
+            "split."
+        )
+    return (
+        f"{root} has {' and '.join(f'{name}/' for name in named)} but no train/. Add it, or type --dataset "
+        f"folder:{root / first} for a seeded split."
+    )
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether images lie right in a folder."""
+    with os.scandir(folder) as entries:
+        return any(_is_image(entry.name) and entry.is_file() for entry in entries)
+
+
+def _no_images(root: Path, walks: Sequence[FolderWalk]) -> str:
+    kinds = ", ".join(sorted(SUFFIXES))
+    beside = [walk.relative(path) for walk in walks for path in walk.beside]
+    if beside:
+        return (
+            f"{root} has no class folders with images, but "
+            f"{count_of(beside, 'image in no class folder', 'images in no class folder')}. Each class needs a folder "
+            "of its own; where a table holds the labels, type --dataset table:FILE.csv."
+        )
+    others = [walk.relative(path) for walk in walks for path in walk.others]
+    seen = f" {count_of(others, 'file has another ending', 'files have other endings')}." if others else ""
+    return f"{root} has no class folders with images ({kinds}). Each class needs a folder of its own.{seen}"
+
+
+def _refuse_empty_classes(walks: Sequence[FolderWalk], classes: Collection[str]) -> None:
+    """Raise DataError for class folders that give no image to any part."""
+    empty = [(walk, name) for walk in walks for name in walk.class_folders if name not in classes]
+    if empty:
+        named = []
+        for walk, name in empty:
+            other = next((path for path in walk.others if path.startswith(f"{walk.top / name}{os.sep}")), None)
+            named.append(f"{walk.top / name}" + ("" if other is None else f" (other endings: {walk.relative(other)})"))
+        raise DataError(f"{len(empty)} class folders hold no images. Remove them or fill them:\n{listed(named)}")
+
+
+def _passed_over(
+    root: Path, parts: Mapping[str, PartName], walks: Sequence[FolderWalk]
+) -> tuple[dict[str, int], list[str]]:
+    """Counts of what takes no part, and sentences on that and on what was guessed."""
+    left_out, notes = {}, []
+    others = [walk.relative(path) for walk in walks for path in walk.others]
+    if others:
+        left_out["files with other endings"] = len(others)
+        one = "file of a class folder has no ending of an image that can be opened, and is passed over"
+        many = "files of class folders have no endings of images that can be opened, and are passed over"
+        notes.append(count_of(others, one, many))
+    beside = [walk.relative(path) for walk in walks for path in walk.beside]
+    if beside:
+        left_out["images beside class folders"] = len(beside)
+        one, many = "image lies in no class folder, and is passed", "images lie in no class folder, and are passed"
+        notes.append(count_of(beside, f"{one} over", f"{many} over"))
+    extra = _beside_parts(root, parts) if parts else []
+    if extra:
+        left_out["images beside the parts"] = len(extra)
+        one, many = (
+            "image lies beside the parts, and is passed over",
+            "images lie beside the parts, and are passed over",
+        )
+        notes.append(count_of(extra, one, many))
+    if not parts:
+        notes += _doubtful_classes(walks[0])
+    return left_out, notes
+
+
+def _beside_parts(root: Path, parts: Mapping[str, PartName]) -> list[str]:
+    """The images below the folders of `root` that are no part."""
+    found = []
+    for name in folder_names(root):
+        if name not in parts:
+            for folder, folders, files in os.walk(root / name, followlinks=True):
+                folders[:] = sorted(each for each in folders if not each.startswith("."))
+                inner = folder[len(str(root)) + 1 :].replace(os.sep, "/")
+                found += [f"{inner}/{file}" for file in sorted(files) if _is_image(file)]
     return found
+
+
+def _doubtful_classes(walk: FolderWalk) -> list[str]:
+    """Sentences on class folders that may be something else."""
+    notes = []
+    named = [name for name in walk.class_folders if part_of(name)]
+    if named:
+        one, many = "folder is called like a part, and is taken", "folders are called like parts, and are taken"
+        notes.append(count_of(named, f"{one} as a class", f"{many} as classes"))
+    often = Counter(name for names in walk.inner.values() for name in names)
+    shared = sorted(name for name, count in often.items() if count > 1)
+    if len(shared) > 1 and len(walk.inner) == len(walk.class_folders):
+        notes.append(
+            f"the {len(walk.class_folders)} folders that are taken as classes (first: {walk.class_folders[0]}) hold "
+            f"folders, {len(shared)} of them by names that come again (first: {shared[0]}). If the inner ones are the "
+            "classes, put the outer ones together, or rename them to train, val and test"
+        )
+    return notes

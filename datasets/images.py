@@ -21,7 +21,13 @@ DECODER = 1
 """Raised whenever the same file would decode to other pixels."""
 
 DECODED_AT_ONCE = 128
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {
+        *(".apng", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg"),
+        *(".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+"""Endings of the files that are taken from class folders: what every allowed Pillow opens without more software."""
 QUARTER_TURNS = frozenset({5, 6, 7, 8})
 """Orientations of the EXIF standard in which height and width change places."""
 GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B"})

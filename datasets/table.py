@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from datasets.files import listed
 from datasets.interface import DataError, Labels
 from datasets.listing import ListedImages, Listing, ordered_classes
+from datasets.parts import names_parts, parts_of_columns
 
 OWN = ("path", "label", "split")
+NO_SPLIT = "it names parts: call it split, and they are used"
 
 
 class Table(ListedImages):
-    """Columns `path` (relative to the table), `label` (class names), and if you like `split` (train or test).
+    """Columns `path` (relative to the table), `label` (class names), and if you like `split`.
 
-    Without `split`, a stratified split of 80/20 by the split seed. Every further column whose training rows all hold a
-    class, by name or by id, is usable as `--noise column:NAME`; test rows may leave it empty.
+    `split` says train, val or test by any usual name; without it, so may columns such as is_valid and is_test, with
+    true or false. Without any of them, a stratified split of 80/20 by the split seed. Every further column whose
+    training rows all hold a class, by name or by id, is usable as `--noise column:NAME`; test rows may leave it empty.
     """
 
     name = "table"
@@ -39,15 +43,20 @@ class Table(ListedImages):
         _refuse_empty(file, "path", cells["path"], lines)
         _refuse_empty(file, "label", cells["label"], lines)
         _refuse_twice(file, cells["path"], lines)
+        rows = "\x1e".join("\x1f".join([name, *cells[name]]) for name in header)
+        plan = parts_of_columns(file, cells, lines, cells["path"])
+        if plan.kept is not None:
+            kept = plan.kept.tolist()
+            cells = {name: list(compress(column, kept)) for name, column in cells.items()}
+            lines = list(compress(lines, kept))
         classes = ordered_classes(cells["label"])
         numbers = {name: number for number, name in enumerate(classes)}
-        test = _split(file, cells["split"], lines) if "split" in cells else None
         further, unused = {}, {}
         for name in header:
-            if name not in OWN:
-                labels = _column(file, name, cells[name], lines, numbers, test)
+            if name not in OWN and name not in plan.columns:
+                labels = _column(file, name, cells[name], lines, numbers, plan.test)
                 if isinstance(labels, str):
-                    unused[name] = labels
+                    unused[name] = NO_SPLIT if names_parts(cells[name]) else labels
                 else:
                     further[name] = labels
         base = str(file.parent)
@@ -55,13 +64,14 @@ class Table(ListedImages):
             paths=[f"{base}/{path}" if not path.startswith("/") else path for path in cells["path"]],
             written=cells["path"],
             lines=lines,
-            rows="\x1e".join("\x1f".join([name, *cells[name]]) for name in header),
+            rows=f"{rows}\x1dparts by {plan.marker}" if plan.marker else rows,
             classes=classes,
             labels=np.array([numbers[name] for name in cells["label"]], dtype=np.int64),
-            test=test,
+            test=plan.test,
             columns=further,
             unused_columns=unused,
-            notes=tuple(_unused_note(file, unused)),
+            left_out=plan.left_out,
+            notes=(*plan.notes, *_unused_note(file, unused)),
         )
 
 
@@ -134,18 +144,6 @@ def _refuse_twice(file: Path, paths: Sequence[str], lines: Sequence[int]) -> Non
         f"{len(twice)} rows of {file} name an image that an earlier row names. Keep one row per image (other opinions "
         f"belong in further columns):\n{listed(twice)}"
     )
-
-
-def _split(file: Path, cells: Sequence[str], lines: Sequence[int]) -> NDArray[np.bool_]:
-    unknown = [
-        f"line {line}: {cell!r}" for cell, line in zip(cells, lines, strict=True) if cell not in ("train", "test")
-    ]
-    if unknown:
-        raise DataError(
-            f"{len(unknown)} rows of {file} have a split that is neither train nor test. Correct them, or leave the "
-            f"column out for a seeded split:\n{listed(unknown)}"
-        )
-    return np.array([cell == "test" for cell in cells])
 
 
 def _column(

@@ -149,7 +149,11 @@ def test_protocol_by_shape(shape: tuple[int, int, int], classes: int, recipes: s
 
 
 BAD_TABLES = {
-    "unknown split": ("00.png,cat,train", "00.png,cat,trian", r"1 rows .*neither train nor test.*\n  line 2: 'trian'"),
+    "unknown split": (
+        "00.png,cat,train",
+        "00.png,cat,trian",
+        r"1 rows .*neither train, val nor test.*\n  line 2: 'trian'",
+    ),
     "empty label": ("00.png,cat,", "00.png,,", r"empty label.*\n  line 2"),
     "empty path": ("images/00.png,", ",", r"empty path.*\n  line 2"),
     "missing column": ("path,label", "path,class", "lacks the column label: its first line holds path, class"),
@@ -214,7 +218,7 @@ def test_absent_table_and_folder(tmp_path: Path, options: Options, photos: Path)
 
 
 def test_at_most_ten_offenders_and_how_many_more(photos: Path, options: Options) -> None:
-    edited(photos, ",train,", ",val,")
+    edited(photos, ",train,", ",tain,")
     with pytest.raises(DataError) as caught:
         opened(photos, options).describe()
     lines = str(caught.value).splitlines()
