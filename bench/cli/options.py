@@ -78,9 +78,9 @@ class TrainingOptions:
     lr: Annotated[Text, protocol("Learning rate.")] = None
     weight_decay: Annotated[Text, protocol("Weight decay, but for methods with a penalty of their own.")] = None
     optimizer: Annotated[Text, protocol("sgd, adam or adamw.")] = None
-    schedule: Annotated[Text, protocol("cosine, constant, step:40,80@0.1, exponential:0.97, cosine-restarts:10.")] = (
-        None
-    )
+    schedule: Annotated[
+        Text, protocol("cosine, constant, step:40,80@0.1, exponential:0.97, cosine-restarts:10, linear:80.")
+    ] = None
     augment: Annotated[Text, protocol("Augmentation, such as crop4+flip, or none.")] = None
     model: Annotated[Text, protocol("Backbone; see `list models`.")] = None
     precision: Annotated[Text, protocol("auto, fp32, bf16 or fp16. Default: auto.")] = None

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from bench.models import preact_resnet as preact
+from bench.models import resnet
 from bench.models.backbone import Backbone, Declaration
+from bench.models.co_teaching_cnn import CNN7, CNN9, cnn7, cnn9
 from bench.models.plain_cnn import CNN4, CNN8, CNN_SMALL, cnn4, cnn8, cnn_small
-from bench.models.resnet import RESNET18, RESNET34, resnet18, resnet34
 from bench.models.timm_models import TIMM, timm_model
 from bench.system.errors import UsageError, nearest_names
 
@@ -24,8 +25,12 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
         (CNN_SMALL, cnn_small),
         (CNN4, cnn4),
         (CNN8, cnn8),
-        (RESNET18, resnet18),
-        (RESNET34, resnet34),
+        (CNN7, cnn7),
+        (CNN9, cnn9),
+        (resnet.RESNET18, resnet.resnet18),
+        (resnet.RESNET34, resnet.resnet34),
+        (resnet.RESNET18_DEFAULT, resnet.resnet18_default),
+        (resnet.RESNET34_DEFAULT, resnet.resnet34_default),
         (preact.PREACT_RESNET18, preact.preact_resnet18),
         (preact.PREACT_RESNET34, preact.preact_resnet34),
         (preact.PREACT_RESNET34_NARROW, preact.preact_resnet34_narrow),

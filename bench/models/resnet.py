@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from bench.models.backbone import Backbone, Declaration, GlobalPool, convolution, published_initialisation
@@ -19,6 +21,18 @@ RESNET34 = Declaration(
     source="He et al. 2016 (arXiv 1512.03385); stem and initialisation as in the robust-loss papers' code",
     smallest=8,
     megaflops=2318.8,
+)
+RESNET18_DEFAULT = replace(
+    RESNET18,
+    name="resnet18-default",
+    summary="resnet18 with PyTorch's own first weights, the CIFAR-10 network of VolMinNet (11.2 M parameters)",
+    source="He et al. 2016 (arXiv 1512.03385), as in the official code of VolMinNet (arXiv 2102.02400)",
+)
+RESNET34_DEFAULT = replace(
+    RESNET34,
+    name="resnet34-default",
+    summary="resnet34 with PyTorch's own first weights, the network of ELR, SELC, MixNN and CORES2 (21.3 M parameters)",
+    source="He et al. 2016 (arXiv 1512.03385), as in the official codes of ELR, SELC, MixNN, CORES2 and VolMinNet",
 )
 WIDTHS = (64, 128, 256, 512)
 
@@ -48,7 +62,10 @@ class BasicBlock(nn.Module):
 
 
 def resnet(num_classes: int, in_chans: int, blocks: tuple[int, int, int, int]) -> Backbone:
-    """A ResNet of basic blocks: `blocks` of them in its four layers of 64, 128, 256 and 512 channels."""
+    """A ResNet of basic blocks: `blocks` of them in its four layers of 64, 128, 256 and 512 channels.
+
+    Weights are as PyTorch draws them.
+    """
     channels = WIDTHS[0]
     stem = nn.Sequential(convolution(in_chans, channels), nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
     stages: list[tuple[str, nn.Module, int, int]] = [("stem", stem, channels, 1)]
@@ -59,16 +76,32 @@ def resnet(num_classes: int, in_chans: int, blocks: tuple[int, int, int, int]) -
             layers.append(BasicBlock(channels, width, stride))
             channels = width
         stages.append((f"layer{number + 1}", nn.Sequential(*layers), width, 2**number))
-    model = Backbone(stages, GlobalPool(), nn.Linear(channels, num_classes))
+    return Backbone(stages, GlobalPool(), nn.Linear(channels, num_classes))
+
+
+def resnet18(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """Two blocks a layer; first weights as in the robust-loss codes."""
+    model = resnet18_default(num_classes, in_chans, height, width)
     published_initialisation(model)
     return model
 
 
-def resnet18(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
-    """Two blocks a layer."""
+def resnet34(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """3, 4, 6 and 3 blocks; first weights as in the robust-loss codes."""
+    model = resnet34_default(num_classes, in_chans, height, width)
+    published_initialisation(model)
+    return model
+
+
+def resnet18_default(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """`resnet18` with PyTorch's own first weights.
+
+    In a convolution of 3 x 3 over n channels these are smaller by a factor of 2.45: uniform of standard deviation
+    1 / sqrt(27 n). Behind batch normalisation that makes the first steps larger, by the square of it.
+    """
     return resnet(num_classes, in_chans, (2, 2, 2, 2))
 
 
-def resnet34(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
-    """3, 4, 6 and 3 blocks."""
+def resnet34_default(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """`resnet34` with PyTorch's own first weights, see `resnet18_default`."""
     return resnet(num_classes, in_chans, (3, 4, 6, 3))

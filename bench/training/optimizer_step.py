@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.spec import RunSpec
-from bench.spec.schedules import learning_rate_at
+from bench.spec.schedules import learning_rate_at, momentum_at
 from bench.training.distributed import ProcessGroup
 from bench.training.method_task import MethodTask
 from bench.training.networks import TrainedNetwork
@@ -21,6 +21,7 @@ from bench.training.optimizers import (
     clear_gradients,
     clip_gradient_norm,
     make_optimizer,
+    set_momentum,
     step_optimizer,
 )
 from bench.training.precision import Precision
@@ -80,12 +81,16 @@ class OptimizerStep:
         self.optimizer = None
 
     def set_learning_rate(self, phase: Phase, epoch: int, recorded: bool) -> None:
-        """Set the learning rate of an epoch (from 0) of `phase`; `recorded`: its steps may become a CUDA graph."""
+        """Set the learning rate and momentum of an epoch (from 0) of `phase`.
+
+        `recorded`: its steps may become a CUDA graph.
+        """
         assert self.optimizer is not None
         settings = self._settings(phase)
         rate = learning_rate_at(settings["schedule"], settings["learning_rate"], epoch, phase.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        set_momentum(self.optimizer, momentum_at(settings["schedule"], settings["momentum"], epoch))
         allow_recording(self.optimizer, recorded)
 
     def _settings(self, phase: Phase) -> dict[str, Any]:

@@ -34,6 +34,15 @@ def make_optimizer(
     raise UsageError(f"no optimizer is called {name!r}; there are: {', '.join(OPTIMIZERS)}")
 
 
+def set_momentum(optimizer: torch.optim.Optimizer, momentum: float) -> None:
+    """Set the momentum of an optimiser, which is beta1 in Adam."""
+    for group in optimizer.param_groups:
+        if "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        else:
+            group["momentum"] = momentum
+
+
 def allow_recording(optimizer: torch.optim.Optimizer, recorded: bool) -> None:
     """Set whether the steps of an optimiser that counts them (Adam) may be recorded as a CUDA graph.
 

@@ -135,6 +135,8 @@ WITHOUT_DATA = [
     ("run --schedule step:0", "whole numbers from 1"),
     ("run --schedule step:3@nan", "factors above 0"),
     ("run --schedule exponential:2", "at most 1"),
+    ("run --schedule linear:0", "whole numbers from 1"),
+    ("run --schedule linear:3@momentum=1", "write it like one of"),
     ("run --optimizer sdg", "Did you mean sgd"),
     ("run --augment crop4+flop", "did you mean flip"),
     ("run --augment crop", "crop4"),

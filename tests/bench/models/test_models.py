@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from bench.models import MODELS, build, declarations
 from bench.models.backbone import Flatten
+from bench.models.co_teaching_cnn import ChannelDropout
 from bench.system.errors import UsageError
 
-OWN = [(name, size, channels) for name in MODELS for size, channels in ((8, 1), (16, 3))]
+SMALLEST = {name: entry["smallest"] for name, entry in declarations().items()}
+OWN = [(name, max(size, SMALLEST[name]), channels) for name in MODELS for size, channels in ((8, 1), (16, 3))]
 OTHERS = [("timm:resnet18", 32, 3), ("timm:convnext_atto", 32, 1), ("timm:vit_tiny_patch16_224", 32, 3)]
 EVERY = [*OWN, ("cnn-small", 28, 1), ("cnn-small", 17, 3), ("cnn4", 28, 1), ("cnn8", 20, 3), *OTHERS]
 
@@ -77,6 +79,18 @@ def narrow_residual(channels: int, classes: int) -> int:
 
 
 CNN8_CONVOLUTIONS = ((3, 64), (64, 64), (64, 128), (128, 128), (128, 196), (196, 196))
+CNN9_CONVOLUTIONS = (
+    (3, 128),
+    (128, 128),
+    (128, 128),
+    (128, 256),
+    (256, 256),
+    (256, 256),
+    (256, 512),
+    (512, 256),
+    (256, 128),
+)
+CNN7_CONVOLUTIONS = ((3, 64), (64, 64), (64, 128), (128, 128), (128, 196), (196, 16))
 COUNTS = {
     ("cnn8", 32, 3, 10): convolutions(*CNN8_CONVOLUTIONS, bias=True)
     + normalisations(64, 64, 128, 128, 196, 196, 256)
@@ -92,6 +106,14 @@ COUNTS = {
     ("preact-resnet18", 32, 3, 10): residual((2, 2, 2, 2), 3, 10, shortcut_norm=False, preact=True),
     ("preact-resnet34", 32, 3, 10): residual((3, 4, 6, 3), 3, 10, shortcut_norm=False, preact=True),
     ("preact-resnet34", 32, 3, 100): residual((3, 4, 6, 3), 3, 100, shortcut_norm=False, preact=True),
+    ("resnet18-default", 32, 3, 10): residual((2, 2, 2, 2), 3, 10, shortcut_norm=True, preact=False),
+    ("resnet34-default", 32, 3, 100): residual((3, 4, 6, 3), 3, 100, shortcut_norm=True, preact=False),
+    ("cnn9", 32, 3, 10): convolutions(*CNN9_CONVOLUTIONS, bias=True)
+    + normalisations(128, 128, 128, 256, 256, 256, 512, 256, 128)
+    + (128 * 10 + 10),
+    ("cnn7", 32, 3, 100): convolutions(*CNN7_CONVOLUTIONS, bias=True)
+    + normalisations(64, 64, 128, 128, 196, 16)
+    + (256 * 100 + 100),
     ("preact-resnet34-narrow", 32, 3, 10): narrow_residual(3, 10),
     ("preact-resnet34-narrow", 32, 3, 100): narrow_residual(3, 100),
 }
@@ -136,7 +158,7 @@ def test_one_interface(name: str, size: int, channels: int) -> None:
             assert torch.allclose(model.forward_from(between, entry["module"]), logits, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "size", "channels"), [(name, 16, 3) for name in MODELS])
+@pytest.mark.parametrize(("name", "size", "channels"), [(name, max(16, SMALLEST[name]), 3) for name in MODELS])
 def test_stages_shrink_as_they_say(name: str, size: int, channels: int) -> None:
     model = made(name, size, channels).eval()
     for entry in model.feature_info:
@@ -175,8 +197,9 @@ def test_an_unknown_stage_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*MODELS, "timm:resnet18"])
 def test_memory_format_changes_nothing_but_speed(name: str) -> None:
-    model = made(name, 16, 3).eval()
-    images = images_of(16, 3)
+    size = max(16, SMALLEST.get(name, 0))
+    model = made(name, size, 3).eval()
+    images = images_of(size, 3)
     with torch.no_grad():
         last = model(images)
         first = model.to(memory_format=torch.contiguous_format)(images.contiguous())
@@ -228,6 +251,47 @@ def test_initialisation_is_the_published_one(name: str) -> None:
         assert 0.98 * bound < largest <= bound
 
 
+@pytest.mark.parametrize("name", ["resnet18-default", "resnet34-default", "cnn9", "cnn7"])
+def test_initialisation_is_pytorchs_own(name: str) -> None:
+    """A convolution's weights over n inputs of 3 x 3 are uniform with a standard deviation of 1 / sqrt(27 n)."""
+    for layer in made(name, 32, 3).modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            spread = float(layer.weight.detach().std())
+            assert spread == pytest.approx((27 * layer.in_channels) ** -0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34"])
+def test_first_weights_are_all_in_which_a_default_network_differs(name: str) -> None:
+    ours, default = made(name, 32, 3).eval(), made(f"{name}-default", 32, 3).eval()
+    first, other = ours.stem[0].weight.detach().std(), default.stem[0].weight.detach().std()
+    assert float(first / other) == pytest.approx(6**0.5, rel=0.1)
+    default.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        assert torch.equal(ours(images_of(32, 3)), default(images_of(32, 3)))
+
+
+def test_channels_are_dropped_whole_by_the_count_of_calls_alone() -> None:
+    layer = ChannelDropout(0.25)
+    maps = torch.ones(64, 50, 2, 2)
+    kept = [layer(maps) for _ in range(3)]
+    for out in kept:
+        assert torch.equal(out, out[:, :, :1, :1].expand_as(out))
+        assert out.unique().tolist() == pytest.approx([0.0, 4 / 3])
+        assert float((out == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert not torch.equal(kept[0], kept[1])
+    state = layer.state_dict()
+    torch.rand(5)
+    again = ChannelDropout(0.25)
+    again.load_state_dict({**state, "calls": torch.tensor(1)})
+    assert torch.equal(again(maps), kept[1]) and torch.equal(again(maps), kept[2])
+    assert torch.equal(again.eval()(maps), maps) and int(again.calls) == 3
+    # neighbours, in the batch and in time, don't go together
+    dropped = torch.stack(kept)[..., 0, 0] == 0
+    for axis in range(3):
+        pair = dropped.narrow(axis, 0, dropped.shape[axis] - 1) & dropped.narrow(axis, 1, dropped.shape[axis] - 1)
+        assert float(pair.float().mean()) == pytest.approx(0.25**2, abs=0.02)
+
+
 @pytest.mark.parametrize("name", ["preact-resnet18", "preact-resnet34"])
 def test_dividemix_network_is_the_one_of_its_code(name: str) -> None:
     """Its skips start from the activated input, and no activation stands before the pooling."""
@@ -258,8 +322,8 @@ def test_the_network_of_js_is_the_one_of_its_code() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_learns_its_batch(name: str) -> None:
     """Three steps on one batch lower its loss, with gradients in every parameter."""
-    model = made(name, 8, 1)
-    images, labels = images_of(8, 1, 16), torch.arange(16) % 7
+    model = made(name, SMALLEST[name], 1)
+    images, labels = images_of(SMALLEST[name], 1, 16), torch.arange(16) % 7
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
     losses = []
     for _ in range(4):
@@ -275,11 +339,12 @@ def test_every_network_learns_its_batch(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "words"),
     [
-        ("cnn9", 32, "did you mean cnn8"),
+        ("cnn6", 32, "did you mean cnn"),
         ("resnet50", 32, "did you mean resnet"),
         ("timm:resnet19", 32, "did you mean timm:resnet18"),
         ("timm:zzzzzzzz", 32, "timm has no model"),
         ("cnn8", 7, "at least 8 x 8"),
+        ("cnn9", 27, "at least 28 x 28"),
         ("cnn4", 3, "at least 4 x 4"),
         ("timm:convnext_atto", 8, "smallest that works is 32 x 32"),
         ("timm:vit_tiny_patch16_224", 8, "smallest that works is 16 x 16"),

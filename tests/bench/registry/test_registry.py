@@ -227,6 +227,8 @@ def test_timm_is_asked_where_its_files_say_nothing(monkeypatch: pytest.MonkeyPat
         ("step:40@0.10", "step:40@0.1"),
         ("exponential:0.970", "exponential:0.97"),
         ("cosine-restarts:10", "cosine-restarts:10"),
+        ("linear: 080", "linear:80"),
+        ("linear:80@ momentum = 0.10", "linear:80@momentum=0.1"),
     ],
 )
 def test_a_schedule_has_one_name(name: str, canonical: str) -> None:

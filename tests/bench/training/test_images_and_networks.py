@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.models import build
-from bench.spec.schedules import learning_rate_at
+from bench.spec.schedules import learning_rate_at, momentum_at, scale_schedule
 from bench.system.errors import UsageError
 from bench.training import seeds
 from bench.training.batch_loader import batch_bounds
@@ -58,9 +58,27 @@ def test_steps_exponentials_and_restarts() -> None:
     assert learning_rate_at("constant", 0.3, 7, 9) == 0.3
 
 
+def test_a_linear_schedule_is_the_plan_of_co_teachings_code() -> None:
+    """The rate stays until epoch 80 of 200 and falls by 1/120 of it in each later one; momentum changes there."""
+    name = "linear:80@momentum=0.1"
+    rates = [learning_rate_at(name, 1e-3, epoch, 200) for epoch in range(200)]
+    assert rates[:81] == [1e-3] * 81
+    assert rates[81:] == pytest.approx([1e-3 * (200 - epoch) / 120 for epoch in range(81, 200)])
+    assert [learning_rate_at("linear:80", 1e-3, epoch, 200) for epoch in range(200)] == rates
+    assert [momentum_at(name, 0.9, epoch) for epoch in (0, 79, 80, 199)] == [0.9, 0.9, 0.1, 0.1]
+    assert momentum_at("linear:80", 0.9, 199) == momentum_at("cosine", 0.9, 199) == 0.9
+    assert scale_schedule(name, 200, 20) == "linear:8@momentum=0.1"
+    assert learning_rate_at("linear:9", 0.5, 8, 9) == learning_rate_at("linear:12", 0.5, 8, 9) == 0.5
+
+
 @pytest.mark.parametrize(
     ("schedule", "says"),
     [
+        ("linear", "can't be read"),
+        ("linear:3@0.1", "can't be read"),
+        ("linear:3@momentum=1", "can't be read"),
+        ("linear:3@momentum=nan", "can't be read"),
+        ("liner:3", "linear"),
         ("cosin", "cosine"),
         ("step:x", "can't be read"),
         ("exponential:", "can't be read"),

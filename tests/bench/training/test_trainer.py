@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import math
 import weakref
@@ -12,11 +13,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import bench.training.noisy_data
 import bench.training.run
+import bench.training.trainer
+from bench.models import build, drawn_from
+from bench.models.co_teaching_cnn import ChannelDropout
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime
 from bench.training.checkpoint import Checkpoint
@@ -463,6 +467,47 @@ def test_phases_start_anew_with_first_weights_optimiser_and_schedule() -> None:
     before = dict(zip(trainer.networks[0].module.state_dict(), zeroth[2 * steps], strict=True))
     assert all(torch.equal(before[name], after[name]) for name in trainables)
     assert not same(first[3 * steps], first[2 * steps])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_linear_schedule_changes_the_momentum_and_keeps_the_optimisers_state(optimizer: str) -> None:
+    notes: list[tuple[float, float, int]] = []
+
+    def note() -> bool:
+        held = trainer.optimizer_step.optimizer
+        assert held is not None
+        (group,) = held.param_groups
+        notes.append((group["lr"], group["betas"][0] if "betas" in group else group["momentum"], len(held.state)))
+        return False
+
+    trainer = trainer_of(Plain(), note, schedule="linear:2@momentum=0.1", optimizer=optimizer, epochs=4)
+    list(trainer.epochs())
+    steps = trainer.task.steps_per_epoch
+    rates, momenta, states = zip(*notes[::steps], strict=True)
+    assert rates == pytest.approx([0.05, 0.05, 0.05, 0.025])
+    assert momenta == (0.9, 0.9, 0.1, 0.1)
+    assert states[0] == 0 < states[1] == states[2] == states[3]
+
+
+def test_dropout_goes_on_where_a_checkpoint_stopped_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights whether a network with dropout is trained at once or put aside after an epoch."""
+
+    def with_dropout(name: str, **options: Any) -> nn.Module:
+        model = build(name, **options)
+        with drawn_from(options["seed"]):
+            model.stage2 = nn.Sequential(model.stage2, ChannelDropout(0.25))
+        return model
+
+    monkeypatch.setattr(bench.training.trainer, "build", with_dropout)
+    whole = trainer_of(Plain(), epochs=2)
+    list(whole.epochs())
+    first = trainer_of(Plain(), epochs=2)
+    next(first.epochs())
+    torch.rand(3)
+    second = trainer_of(Plain(), epochs=2)
+    second.load_state(copy.deepcopy(first.state()))
+    list(second.epochs())
+    assert same(weights(whole, 0), weights(second, 0))
 
 
 def test_a_stop_is_heard_before_the_next_step() -> None:
