@@ -94,7 +94,7 @@ PARAMETERS = (
     ),
 )
 
-_TRAINING = cifar_training("resnet34", 300, 0.02, 1e-3, "cosine-restarts:10")
+_TRAINING = cifar_training("resnet34-default", 300, 0.02, 1e-3, "cosine-restarts:10")
 
 
 def _recipes(data_set: str, warm_up: float) -> tuple[Recipe, ...]:

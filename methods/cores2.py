@@ -18,7 +18,7 @@ from methods.pieces.small_loss import linspace_ramp, mean_over
 _CODE = "CORES2, official code (haochenglouis/cores)"
 _LOG_FLOOR = math.log(1e-8)
 _VALUES = {"beta": 2.0, "delay": 10 / 100, "ramp": 30 / 100, "sieve": 31 / 100}
-_TRAINING = cifar_training("resnet34", 100, 0.1, 0.0, "step:50@0.1") | {"batch_size": 64, "momentum": 0.0}
+_TRAINING = cifar_training("resnet34-default", 100, 0.1, 0.0, "step:50@0.1") | {"batch_size": 64, "momentum": 0.0}
 
 
 def label_costs(logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from methods.interface import Method, Parameter, Search, Step, Task
 from methods.losses import cross_entropy
 from methods.pieces.early_learning import CLAMP, as_distributions, early_learning_regularizer
 
-_RESTARTS = cifar_training("resnet34", 150, 0.02, 1e-3, "cosine-restarts:10")
+_RESTARTS = cifar_training("resnet34-default", 150, 0.02, 1e-3, "cosine-restarts:10")
 _ASYMMETRIC = _RESTARTS | {"schedule": "step:40,80@0.01", "epochs": 120}
 _CIFAR100 = _RESTARTS | {"schedule": "step:80,120@0.01"}
 

@@ -17,7 +17,7 @@ from methods.pieces.mixing import one_hot
 
 CODE = "SELC, official code (MacLLL/SELC)"
 
-TRAINING = cifar_training("resnet34", 200, 0.02, 1e-3, "step:40,80@0.1")
+TRAINING = cifar_training("resnet34-default", 200, 0.02, 1e-3, "step:40,80@0.1")
 _LARGE = {key: value for key, value in TRAINING.items() if key != "augmentation"} | {"learning_rate": 0.01}
 _CLOTHING = _LARGE | {"model": "timm:resnet50", "epochs": 40, "batch_size": 64, "schedule": "step:10,20@0.1"}
 _WEBVISION = _LARGE | {"model": "timm:inception_resnet_v2", "epochs": 100, "batch_size": 32, "weight_decay": 5e-4}

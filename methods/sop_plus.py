@@ -52,7 +52,7 @@ class SparseOverParametrizationPlus(SparseOverParametrization):
             search=Search("log-uniform", 0.01, 1.0),
         ),
     )
-    recipes = _sop.recipes(consistency=0.9, balance=0.1)
+    recipes = _sop.recipes(_sop.PLUS_TRAINING, consistency=0.9, balance=0.1)
     assumes = ("balanced_classes",)
     units = 6.0
     consistency: float

@@ -15,7 +15,7 @@ _SMALLEST, _LARGEST = 1e-30, 1 - 1e-4
 REFERENCE_STEPS = 11_686
 """Steps at T's full learning rate: 30 of 80 epochs at 1, 30 at 1/10, 20 at 1/100, of 352 batches (CIFAR-10)."""
 
-_CIFAR = cifar_training("resnet18", 80, 0.01, 1e-4, "step:30,60@0.1")
+_CIFAR = cifar_training("resnet18-default", 80, 0.01, 1e-4, "step:30,60@0.1")
 
 
 def transition_of(weights: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class VolMinNet(Method):
             "cifar10": {"lam": 1e-4, "init": 2.0, "transition_rate": 0.01},
             "cifar100": {"lam": 1e-4, "init": 4.5, "transition_rate": 0.01},
         },
-        trainings={"cifar10": _CIFAR, "cifar100": _CIFAR | {"model": "resnet34"}},
+        trainings={"cifar10": _CIFAR, "cifar100": _CIFAR | {"model": "resnet34-default"}},
     )
     lam: float
     init: float
