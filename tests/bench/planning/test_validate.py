@@ -31,7 +31,7 @@ def test_methods_are_resolved_and_the_data_set_named_as_recorded() -> None:
         ({"methods": "gcee"}, "unknown method 'gcee'. Did you mean gce"),
         ({"dataset": "digit"}, "unknown data set 'digit'. Did you mean digits"),
         ({"noise": "simm"}, "unknown noise 'simm'"),
-        ({"model": "cnn9"}, "unknown model 'cnn9'"),
+        ({"model": "cnn5"}, "unknown model 'cnn5'"),
         ({"optimizer": "sdg"}, "unknown optimizer 'sdg'. Did you mean sgd"),
         ({"schedule": "step:0"}, "schedule 'step:0'"),
         ({"augment": "crop4+flop"}, "flop"),
