@@ -1,19 +1,22 @@
-"""FLSC: selection by loss joined to where the networks look, and erasing of what they look at."""
+"""FLSC: selection by the losses of images and of their foregrounds, and erasing of what the networks look at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Generator, Tensor
 
 from methods import _flsc
+from methods._flsc import FOREGROUND
 from methods.dividemix import DivideMix
 from methods.interface import Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces.activation_maps import feature_maps
-from methods.pieces.erasing import erasure_loss, masking_loss
+from methods.pieces.erasing import erasing_strength, erasure_loss, masking_loss
+from methods.pieces.foreground import fostered_losses, whole_and_foreground_losses
 from methods.pieces.information_reduction import (
     Kind,
     joined_clean_probability,
@@ -28,50 +31,50 @@ MASKING_UNITS = 5.0
 
 
 class ForegroundLocalisation(DivideMix):
-    """DivideMix whose selection also asks where the networks look, and which erases what they look at.
+    """DivideMix that selects by what a label loses where only the attended foreground is kept, and erases in training.
 
     ASSUMPTION throughout: of FLSC only the abstract was available to us (no formula, code or table). From it are: two
-    stages; activation maps respond to the label's foreground where labels are right and to background where they are
-    wrong; the information that is lost when the foreground is cut out joins the loss in selecting; noise-adaptive
-    adversarial erasing then suppresses background activation. All else is our design, on DivideMix.
+    stages; the information reduction from an image to its foreground, which an attention distribution gives, fosters
+    selection by loss; noise-adaptive adversarial erasing then suppresses background activation. All else is our design,
+    on DivideMix. That labels name the object and not the scene is an assumption too.
 
-    Localisation: d = 1 - cos(M, A), M the rectified class activation map (Grad-CAM) of the given label at `stage`, A =
-    sum_c F_c^2 the features' energy there: what of the represented image the label's attention leaves out. A mixture on
-    d, standardised within each label, gives w_loc as DivideMix's gives w_loss: w = (1 - g) w_loss + g w_loc, g =
-    `localisation`. Other readings of "information" (`reduction`) are ablations: pixel entropy rises with clutter, so
-    that attention on background keeps it, and their sign turns with the clutter.
+    Stage 1, selection. F (C, H, W) leaves `stage`, h is all behind it: A(u) = ||F(u)|| is the attention, which no label
+    enters, z_fg = h(A F / mean A) the prediction for the foreground (a mean pooling becomes one weighted by A), IR_i =
+    CE(z_fg, y_i) - CE(z, y_i) the nats of information that label i loses, of any sign. The losses of DivideMix's
+    mixture, and their `history`, become l_i + g IR_i, g = `localisation`. It ranks better where an object stands in a
+    scene; under its own threshold a mixture on it may select more images, and more wrong ones among them.
 
-    Erasing: for the first view of each image and c = argmax of its refined or guessed label, m is the min-max
+    Older readings (`reduction`) are ablations: a score d by the given label's activation map, for `feature` 1 - cos(M,
+    A), M the rectified map (Grad-CAM), A = sum_c F_c^2. A mixture on d, standardised within each label, gives w_loc: w
+    = (1 - g) w_loss + g w_loc. With g < 0.5 that hardly moves a split, since it crosses 0.5 only where w_loss is
+    between (0.5 - g) / (1 - g) and 0.5 / (1 - g).
+
+    Stage 2, erasing: for the first view of each image and c = argmax of its refined or guessed label, m is the min-max
     normalised map of c, S the score of c without the classifier's bias, S' the same from the features times (1 - m):
     L_er = mean a_i [R + area mean m], R = relu(S') / (relu(S') + relu(S) + 1e-6), a_i = erasing_floor + erasing_slope
-    (1 - w_i); the loss grows by erasing(t) L_er, on a linear ramp after warm-up. R is 1/2 where nothing was erased, 0
-    where no positive score is left; R clipped from S' / S would have no gradient where S' > S. No gradient enters the
-    layers behind the stage from R, and the branch runs in eval mode: batch statistics stay. `erase`: "random"
-    erases the same area elsewhere, "area" nothing (its term alone): both controls; "input" masks the most attended
-    pixels and softens the target by their share (adversarial masking, Tu et al., CVPR 2023).
+    (1 - w_i); the loss grows by erasing(t) L_er, on a linear ramp after warm-up. R is 1/2 where nothing was erased. No
+    gradient enters the layers behind the stage from R, and the branch runs in eval mode: batch statistics stay. Where
+    mean pooling follows the stage, L_er is the same for every arrangement of the positions: it sharpens a map and can't
+    tell background from object; an earlier `stage` and "input" can. `erase`: "random" erases the same area elsewhere,
+    "area" nothing (its term alone): both controls; "input" masks the most attended pixels and softens the target by
+    their share (adversarial masking, Tu et al., CVPR 2023).
 
-    `localisation` is 0 by default: at the epoch fixed beforehand, joining d to the loss (0.3) found no more wrong
-    labels than the loss in any setting, and fewer on Fashion-MNIST and on CIFAR-10's human labels; d isn't the loss
-    again, and it helped where backgrounds tell the given label. Erasing changed nothing that erasing elsewhere or
-    its area term alone didn't (docs/claims.md has the figures).
+    What either stage is worth: docs/claims.md. With localisation = 0 and erasing = 0 it is `dividemix`, bit for bit.
+    The recipes are DivideMix's. Needs a convolutional network. Cost above DivideMix's: what lies behind `stage` once
+    more at each inference (older readings: 1 pass), and 4 passes for each image of a step's first views (5: "input").
 
-    With localisation = 0 and erasing = 0 it is `dividemix`, bit for bit. The recipes are DivideMix's. Needs a
-    convolutional network.
-
-    Cost above DivideMix's, at most: 1 forward pass an image and network for d (1 of Grad-CAM's gradient), counted as 2
-    with the inference that DivideMix takes anyway; 4 for each image of a step's first views (5 for "input").
-
-    Source: after the abstract of "FLSC", Neural Networks 191 (2025) 107712; DivideMix, arXiv 2002.07394.
+    Source: after the abstract of "FLSC", Neural Networks 191 (2025) 107712; DivideMix, arXiv 2002.07394. IR: after
+    infoCAM, arXiv 2106.10472; attention by the features: after Tu et al., CVPR 2023.
     """
 
     name = "flsc"
-    summary = "DivideMix with selection joined to where networks look, and erasing of it (ours, after an abstract)"
+    summary = "DivideMix selecting by what labels lose on the attended foreground, with erasing (ours, by an abstract)"
     source = "after the abstract of Neural Networks 191 (2025) 107712; on DivideMix, arXiv 2002.07394"
     version = 2
     parameters = (*DivideMix.parameters, *_flsc.PARAMETERS)
     units = 30.0
     localisation: float
-    reduction: Kind
+    reduction: str
     stage: str
     erasing: float
     erase: str
@@ -126,23 +129,23 @@ class ForegroundLocalisation(DivideMix):
         return step.draws["erasing"] * (erasing_strength(clean, self.erasing_floor, self.erasing_slope) * terms).mean()
 
     def infer_losses(self, network: int) -> Tensor:
-        """Losses as DivideMix infers them; the information reductions come from the same pass."""
+        """Losses as DivideMix infers them, fostered by the foreground's; the reductions come from the same pass."""
         if self.localisation == 0:
             return super().infer_losses(network)
-        output = partial(logits_and_reduction, stage=self.stage, kind=self.reduction)
-        found = self.task.infer(network, output=output, along=self.task.labels, units=INFERENCE_UNITS)
-        self.reductions[network].copy_(found[:, -1])
-        return cross_entropy(found[:, :-1], self.task.labels)
+        if self.reduction != FOREGROUND:
+            output = partial(logits_and_reduction, stage=self.stage, kind=cast(Kind, self.reduction))
+            found = self.task.infer(network, output=output, along=self.task.labels, units=INFERENCE_UNITS)
+            self.reductions[network].copy_(found[:, -1])
+            return cross_entropy(found[:, :-1], self.task.labels)
+        output = partial(whole_and_foreground_losses, stage=self.stage)
+        whole, foreground = self.task.infer(network, output=output, along=self.task.labels).unbind(1)
+        self.reductions[network].copy_(foreground - whole)
+        return fostered_losses(whole, foreground, self.localisation)
 
     def fit(self, network: int, losses: Tensor) -> Tensor:
-        """The clean probability by loss joined to that by location."""
+        """The clean probability by the fostered losses; in older readings, by loss joined to that by location."""
         by_loss = super().fit(network, losses)
-        if self.localisation == 0:
+        if self.localisation == 0 or self.reduction == FOREGROUND:
             return by_loss
         by_location = location_clean_probability(self.reductions[network], self.task.labels, self.task.classes)
         return joined_clean_probability(by_loss, by_location, self.localisation)
-
-
-def erasing_strength(clean: Tensor, floor: float, slope: float) -> Tensor:
-    """floor + slope (1 - w), of clean probabilities w (B,): more erasing the less a label is believed."""
-    return floor + slope * (1 - clean)

@@ -32,9 +32,9 @@ from methods.pieces.activation_maps import attend, upsample
 BASE = "off, off"
 ARMS = {
     BASE: "localisation=0,erasing=0",
-    "localisation": "localisation=0.3,erasing=0",
+    "localisation": "localisation=0.3,reduction=feature,erasing=0",
     "erasing": "localisation=0,erasing=0.1",
-    "localisation, erasing": "localisation=0.3,erasing=0.1",
+    "localisation, erasing": "localisation=0.3,reduction=feature,erasing=0.1",
     "area": "localisation=0,erasing=0.1,erase=area",
     "random": "localisation=0,erasing=0.1,erase=random",
 }

@@ -96,6 +96,11 @@ def softened(targets: Tensor, fraction: Tensor) -> Tensor:
     return targets + moved.unsqueeze(1) * ((1 - largest) / (targets.shape[1] - 1) - largest)
 
 
+def erasing_strength(clean: Tensor, floor: float, slope: float) -> Tensor:
+    """floor + slope (1 - w), of clean probabilities w (B,): more erasing the less a label is believed."""
+    return floor + slope * (1 - clean)
+
+
 def _places(shift: Tensor, size: int) -> Tensor:
     """Positions (B, size) that a shift (B,) in [0, 1) of an axis of `size` reads from."""
     start = (shift * size).long().clamp(0, size - 1)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.dividemix import DivideMix
-from methods.flsc import ForegroundLocalisation, erasing_strength
+from methods.flsc import ForegroundLocalisation
+from methods.pieces.erasing import erasing_strength
 
 SHORT = {"warm_up": 1 / 3, "lambda_u": 5.0}
 OFF = {"localisation": 0.0, "erasing": 0.0}
@@ -25,12 +26,14 @@ def test_with_both_terms_off_it_is_dividemix_bit_for_bit(trained: Any, equal: An
 @pytest.mark.parametrize(
     "values",
     [
-        {"localisation": 0.3, "erasing": 0.0},
+        {"erasing": 0.0},
+        {"localisation": 1.0, "erasing": 0.0, "stage": "before-last"},
+        {"localisation": 0.3, "erasing": 0.0, "reduction": "feature"},
         {"localisation": 0.0, "erasing": 1.0},
         {"localisation": 0.0, "erasing": 1.0, "erase": "random"},
         {"localisation": 0.0, "erasing": 1.0, "erase": "area"},
         {"localisation": 0.0, "erasing": 1.0, "erase": "input"},
-        {"localisation": 1.0, "erasing": 0.5, "stage": "before-last"},
+        {"localisation": 1.0, "erasing": 0.5, "stage": "before-last", "reduction": "feature"},
         {"localisation": 1.0, "erasing": 0.5, "stage": "stage1", "reduction": "entropy"},
     ],
 )
@@ -55,6 +58,12 @@ def test_the_erasing_moves_no_batch_statistic(trained: Any) -> None:
     for left, right in zip(plain, branch, strict=True):
         for name in names:
             torch.testing.assert_close(left[name], right[name], rtol=1e-4, atol=1e-6)
+
+
+def test_both_stages_are_on_by_default() -> None:
+    method = ForegroundLocalisation()
+    assert (method.reduction, method.localisation, method.erase) == ("foreground", 0.5, "features")
+    assert method.erasing > 0
 
 
 def test_a_wrong_stage_is_refused_before_the_warm_up(trained: Callable[..., Any]) -> None:
