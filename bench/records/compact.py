@@ -7,21 +7,29 @@ records lose parts. `read_jsonl` and `write_jsonl` know the file format.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.records.schema import CorruptRecord, UnreadableSchema, decode_record, encode_record, to_json_value
+from bench.records.differences import CURVE_DIGITS, MEASURE_DIGITS, Record, distinct_records, round_significant
+from bench.records.schema import (
+    CorruptRecord,
+    UnreadableSchema,
+    decode_whole_record,
+    encode_content,
+    encode_record,
+    to_json_value,
+)
+from bench.records.seal import SEAL_BYTES
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, canonical_json
 from bench.system.errors import UsageError
-from bench.system.files import file_names, write_atomically
+from bench.system.files import file_names, read_regular_file, write_atomically
+from bench.system.text import list_first
 
-Record = Mapping[str, Any]
-
-CURVE_DIGITS, MEASURE_DIGITS, PROVENANCE_DIGITS = 4, 6, 4
-"""Significant digits of committed records."""
-MOST_BYTES = 3000
-"""The longest line of a committed file of records."""
+PROVENANCE_DIGITS = 4
+MOST_CONTENT_BYTES = 3000
+MOST_BYTES = MOST_CONTENT_BYTES + SEAL_BYTES
+"""The longest line of a committed file of records, with its hash."""
 PROVENANCE_KEPT = (
     "seconds",
     "images_per_second",
@@ -65,7 +73,7 @@ thins the curves over EPOCHS to COUNT values. No table needs any of them but the
 
 
 def compact_record(record: Record) -> dict[str, Any]:
-    """The record as it is committed: at most MOST_BYTES bytes of JSON.
+    """The record as it is committed: at most MOST_CONTENT_BYTES bytes of JSON.
 
     Curves, measures and provenance are rounded; predictions go, and of the provenance all that boards don't show.
     Parts that a long record loses beside these are named in its `left_out`. Raises ValueError if that isn't enough.
@@ -81,7 +89,7 @@ def compact_record(record: Record) -> dict[str, Any]:
     if left_out:
         compact["left_out"] = left_out
     for part, what in LEAST_NEEDED:
-        if len(encode_record(compact)) <= MOST_BYTES:
+        if len(encode_content(compact)) <= MOST_CONTENT_BYTES:
             return compact
         if isinstance(what, int):
             left_out += _thin_curves(compact["curves"], part, what)
@@ -91,8 +99,8 @@ def compact_record(record: Record) -> dict[str, Any]:
         # A record without curves says so in one word: the names of all curves would take the bytes that it gained.
         beyond_curves = [text for text in left_out if not text.startswith("curves")]
         compact["left_out"] = left_out if compact["curves"] else ["curves", *beyond_curves]
-    if len(encode_record(compact)) > MOST_BYTES:
-        raise ValueError(f"run {record['run_id']} can't be brought under {MOST_BYTES} bytes")
+    if len(encode_content(compact)) > MOST_CONTENT_BYTES:
+        raise ValueError(f"run {record['run_id']} can't be brought under {MOST_CONTENT_BYTES:,} bytes")
     return compact
 
 
@@ -113,60 +121,69 @@ def _thin_curves(curves: dict[str, Any], over: str, most: int) -> list[str]:
     return [f"curves over {over} but every {stride}. value"]
 
 
-def round_significant(value: Any, digits: int) -> Any:
-    """`value` with every float in it rounded to `digits` significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
-    if isinstance(value, dict):
-        return {name: round_significant(item, digits) for name, item in value.items()}
-    if isinstance(value, list):
-        return [round_significant(item, digits) for item in value]
-    return value
-
-
 def write_jsonl(path: Path, records: Iterable[Record]) -> None:
     """Write one record a line, atomically."""
     write_atomically(path, b"".join(encode_record(record) for record in records))
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The records of a file, each run once (its first line).
+def read_jsonl(path: Path, refuse: Callable[[Record, Record], None] = lambda kept, refused: None) -> list[Record]:
+    """The records of a file, each run once, in the order of their first lines.
 
-    Raises UsageError with file and line of what isn't a record: a board from half a file would be wrong unseen.
+    `refuse(kept, refused)` gets every record that contradicts an earlier one of its run. Raises UsageError with file
+    and line of what isn't a record: a board from half a file would be wrong unseen.
     """
+    return distinct_records((record for record, _ in _read_lines(path)), refuse)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[Record, bytes]]:
+    """The records of a file with their lines, in order."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular_file(path).split(b"\n")
     except OSError as error:
         raise UsageError(f"can't read the records {path}: {error.strerror}") from None
-    records: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = decode_record(line)
+            record = decode_whole_record(line)
         except (CorruptRecord, UnreadableSchema) as error:
             raise UsageError(f"{path}, line {number}: {error}\nRemove or mend the line.") from None
-        records.setdefault(record["run_id"], record)
-    return list(records.values())
+        yield record, line + b"\n"
 
 
-def export_records(records: Iterable[Record], folder: Path) -> list[Path]:
+def export_records(
+    records: Iterable[Record], folder: Path, note: Callable[[str], None] = lambda text: None
+) -> list[Path]:
     """Write `records` to `folder`/<data set>.jsonl, each as `compact_record` returns it; returns the files.
 
-    Runs that a file holds already stay, unless they are exported anew. Lines are sorted by content, so the same records
-    give the same bytes in any order. Raises UsageError where a file can't be written, or holds something that is no
-    record; the file stays as it was.
+    Lines of runs that a file holds already stay as they are, unless they are exported anew. Lines are sorted by
+    content, so the same records give the same bytes in any order. Records that are too long are left out, and `note`
+    says which. Raises UsageError where a file can't be written, or holds something that is no record; the file stays as
+    it was.
     """
     exported: dict[str, dict[str, Record]] = {}
+    too_long = []
     for record in records:
         name = records_file_name(str(record["spec"]["data_set"]))
-        exported.setdefault(name, {})[record["run_id"]] = compact_record(record)
+        try:
+            exported.setdefault(name, {})[record["run_id"]] = compact_record(record)
+        except ValueError:
+            too_long.append(record["run_id"])
+    if too_long:
+        note(
+            f"note: {len(too_long)} runs are left out of the export: even without curves their records are longer than "
+            f"{MOST_CONTENT_BYTES:,} bytes: {list_first(too_long)}"
+        )
     written = []
     for name, runs in sorted(exported.items()):
         path = folder / name
-        present = {record["run_id"]: record for record in read_jsonl(path)} if path.exists() else {}
+        lines = {line: record for record, line in _read_lines(path)} if path.exists() else {}
+        lines = {line: record for line, record in lines.items() if record["run_id"] not in runs}
+        lines |= {encode_record(record): record for record in runs.values()}
         try:
-            write_jsonl(path, sorted((present | runs).values(), key=_sort_key))
+            write_atomically(
+                path, b"".join(line for line, record in sorted(lines.items(), key=lambda item: _sort_key(item[1])))
+            )
         except OSError as error:
             reason = f"can't write the records {path}: {error.strerror}"
             raise UsageError(f"{reason}. Make room or give another --export") from None

@@ -23,24 +23,24 @@ from typing import Any
 
 from bench.records.claims import LEASE_SECONDS, Claim, is_stale_claim, take_claim
 from bench.records.schema import (
-    FAILURE_KEYS,
-    PARTIAL_KEYS,
-    RECORD_KEYS,
     SCHEMA,
     CorruptRecord,
+    Kind,
     UnreadableSchema,
     decode_record,
+    decode_whole_record,
     encode_record,
 )
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
-from bench.system.files import TEMPORARY, nearest_existing, write_atomically
+from bench.system.files import TEMPORARY, nearest_existing, read_regular_file, write_atomically
 
 RECORD = "record.json"
 FAILURE = "failure.json"
 PARTIAL = "partial.json"
 CHECKPOINT = "checkpoint.pt"
 CLAIM = "claim.json"
+FILES: Mapping[Kind, str] = {"record": RECORD, "failure": FAILURE, "partial": PARTIAL}
 
 LEFT_OVER = (TEMPORARY, f"{CHECKPOINT}.*.tmp")
 """Glob patterns of what a killed writer leaves in a run's folder; checkpoints once had names of the second form."""
@@ -200,15 +200,15 @@ class Store:
 
     def read(self, run_id: str) -> dict[str, Any] | None:
         """A run's record in today's schema; None if there is none, or none that can be read (see `problems`)."""
-        return self._read(run_id, RECORD, RECORD_KEYS)
+        return self._read(run_id, "record")
 
     def read_failure(self, run_id: str) -> dict[str, Any] | None:
         """A run's failure; None if there is none, or none that can be read."""
-        return self._read(run_id, FAILURE, FAILURE_KEYS)
+        return self._read(run_id, "failure")
 
     def read_partial(self, run_id: str) -> dict[str, Any] | None:
         """The curves of a run that was put aside; None if there are none, or none that can be read."""
-        return self._read(run_id, PARTIAL, PARTIAL_KEYS)
+        return self._read(run_id, "partial")
 
     def records(self, run_ids: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """The records of `run_ids` in that order (None: all, by id), without the runs that have none."""
@@ -222,17 +222,17 @@ class Store:
             if not self.has(run_id) and (failure := self.read_failure(run_id)) is not None:
                 yield failure
 
-    def _read(self, run_id: str, name: str, keys: tuple[str, ...]) -> dict[str, Any] | None:
-        path = self.folder(run_id) / name
+    def _read(self, run_id: str, kind: Kind) -> dict[str, Any] | None:
+        path = self.folder(run_id) / FILES[kind]
         try:
-            data = path.read_bytes()
+            data = read_regular_file(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             self._report(UnreadableFile(run_id, path, f"can't be read: {error.strerror}"))
             return None
         try:
-            return decode_record(data, keys, run_id)
+            return decode_whole_record(data, kind, run_id)
         except (UnreadableSchema, CorruptRecord) as error:
             if self.set_aside and isinstance(error, CorruptRecord):
                 self._set_aside(run_id, path, data, str(error))

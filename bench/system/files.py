@@ -6,9 +6,11 @@ rename.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,6 +90,13 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def read_regular_file(path: Path) -> bytes:
+    """The whole file. Raises OSError where it can't be read, or is a pipe or a device, which may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it isn't a regular file", str(path))
+    return path.read_bytes()
 
 
 def nearest_existing(path: Path) -> Path:

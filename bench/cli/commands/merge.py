@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.records.merge import MergeConflict, MergeTally, RecordDifference, merge_sources, open_merge_sources
+from bench.records.differences import RecordDifference
+from bench.records.merge import MergeConflict, MergeTally, merge_sources, open_merge_sources
 from bench.records.origin import short_revision
 from bench.records.store import Store
 from bench.system.console import check_folder, print_note, write_json, write_page, write_text

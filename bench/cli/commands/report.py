@@ -10,6 +10,7 @@ from bench.cli.options import Text, Texts
 from bench.leaderboard.tables import is_reportable
 from bench.planning.compute_budget import parse_budget
 from bench.records.compact import export_records, read_jsonl
+from bench.records.differences import distinct_records, record_differences
 from bench.records.store import Store
 from bench.reporting.publish import Record, publish_boards
 from bench.spec import RESERVED_SEEDS
@@ -57,15 +58,28 @@ def report_command(
         if published is not None:
             print_boards(published, form)
     if export is not None:
-        for path in export_records(list(filter(is_reportable, stored)), Path(export)):
+        for path in export_records(list(filter(is_reportable, stored)), Path(export), print_note):
             print_note(f"wrote {path}")
     return 0
 
 
 def read_record_files(paths: Sequence[str]) -> list[Record]:
-    """The records of files, each run once (from the first file that has it)."""
-    records: dict[str, Record] = {}
-    for path in paths:
-        for record in read_jsonl(Path(path)):
-            records.setdefault(record["run_id"], record)
-    return list(records.values())
+    """The records of files, each run once, from the first file that has it. Notes what contradicts these."""
+    refused: list[tuple[Record, Record]] = []
+
+    def refuse(kept: Record, other: Record) -> None:
+        refused.append((kept, other))
+
+    records = [record for path in paths for record in read_jsonl(Path(path), refuse)]
+    distinct = distinct_records(records, refuse)
+    if refused:
+        kept, other = refused[0]
+        difference = next(record_differences(kept, other))
+        values = " and ".join(
+            str(value[0])[:40] if value else "nothing" for value in (difference.kept, difference.refused)
+        )
+        print_note(
+            f"note: {len(refused)} records contradict an earlier one of their run, which is kept; the first is of "
+            f"{kept['run_id']}, where {difference.path} is {values}. Remove the wrong lines"
+        )
+    return distinct

@@ -157,7 +157,7 @@ def _read_run(out: Path, name: str) -> Mapping[str, Any]:
     """The record or the failure of a run by its id or the beginning of it."""
     from bench.records.store import Store
 
-    store = Store(out)
+    store = Store(out, on_problem=lambda problem: print_note(f"note: {problem}"))
     run_ids = [run_id for run_id in store.run_ids() if run_id.startswith(name)]
     if not run_ids:
         raise UsageError(f"there is no run {name!r} in {out}: give its id, or another folder by --out")
@@ -165,5 +165,6 @@ def _read_run(out: Path, name: str) -> Mapping[str, Any]:
         raise UsageError(f"{len(run_ids)} runs begin with {name!r}: type more of the id\n{list_offenders(run_ids)}")
     record = store.read(run_ids[0]) or store.read_failure(run_ids[0])
     if record is None:
-        raise UsageError(f"the run {run_ids[0]} has neither a record nor a failure yet")
+        why = "none of its files can be read" if store.problems else "it has neither a record nor a failure yet"
+        raise UsageError(f"the run {run_ids[0]} has nothing to show: {why}")
     return record
