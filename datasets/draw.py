@@ -15,7 +15,12 @@ Index = NDArray[np.int64]
 
 
 def draw_indices(
-    labels: Labels, classes: int, train_size: int | None = None, imbalance: float | None = None, seed: int = 0
+    labels: Labels,
+    classes: int,
+    train_size: int | None = None,
+    imbalance: float | None = None,
+    seed: int = 0,
+    eligible: Index | None = None,
 ) -> Index:
     """Indices, rising, of the training images that take part: all of them unless a size or a long tail is asked for.
 
@@ -26,10 +31,13 @@ def draw_indices(
     Args:
         labels: clean labels (N,), 0..classes-1.
         imbalance: smallest class size divided by the largest, in (0, 1]; None leaves the classes as they are.
+        eligible: positions, rising, of the images that may take part; None: all.
 
     Raises:
         DataError: the size or the imbalance is impossible for these labels.
     """
+    if eligible is not None:
+        return eligible[draw_indices(labels[eligible], classes, train_size, imbalance, seed)]
     available = np.bincount(labels, minlength=classes)
     sizes = available if imbalance is None else long_tail(available, imbalance)
     total = int(sizes.sum())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -71,7 +71,7 @@ class Description:
     `image_shape` is (height, width, channels); `mean` and `std` are per channel, of pixels scaled to [0, 1], or
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
     knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
-    split seed draws its own.
+    split seed draws its own. `unused_columns` are columns that are no labels, each with the reason.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Description:
     citation: str = ""
     columns: tuple[str, ...] = ()
     seeded_split: bool = False
+    unused_columns: tuple[tuple[str, str], ...] = ()
 
 
 class Pixels(Structure):
@@ -162,11 +163,24 @@ class Options:
     progress: Progress = no_progress
 
 
+def written_call(
+    name: str, values: Mapping[str, Any], defaults: Mapping[str, Any], unrecorded: Collection[str] = ()
+) -> str:
+    """`name[key=value,...]` with the values that aren't the defaults, sorted by key; the bare name if all are."""
+    changed = [
+        f"{key}={value if isinstance(value, str) else format(value, 'g')}"
+        for key, value in sorted(values.items())
+        if key not in unrecorded and value != defaults[key]
+    ]
+    return f"{name}[{','.join(changed)}]" if changed else name
+
+
 class DataSet(ABC):
     """One file per data set; the harness finds the class by its file, nobody registers it.
 
     `argument` names what follows the colon in `name:ARGUMENT` (None: nothing may). `parameters` are the bracketed
-    ones of `name[classes=20]`, with their defaults.
+    ones of `name[classes=20]`, with their defaults; the content hash covers what they change. `unrecorded` are those
+    that only say how the same content is found, which no record's name holds.
     """
 
     name: ClassVar[str]
@@ -174,14 +188,19 @@ class DataSet(ABC):
     source: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     argument: ClassVar[str | None] = None
-    parameters: ClassVar[Mapping[str, float | int]] = {}
+    parameters: ClassVar[Mapping[str, float | int | str]] = {}
+    unrecorded: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
     ) -> None:
         self.options = options
         self.argument_value = argument
-        self.values = dict(self.parameters) | dict(parameters or {})
+        self.values: dict[str, Any] = dict(self.parameters) | dict(parameters or {})
+
+    def recorded_call(self) -> str:
+        """The name with the parameters that records hold: `synthetic[classes=20]`."""
+        return written_call(self.name, self.values, self.parameters, self.unrecorded)
 
     @abstractmethod
     def describe(self) -> Description:

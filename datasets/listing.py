@@ -82,6 +82,10 @@ class ListedImages(DataSet):
     def read(self) -> Listing:
         """What the folder or the table lists. Raises DataError naming all that is wrong with it."""
 
+    def explain_missing(self, paths: Sequence[str]) -> str:
+        """What to do about image files that don't exist, in a sentence or two; empty where the paths say all."""
+        return ""
+
     @property
     @abstractmethod
     def label(self) -> str:
@@ -98,6 +102,7 @@ class ListedImages(DataSet):
             test_size=len(test),
             protocol=protocol(shape, len(listing.classes)),
             columns=tuple(listing.columns),
+            unused_columns=tuple(listing.unused_columns.items()),
             seeded_split=listing.test is None,
             licence="the owner's",
         )
@@ -154,7 +159,9 @@ class ListedImages(DataSet):
         listing = self._listing
         known, missing = states(listing.paths)
         if missing:
-            raise DataError(_say_what_is_missing(listing, missing))
+            gone = [listing.paths[number] for number in missing if not Path(listing.paths[number]).exists()]
+            hint = self.explain_missing(gone) if gone else ""
+            raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), hint])))
         rows = hashlib.sha256(listing.rows.encode()).digest()
         fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes()).hexdigest()
         return remembered(

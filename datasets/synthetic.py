@@ -77,11 +77,8 @@ class Synthetic(DataSet):
     def describe(self) -> Description:
         classes = int(self.values["classes"])
         side = self.options.image_size or int(self.values["size"])
-        changed = [
-            f"{key}={self.values[key]:g}" for key in sorted(self.values) if self.values[key] != self.parameters[key]
-        ]
         return Description(
-            name=self.name + (f"[{','.join(changed)}]" if changed else ""),
+            name=self.recorded_call(),
             classes=tuple(class_name(number) for number in range(classes)),
             image_shape=(side, side, 3),
             train_size=int(self.values["train"]),

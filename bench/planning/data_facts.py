@@ -21,21 +21,25 @@ from bench.registry.timm_names import PREFIX
 from bench.system import cache
 
 if TYPE_CHECKING:
-    from datasets.interface import DataSet, Description, Options, Progress
+    from datasets.interface import DataSet, Description, Labels, Options, Progress
     from datasets.noise import Noise
 
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 @dataclass(frozen=True)
 class MeasuredSizes:
-    """Training images of each class, test images, image shape (height, width, channels), further label columns."""
+    """Training images of each class, test images, image shape (height, width, channels), further label columns.
+
+    `labelled` holds the training images of each class that a column has a label for, of the columns with gaps.
+    """
 
     counts: tuple[int, ...]
     test: int
     image_shape: tuple[int, int, int]
     columns: tuple[str, ...]
+    labelled: dict[str, tuple[int, ...]]
 
 
 def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
@@ -81,12 +85,13 @@ def open_requested_data(request: Request, progress: Progress | None = None) -> D
 
 def recorded_data_set_name(text: str) -> str:
     """A data set's name as records hold it: no folders, and parameters only where they aren't the defaults."""
+    from datasets.interface import written_call
+
     name, argument, values = registry.parse_data_set(text)
-    if argument is not None:
-        return f"{name}:{Path(argument).name}"
-    defaults = {item["name"]: item["default"] for item in registry.data_sets()[name]["parameters"]}
-    typed = ",".join(f"{key}={values[key]:g}" for key in sorted(values) if values[key] != defaults[key])
-    return f"{name}[{typed}]" if typed else name
+    parameters = registry.data_sets()[name]["parameters"]
+    defaults = {item["name"]: item["default"] for item in parameters}
+    call = written_call(name, values, defaults, [item["name"] for item in parameters if not item["recorded"]])
+    return call if argument is None else f"{call}:{Path(argument).name}"
 
 
 def data_sizes(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> MeasuredSizes:
@@ -96,24 +101,44 @@ def data_sizes(data_set: DataSet, description: Description, sha256: str, image_s
         import numpy as np
 
         outline = data_set.outline(0)
-        counts = np.bincount(outline.labels, minlength=len(description.classes)).tolist()
-        return asdict(MeasuredSizes(tuple(counts), outline.test, outline.image_shape, tuple(outline.columns)))
+
+        def count(labels: Labels) -> tuple[int, ...]:
+            return tuple(np.bincount(labels, minlength=len(description.classes)).tolist())
+
+        labelled = {
+            name: count(outline.labels[values >= 0]) for name, values in outline.columns.items() if (values < 0).any()
+        }
+        sizes = (count(outline.labels), outline.test, outline.image_shape, tuple(outline.columns), labelled)
+        return asdict(MeasuredSizes(*sizes))
 
     stored = cache.cached_json("facts", [CACHE_VERSION, description.name, sha256, image_size], measure)
     height, width, channels = stored["image_shape"]
-    return MeasuredSizes(tuple(stored["counts"]), stored["test"], (height, width, channels), tuple(stored["columns"]))
+    return MeasuredSizes(
+        counts=tuple(stored["counts"]),
+        test=stored["test"],
+        image_shape=(height, width, channels),
+        columns=tuple(stored["columns"]),
+        labelled={name: tuple(counts) for name, counts in stored["labelled"].items()},
+    )
 
 
 def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
-    """Training images after the draw; raises DataError where the draw is impossible."""
+    """Training images after the draw, the most of any noise; raises DataError where the draw is impossible."""
     import numpy as np
 
     from datasets.draw import draw_indices
 
-    if request.train_size is None and request.imbalance is None:
-        return sum(sizes.counts)
-    labels = np.repeat(np.arange(len(sizes.counts), dtype=np.int64), sizes.counts)
-    return len(draw_indices(labels, len(sizes.counts), request.train_size, request.imbalance, 0))
+    columns = {text.partition(":")[2] for text in request.noise} if request.labels is None else set()
+    gaps = {sizes.labelled[name] for name in columns if name in sizes.labelled}
+    takes_all = len(gaps) < len(request.noise) or not gaps
+
+    def count(counts: tuple[int, ...]) -> int:
+        if request.train_size is None and request.imbalance is None:
+            return sum(counts)
+        labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+        return len(draw_indices(labels, len(counts), request.train_size, request.imbalance, 0))
+
+    return max(map(count, [*gaps, *([sizes.counts] if takes_all else [])]))
 
 
 def gather_noises(

@@ -22,7 +22,7 @@ from typing import Any
 from bench.system.code_version import HOME
 from bench.system.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the catalogue's shape changes."""
 
 FOLDERS = {"methods": "methods", "data_sets": "datasets", "noises": "datasets/noise"}
@@ -181,7 +181,10 @@ def _data_set_declaration(cls: Any) -> dict[str, Any]:
 
     entry = _shared_fields(cls) | {
         "argument": cls.argument,
-        "parameters": [{"name": name, "default": default} for name, default in cls.parameters.items()],
+        "parameters": [
+            {"name": name, "default": default, "recorded": name not in cls.unrecorded}
+            for name, default in cls.parameters.items()
+        ],
         "description": None,
     }
     if cls.argument is None:

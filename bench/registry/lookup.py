@@ -100,9 +100,11 @@ def open_data_set(text: str, options: Options) -> DataSet:
     return _load_class(find_declaration("data set", name))(options, argument, values)  # type: ignore[no-any-return]
 
 
-def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
+def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int | str]]:
     """The name, argument and parameters (in their types) of a data set as typed, checked against its declaration."""
-    head, colon, rest = text.partition(":")
+    # a bracket may hold a folder's name, and that a colon
+    before, bracket, after = text.partition("]:") if "[" in text.partition(":")[0] else (text, "", "")
+    head, colon, rest = (f"{before}]", ":", after) if bracket else text.partition(":")
     argument: str | None = rest if colon else None
     name, typed = parse_call(head)
     entry = find_declaration("data set", name)
@@ -112,11 +114,14 @@ def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int]]:
     if entry["argument"] is not None and not argument:
         raise UsageError(f"the data set {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
     defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
-    values: dict[str, float | int] = {}
+    values: dict[str, float | int | str] = {}
     for key, value in typed.items():
         if key not in defaults:
             raise unknown_parameter(f"the data set {name}", key, defaults)
-        values[key] = parse_number(name, key, value, whole=isinstance(defaults[key], int))
+        if isinstance(defaults[key], str):
+            values[key] = value
+        else:
+            values[key] = parse_number(name, key, value, whole=isinstance(defaults[key], int))
     return name, argument, values
 
 

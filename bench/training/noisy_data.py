@@ -60,16 +60,17 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
     """Draw, then add noise to the whole draw, then hold out: the same for every method and every machine."""
     data = load_data(runtime.data_source, runtime, spec.image_size, spec.split_seed)
     classes = len(data.description.classes)
-    drawn = draw_indices(data.train.labels, classes, spec.train_size, spec.imbalance, spec.split_seed)
+    noise = None if runtime.labels_source is not None else open_noise(runtime.noise_source)
+    eligible = None if noise is None else noise.labelled(data.columns)
+    drawn = draw_indices(data.train.labels, classes, spec.train_size, spec.imbalance, spec.split_seed, eligible)
     clean_labels = data.train.labels[drawn]
     columns = {name: values[drawn] for name, values in data.columns.items()}
-    if runtime.labels_source is not None:
-        path = Path(runtime.labels_source)
+    if noise is None:
+        path = Path(str(runtime.labels_source))
         split = split_name(data.description.seeded_split, spec.split_seed)
         noisy = load_labels(path, classes, spec.data_sha256, clean_labels, drawn, len(data.train), split)
     else:
         facts = NoiseFacts.of(data.description)
-        noise = open_noise(runtime.noise_source)
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))

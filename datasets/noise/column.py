@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datasets.interface import DataError, Labels
 from datasets.noise.interface import Noise, NoiseFacts
 
@@ -20,7 +23,7 @@ class Column(Noise):
 
     def matrix(self, facts: NoiseFacts, rate: float | None) -> None:
         self.checked_rate(rate)
-        self._find(facts.columns, facts.data_set)
+        self._find(facts.columns, facts.data_set, facts.unused_columns)
 
     def origin(self, facts: NoiseFacts) -> str:
         return f"column {self.argument_value} of {facts.data_set}"
@@ -28,13 +31,24 @@ class Column(Noise):
     def convention(self, facts: NoiseFacts) -> str:
         return f"column {self.argument_value}"
 
+    def labelled(self, columns: Mapping[str, Labels]) -> NDArray[np.int64] | None:
+        labels = self.labels(columns)
+        return np.flatnonzero(labels >= 0) if (labels < 0).any() else None
+
     def labels(self, columns: Mapping[str, Labels]) -> Labels:
         self._find(tuple(columns), "the data set")
         return columns[self.argument_value]
 
-    def _find(self, known: tuple[str, ...], data_set: str) -> None:
+    def _find(self, known: tuple[str, ...], data_set: str, unused: Mapping[str, str] | None = None) -> None:
         if self.argument_value in known:
             return
+        reason = (unused or {}).get(self.argument_value)
+        if reason is not None:
+            others = f" Columns that can: {', '.join(known[:10])}." if known else ""
+            raise DataError(
+                f"The column {self.argument_value!r} of {data_set} can't be used as labels: {reason}. "
+                f"Correct these cells, or empty them: rows without a label stay out of training.{others}"
+            )
         if not known:
             raise DataError(f"There is no column {self.argument_value!r}: {data_set} has no further label columns.")
         likely = get_close_matches(self.argument_value, known, n=3, cutoff=0.5) or list(known[:3])

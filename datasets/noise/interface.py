@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,13 +21,15 @@ Flips = tuple[tuple[int, int], ...]
 class NoiseFacts:
     """What a noise may know of a data set: declarations, no labels and no images.
 
-    `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have.
+    `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have,
+    `unused_columns` those that are no labels, with the reason.
     """
 
     classes: tuple[str, ...]
     pairs: AsymmetricPairs | None = None
     superclasses: tuple[int, ...] | None = None
     columns: tuple[str, ...] = ()
+    unused_columns: Mapping[str, str] = field(default_factory=dict)
     data_set: str = "this data set"
 
     @classmethod
@@ -38,6 +40,7 @@ class NoiseFacts:
             pairs=description.pairs,
             superclasses=description.superclasses,
             columns=description.columns,
+            unused_columns=dict(description.unused_columns),
             data_set=description.name,
         )
 
@@ -103,6 +106,13 @@ class Noise(ABC):
 
     def labels(self, columns: Mapping[str, Labels]) -> Labels | None:
         """Labels (N,) that are given instead of drawn; None for noise with a matrix."""
+        return None
+
+    def labelled(self, columns: Mapping[str, Labels]) -> NDArray[np.int64] | None:
+        """Positions (n,), rising, of the training images that have a label where some have none; None where all do.
+
+        The others stay out: a draw is made among these.
+        """
         return None
 
     def file_hash(self) -> str | None:

@@ -52,9 +52,12 @@ def test_test_rows_may_leave_a_column_empty(photos: Path, options: Options) -> N
     assert list(opened(photos, options).load(0).columns) == ["by_name", "by_id"]
 
 
-def test_a_column_empty_for_training_rows_is_no_label(photos: Path, options: Options) -> None:
+def test_a_column_with_gaps_has_labels_for_the_other_rows(photos: Path, options: Options) -> None:
     edited(photos, "train,cat,0", "train,,0", 1)
-    assert opened(photos, options).describe().columns == ("by_id",)
+    data_set = opened(photos, options)
+    assert data_set.describe().columns == ("by_name", "by_id")
+    assert np.flatnonzero(data_set.outline(0).columns["by_name"] < 0).tolist() == [1]
+    assert "by_name of index.csv has no label in 1 of 20 training rows (first: line 3)" in data_set.report().notes[0]
 
 
 def test_a_seeded_split_carries_its_columns(photos: Path, options: Options) -> None:

@@ -134,13 +134,17 @@ def _draw_labels(
     seed = request.noise_seed or 0
     description, outline = data_set.describe(), data_set.outline(seed)
     noise_facts, clean_labels = NoiseFacts.of(description), outline.labels
-    noise = registry.open_noise(text)
-    noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, outline.columns)
+    noise, columns, index = registry.open_noise(text), outline.columns, np.arange(len(clean_labels))
+    labelled = noise.labelled(columns)
+    if labelled is not None:
+        index, clean_labels = labelled, clean_labels[labelled]
+        columns = {name: values[labelled] for name, values in columns.items()}
+    noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, columns)
     if save_to is not None:
         save_labels(
             Path(save_to),
             noisy_labels,
-            np.arange(len(clean_labels)),
+            index,
             classes=len(noise_facts.classes),
             data_set=data_facts.recorded_data_set_name(request.dataset),
             data_sha256=data_set.content_hash(),
