@@ -13,7 +13,7 @@ from bench.models import preact_resnet as preact
 from bench.models import resnet
 from bench.models.backbone import Backbone, Declaration
 from bench.models.co_teaching_cnn import CNN7, CNN9, cnn7, cnn9
-from bench.models.plain_cnn import CNN4, CNN8, CNN_SMALL, cnn4, cnn8, cnn_small
+from bench.models.plain_cnn import CNN4, CNN8, CNN_POOL, CNN_SMALL, cnn4, cnn8, cnn_pool, cnn_small
 from bench.models.timm_models import TIMM, timm_model
 from bench.system.errors import UsageError, nearest_names
 
@@ -23,6 +23,7 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
     declaration.name: (declaration, make)
     for declaration, make in (
         (CNN_SMALL, cnn_small),
+        (CNN_POOL, cnn_pool),
         (CNN4, cnn4),
         (CNN8, cnn8),
         (CNN7, cnn7),

@@ -1,10 +1,10 @@
-"""Plain convolutional networks: `cnn4` and `cnn8` of the robust-loss papers, and our `cnn-small` for tiny images."""
+"""Plain convolutional networks: `cnn4` and `cnn8` of the robust-loss papers, our `cnn-small` and `cnn-pool`."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from bench.models.backbone import Backbone, Declaration, Flatten, convolution, published_initialisation
+from bench.models.backbone import Backbone, Declaration, Flatten, GlobalPool, convolution, published_initialisation
 
 CNN4 = Declaration(
     name="cnn4",
@@ -26,6 +26,13 @@ CNN_SMALL = Declaration(
     source="ours, for the digits and synthetic data",
     smallest=8,
     megaflops=3.4,
+)
+CNN_POOL = Declaration(
+    name="cnn-pool",
+    summary="5 convolutions, maps of about 8 x 8 and their mean, for what depends on places (80 k parameters)",
+    source="ours, for the claims about where a network looks",
+    smallest=8,
+    megaflops=33.2,
 )
 
 
@@ -72,5 +79,27 @@ def cnn_small(num_classes: int, in_chans: int, height: int, width: int) -> Backb
     head = nn.Sequential(Flatten(), nn.Linear(32 * across, 128), nn.BatchNorm1d(128), nn.ReLU(inplace=True))
     stages = [("stage1", first, 16, 2), ("stage2", nn.Sequential(*second), 32, 2 * window[0])]
     model = Backbone(stages, head, nn.Linear(128, num_classes))
+    published_initialisation(model)
+    return model
+
+
+def cnn_pool(num_classes: int, in_chans: int, height: int, width: int) -> Backbone:
+    """Convolutions of 24, 24, pool, 48, 48, pool, 96, then the mean over positions: a class map is a linear layer's.
+
+    The poolings take maps of up to 35 x 35 to about 8 x 8, and larger ones by 4: one that would leave fewer than 7
+    positions across is left out.
+    """
+    stages: list[tuple[str, nn.Module, int, int]] = []
+    channels, side, reduction = in_chans, min(height, width), 1
+    for number, widths in enumerate(((24, 24), (48, 48), (96,)), start=1):
+        layers: list[nn.Module] = []
+        for outputs in widths:
+            layers += [convolution(channels, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+            channels = outputs
+        if number < 3 and side // 2 >= 7:
+            layers.append(nn.MaxPool2d(2))
+            side, reduction = side // 2, 2 * reduction
+        stages.append((f"stage{number}", nn.Sequential(*layers), channels, reduction))
+    model = Backbone(stages, GlobalPool(), nn.Linear(channels, num_classes))
     published_initialisation(model)
     return model

@@ -138,6 +138,19 @@ def test_the_small_network_keeps_its_size(size: int) -> None:
     assert parameters(made("cnn-small", size, 1, classes=10)) == 72_058
 
 
+@pytest.mark.parametrize(("size", "across"), [(8, 8), (14, 7), (16, 8), (28, 7), (32, 8), (64, 16)])
+def test_the_pooling_network_ends_in_maps_of_about_8_x_8_and_their_mean(size: int, across: int) -> None:
+    model = made("cnn-pool", size, 3, classes=10).eval()
+    assert parameters(model) == 79_858
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == 5
+    with torch.no_grad():
+        maps = model.forward_features(images_of(size, 3))
+        assert maps.shape == (4, 96, across, across)
+        # a class's score is the mean of its map
+        of_positions = torch.einsum("bchw,kc->bkhw", maps, model.fc.weight).mean((2, 3)) + model.fc.bias
+        torch.testing.assert_close(model(images_of(size, 3)), of_positions, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "size", "channels"), EVERY)
 def test_one_interface(name: str, size: int, channels: int) -> None:
     """Logits are the plain forward's, by way of features, head and classifier, and by way of every stage."""
@@ -237,7 +250,7 @@ def test_weights_come_from_the_seed_alone(name: str) -> None:
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", ["cnn-small", "cnn4", "cnn8", "resnet18", "resnet34"])
+@pytest.mark.parametrize("name", ["cnn-small", "cnn-pool", "cnn4", "cnn8", "resnet18", "resnet34"])
 def test_initialisation_is_the_published_one(name: str) -> None:
     """Kaiming-uniform convolutions and xavier-uniform linear layers fill their ranges, and no more."""
     for layer in made(name, 32, 3).modules():
