@@ -53,7 +53,7 @@ def cifar(
         "nesterov": True,
         "schedule": "step:200,300@0.1",
         "gradient_clip": None,
-        "augmentation": "crop4+flip+randaugment+cutout16",
+        "augmentation": "randaugment:1:3+crop4+flip+cutout16",
     }
     return keyed(data_set, {"weight": weight, "scaled": True}, SOURCES["gjs"], noise, rate, training)
 

@@ -33,7 +33,7 @@ class ImagePlacement:
 def largest_border(augmentations: Iterable[str]) -> int:
     """Pixels that crops reach beyond an image's border, at most."""
     return max(
-        (number or 0 for name in augmentations for kind, number in augmentation_steps(name) if kind == "crop"),
+        (numbers[0] for name in augmentations for kind, numbers in augmentation_steps(name) if kind == "crop"),
         default=0,
     )
 

@@ -18,28 +18,38 @@ KINDS: dict[str, tuple[int, int] | None] = {
 UNITS = {"crop": "pixels", "rotate": "degrees", "cutout": "pixels"}
 OPTIONAL = frozenset({"cutout"})
 """Kinds whose number may be left out."""
-EXAMPLES = ("none", "crop4", "flip", "rotate20", "autoaugment", "randaugment", "cutout", "cutout16")
+EXAMPLES = ("none", "crop4", "flip", "rotate20", "autoaugment", "randaugment", "randaugment:1:3", "cutout", "cutout16")
+MAGNITUDE_BOUNDS = ((1, 16), (0, 30))
+"""Of N and M in randaugment:N:M."""
 
-AugmentationStep = tuple[str, int | None]
+AugmentationStep = tuple[str, tuple[int, ...]]
+"""A kind and the numbers that follow it: one or none, and two in randaugment:N:M."""
 
 
 def augmentation_steps(name: str) -> list[AugmentationStep]:
-    """A name such as "flip+crop4" -> its steps (kind, number) in the order in which they act; "none" -> [].
+    """A name such as "flip+crop4" -> its steps (kind, numbers) in the order in which they act; "none" -> [].
 
-    Raises UsageError on a step that doesn't exist, stands twice, or has no number or a wrong one.
+    randaugment:N:M acts before all others. Raises UsageError on a step that doesn't exist, stands twice, or has no
+    number or a wrong one.
     """
     texts = [text.strip().lower() for text in name.split("+")]
     if texts == ["none"]:
         return []
     if "none" in texts:
         raise UsageError(f'augmentation "{name}": none stands alone. Leave it out, or type --augment none.')
-    numbers: dict[str, int | None] = {}
+    found: dict[str, AugmentationStep] = {}
     for text in texts:
-        kind, number = parse_step(text, name)
-        if kind in numbers:
+        kind, numbers = parse_step(text, name)
+        if kind in found:
             raise UsageError(f'augmentation "{name}" has {kind} more than once: each step acts once, leave one out.')
-        numbers[kind] = number
-    return [(kind, numbers[kind]) for kind in KINDS if kind in numbers]
+        found[kind] = kind, numbers
+    in_order = [found[kind] for kind in KINDS if kind in found]
+    return sorted(in_order, key=lambda step: not acts_first(step))
+
+
+def acts_first(step: AugmentationStep) -> bool:
+    """Whether a step acts on the whole image, before it is cropped: randaugment:N:M."""
+    return len(step[1]) > 1
 
 
 def canonical_augmentation(name: str) -> str:
@@ -48,27 +58,30 @@ def canonical_augmentation(name: str) -> str:
 
 
 def format_step(step: AugmentationStep) -> str:
-    """The text of a step: ("crop", 4) -> "crop4"."""
-    kind, number = step
-    return kind if number is None else f"{kind}{number}"
+    """The text of a step: ("crop", (4,)) -> "crop4", ("randaugment", (1, 3)) -> "randaugment:1:3"."""
+    kind, numbers = step
+    return ":".join([kind, *map(str, numbers)]) if acts_first(step) else kind + "".join(map(str, numbers))
 
 
 def parse_step(text: str, name: str) -> AugmentationStep:
-    """The text of one step in an augmentation's `name` -> (kind, number). Raises UsageError for a wrong one."""
+    """The text of one step in an augmentation's `name` -> (kind, numbers). Raises UsageError for a wrong one."""
+    if text.startswith("randaugment:"):
+        return "randaugment", _parse_magnitude(text)
     match = re.fullmatch(r"([a-z]+)([0-9]*)", text)
     if match is None or match[1] not in KINDS:
         close = nearest_names(text, EXAMPLES) or list(EXAMPLES)
         raise UsageError(
             f'no augmentation step "{text}" in "{name}"; did you mean {" or ".join(close)}?\n'
-            "Steps, joined with +: none, cropN, flip, rotateN, autoaugment, randaugment, cutout, cutoutN."
+            "Steps, joined with +: none, cropN, flip, rotateN, autoaugment, randaugment, "
+            "randaugment:N:M, cutout, cutoutN."
         )
     kind, bounds = match[1], KINDS[match[1]]
     if bounds is None:
         if match[2]:
             raise UsageError(f'augmentation step "{text}" takes no number: type {kind}.')
-        return kind, None
+        return kind, ()
     if not match[2] and kind in OPTIONAL:
-        return kind, None
+        return kind, ()
     low, high = bounds
     # At most six digits are read: Python refuses to read very long numbers at all.
     if not match[2] or len(match[2]) > 6 or not low <= int(match[2]) <= high:
@@ -77,4 +90,18 @@ def parse_step(text: str, name: str) -> AugmentationStep:
             f'augmentation step "{text}": {kind} is followed by a whole number of {UNITS[kind]} from {low} to {high}, '
             f"such as {kind}4{alone}."
         )
-    return kind, int(match[2])
+    return kind, (int(match[2]),)
+
+
+def _parse_magnitude(text: str) -> tuple[int, int]:
+    """N and M of "randaugment:N:M"; raises UsageError for other numbers of them, or numbers out of bounds."""
+    numbers = re.fullmatch(r"randaugment:([0-9]{1,2}):([0-9]{1,2})", text)
+    if numbers is not None:
+        operations, magnitude = int(numbers[1]), int(numbers[2])
+        (fewest, most), (weakest, strongest) = MAGNITUDE_BOUNDS
+        if fewest <= operations <= most and weakest <= magnitude <= strongest:
+            return operations, magnitude
+    raise UsageError(
+        f'augmentation step "{text}": type randaugment:N:M with N operations from 1 to 16 of magnitude M from 0 to 30, '
+        "such as randaugment:1:3."
+    )

@@ -7,6 +7,8 @@ A name is "none" or steps joined with "+":
     rotateD      rotate by a uniform angle within D degrees
     autoaugment  one of AutoAugment's 25 pairs of operations for CIFAR-10, see bench.training.augmentation.policies
     randaugment  two random operations of random strength, see bench.training.augmentation.policies
+    randaugment:N:M  N operations of one magnitude M of 30, before all other steps, see
+                 bench.training.augmentation.magnitude
     cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
 
 Steps act in this order however the name lists them, each at most once; `bench.spec.augmentations` writes the canonical
@@ -21,10 +23,11 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from bench.spec.augmentations import augmentation_steps, format_step
+from bench.spec.augmentations import AugmentationStep, acts_first, augmentation_steps, format_step
 from bench.system.errors import UsageError
+from bench.training.augmentation.magnitude import MagnitudeRandAugment
 from bench.training.augmentation.policies import AutoAugment, RandAugment
-from bench.training.augmentation.steps import Crop, Cutout, Draws, Flip, PixelStep, Rotate, Size
+from bench.training.augmentation.steps import Crop, Cutout, Draws, Flip, LateCrop, PixelStep, Rotate, Size
 from bench.training.images.image_store import ImageStore
 
 __all__ = ["Augmentation", "build_augmentation", "padding_and_flips"]
@@ -36,8 +39,10 @@ class Augmentation:
     def __init__(self, steps: Sequence[PixelStep]) -> None:
         self.steps = tuple(steps)
         self.name = "+".join(step.name for step in steps) or "none"
-        self.crop = next((step for step in steps if isinstance(step, Crop)), None)
-        self.flip = next((step for step in steps if isinstance(step, Flip)), None)
+        # What acts before the crop can't be part of the gather, and then the crop and the flip can't either.
+        gathered = () if any(step.acts_first for step in steps) else self.steps
+        self.crop = next((step for step in gathered if isinstance(step, Crop)), None)
+        self.flip = next((step for step in gathered if isinstance(step, Flip)), None)
         self.pad = self.crop.margin if self.crop else 0
 
     def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
@@ -46,7 +51,7 @@ class Augmentation:
         Empty for "none". `apply` takes the draws of one batch.
         """
         drawn: dict[str, Tensor] = {}
-        for step in self.steps:
+        for step in sorted(self.steps, key=lambda step: step.acts_first):
             drawn |= step.draws(n, size, generator)
         return drawn
 
@@ -94,7 +99,9 @@ class Augmentation:
 
 def build_augmentation(name: str) -> Augmentation:
     """The augmentation called `name`, such as "crop4+flip". Raises UsageError on a step that doesn't exist."""
-    return Augmentation([build_step(step) for step in augmentation_steps(name)])
+    named = augmentation_steps(name)
+    late = any(map(acts_first, named))
+    return Augmentation([build_step(step, late) for step in named])
 
 
 def padding_and_flips(*names: str) -> tuple[int, bool]:
@@ -104,20 +111,20 @@ def padding_and_flips(*names: str) -> tuple[int, bool]:
     return padding, any(augmentation.flip is not None for augmentation in augmentations)
 
 
-def build_step(named: tuple[str, int | None]) -> PixelStep:
-    """A step from its kind and number."""
-    kind, number = named
-    text = format_step(named)
+def build_step(named: AugmentationStep, late: bool = False) -> PixelStep:
+    """A step from its kind and numbers; `late`: another one acts before the crop."""
+    kind, numbers = named
+    text, number = format_step(named), numbers[0] if numbers else 0
     match kind:
         case "crop":
-            return Crop(text, number or 0)
+            return LateCrop(text, number) if late else Crop(text, number)
         case "flip":
             return Flip(text)
         case "rotate":
-            return Rotate(text, number or 0)
+            return Rotate(text, number)
         case "autoaugment":
             return AutoAugment(text)
         case "randaugment":
-            return RandAugment(text)
+            return MagnitudeRandAugment(text, *numbers) if acts_first(named) else RandAugment(text)
         case _:
-            return Cutout(text, number)
+            return Cutout(text, number or None)

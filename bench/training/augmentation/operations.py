@@ -5,7 +5,8 @@
 Strengths are signed, in [-1, 1]. Ranges at strength 1: shear 0.3, translation 150/331 of the side in whole pixels, 30
 degrees, brightness, colour, contrast and sharpness factors 1 -+ 0.9, posterise to 4 bits, solarise from 0; nearest
 pixel and black outside. With one channel "color" does nothing; under 255 pixels "equalize" does nothing, as in Pillow.
-They act on images of 1 or 3 channels; others keep their colours.
+They act on images of 1 or 3 channels; others keep their colours. "solarize-add", of `randaugment:N:M` alone, adds 110
+at strength 1 and inverts what is then 128 or more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from bench.training.augmentation.geometry import rotation_maps, warp_images
 GEOMETRIC = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
 COLOUR = ("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize")
 OPERATIONS = ("identity", *GEOMETRIC, *COLOUR)
-CODE = {name: number for number, name in enumerate(OPERATIONS)}
+FURTHER = ("solarize-add", "cutout-grey")
+"""Operations of randaugment:N:M alone; the second isn't applied here."""
+CODE = {name: number for number, name in enumerate((*OPERATIONS, *FURTHER))}
 GREY = (0.2989, 0.587, 0.114)
 """ITU-R 601 luma of red, green and blue, as torchvision rounds it."""
 
@@ -86,8 +89,11 @@ def lookup_tables(planes: Tensor, pixels: Tensor, grey: Tensor, operation: Tenso
     scale = torch.where(stretch, 255 / span.clamp(min=1), scale)
     shift = torch.where(chosen == CODE["contrast"], -factor * mean, 0.0)
     shift = torch.where(stretch, -low * scale, shift)
+    adds = chosen == CODE["solarize-add"]
+    shift = torch.where(adds, 110 * strength[:, None, None], shift)
     coarseness = torch.where(chosen == CODE["posterize"], torch.exp2((factor.abs() * (4 / 0.9)).round()), 1.0)
     threshold = torch.where(chosen == CODE["solarize"], 255 * (1 - strength.abs()[:, None, None]), 256.0)
+    threshold = torch.where(adds, 128.0, threshold)
 
     value = torch.arange(256.0, device=planes.device)
     # A float32 product a hair under a whole number is that number.

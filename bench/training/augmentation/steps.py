@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 
 from bench.training.augmentation.geometry import rotation_maps, to_interleaved, to_planar, warp_images
 
@@ -23,6 +24,9 @@ class PixelStep(ABC):
     `pixels` acts on uint8 (B, H, W, C), `normalised` on float (B, C, H, W), `masks` on uint8 (B, H, W, C) whose
     values are not colours. Each does nothing unless the step says otherwise.
     """
+
+    acts_first = False
+    """Whether it acts on the whole image, before the crop."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,6 +62,21 @@ class Crop(PixelStep):
         """Corners "crop.down" and "crop.right", int64 in [0, 2 * margin]."""
         corners = torch.randint(2 * self.margin + 1, (2, n), generator=generator)
         return {"crop.down": corners[0], "crop.right": corners[1]}
+
+
+class LateCrop(Crop):
+    """The same crop of a batch that other steps have changed, so that no store can hold it."""
+
+    def pixels(self, images: Tensor, draws: Draws) -> Tensor:
+        height, width = images.shape[1:3]
+        padded = pad(images, (0, 0, *[self.margin] * 4))
+        rows = draws["crop.down"][:, None] + torch.arange(height, device=images.device)
+        columns = draws["crop.right"][:, None] + torch.arange(width, device=images.device)
+        image = torch.arange(len(images), device=images.device)
+        return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def masks(self, masks: Tensor, draws: Draws) -> Tensor:
+        return self.pixels(masks, draws)
 
 
 class Flip(PixelStep):

@@ -104,7 +104,7 @@ def test_perf_puts_the_ways_to_run_a_step_beside_one_another(capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--models", "cnn89"], "Did you mean cnn8"),
+        (["--models", "cnn88"], "Did you mean cnn8"),
         (["--models", ","], "list models"),
         (["--models", "cnn-small", "--image-size", "7"], "cnn-small needs 8"),
         (["--batch-size", "0"], "--batch-size 0"),

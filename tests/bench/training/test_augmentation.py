@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import v2
@@ -19,6 +22,8 @@ from torchvision.transforms.v2 import functional as reference
 from bench.spec.augmentations import KINDS, canonical_augmentation
 from bench.system.errors import UsageError
 from bench.training.augmentation import Augmentation, build_augmentation
+from bench.training.augmentation.magnitude import entries_at
+from bench.training.augmentation.operations import CODE
 from bench.training.augmentation.policies import CIFAR_POLICY, policy_entry
 from bench.training.images.image_store import ImageStore
 
@@ -192,6 +197,106 @@ def test_randaugment_applies_its_two_operations_in_their_order() -> None:
     assert good == len(index)
 
 
+def published_operation(
+    number: int, image: Image.Image, magnitude: int, sign: int, corner: tuple[int, int]
+) -> Image.Image:
+    """One of the 16 operations of pytorch-randaugment at a magnitude of 30, by Pillow; `corner` of its grey square."""
+    share = magnitude / 30
+    factor = 0.1 + 1.8 * share
+
+    def affine(*numbers: float) -> Image.Image:
+        return image.transform(image.size, Image.Transform.AFFINE, numbers)
+
+    def cut() -> Image.Image:
+        copied = image.copy()
+        right, down = (min(length, first + 40 * share) for length, first in zip(image.size, corner, strict=True))
+        ImageDraw.Draw(copied).rectangle((*corner, right, down), (125, 123, 114))
+        return copied
+
+    def add() -> Image.Image:
+        brighter = np.clip(np.asarray(image).astype(int) + 110 * share, 0, 255).astype(np.uint8)
+        return ImageOps.solarize(Image.fromarray(brighter), 128)
+
+    return [
+        lambda: ImageOps.autocontrast(image),
+        lambda: ImageOps.equalize(image),
+        lambda: ImageOps.invert(image),
+        lambda: image.rotate(sign * 30 * share),
+        # a Pillow of the code's time took 0 bits too, of which nothing remains
+        lambda: image.point([value & ~(2 ** (8 - int(4 * share)) - 1) for value in range(256)] * 3),
+        lambda: ImageOps.solarize(image, 256 * share),
+        add,
+        lambda: ImageEnhance.Color(image).enhance(factor),
+        lambda: ImageEnhance.Contrast(image).enhance(factor),
+        lambda: ImageEnhance.Brightness(image).enhance(factor),
+        lambda: ImageEnhance.Sharpness(image).enhance(factor),
+        lambda: affine(1, sign * 0.3 * share, 0, 0, 1, 0),
+        lambda: affine(1, 0, 0, sign * 0.3 * share, 1, 0),
+        cut,
+        lambda: affine(1, 0, -sign * 100 * share, 0, 1, 0),
+        lambda: affine(1, 0, 0, 0, 1, -sign * 100 * share),
+    ][number]()
+
+
+@pytest.mark.parametrize("magnitude", [0, 3, 14, 30])
+@pytest.mark.parametrize("number", range(16))
+def test_each_operation_of_one_magnitude_is_pillows(number: int, magnitude: int) -> None:
+    """Geometric ones but for ties (under 1 in 100), colours to two levels of 255."""
+    augmentation = build_augmentation(f"randaugment:1:{magnitude}")
+    store = make_store((2, 32, 32, 3), pad=0)
+    name, strength, signed = entries_at(magnitude, store.size)[number]
+    sign = torch.tensor([[1.0], [-1.0]]) if signed else torch.ones(2, 1)
+    place = torch.tensor([[[0.1, 0.8]], [[0.6, 0.02]]])
+    draws = {
+        f"{augmentation.name}.operation": torch.full((2, 1), CODE[name]),
+        f"{augmentation.name}.strength": strength * sign,
+        f"{augmentation.name}.place": place,
+    }
+    images = augmentation.apply(store, torch.arange(2), draws)
+    pixels = (images * store.std[:, None, None] + store.mean[:, None, None]) * 255
+    for row in range(2):
+        original_image = Image.fromarray(original(store, row).permute(1, 2, 0).numpy())
+        side = 40 * magnitude / 30
+        corner = tuple(int(max(0, 32 * float(centre) - side / 2)) for centre in reversed(place[row, 0]))
+        expected = published_operation(number, original_image, magnitude, int(sign[row]), corner)
+        wanted = torch.from_numpy(np.asarray(expected).copy()).permute(2, 0, 1)
+        far = float(((pixels[row] - wanted).abs() > 2.01).float().mean())
+        assert far <= (0.01 if name in OPERATIONS[1:6] else 0), (name, far)
+
+
+def test_one_magnitude_acts_before_the_crop_and_on_the_same_crops() -> None:
+    store = make_store((30, 16, 24, 3), pad=4)
+    strong, weak = build_augmentation("flip+crop3+randaugment:2:9+cutout4"), build_augmentation("crop3+flip+cutout4")
+    assert strong.name == "randaugment:2:9+crop3+flip+cutout4"
+    index = torch.arange(30)
+    draws = strong.draws(30, store.size, generator())
+    usual = weak.draws(30, store.size, generator())
+    assert all(torch.equal(draws[name], usual[name]) for name in usual)
+    first = build_augmentation("randaugment:2:9")
+    changed = first.apply(store, index, {name: draws[name] for name in draws if name.startswith("randaugment")})
+    pixels = ((changed * store.std[:, None, None] + store.mean[:, None, None]) * 255).round().to(torch.uint8)
+    between = ImageStore(pixels.permute(0, 2, 3, 1).contiguous(), MEAN, STD, 4)
+    assert torch.equal(strong.apply(store, index, draws), weak.apply(between, index, usual))
+    mirrored = make_store((30, 16, 24, 3), pad=4, mirrored=True)
+    assert torch.equal(strong.apply(mirrored, index, draws), strong.apply(store, index, draws))
+    masks = ImageStore((store.images[:, 4:-4, 4:-4, :1] > 128).to(torch.uint8).contiguous(), (0.0,), (1.0,), 0)
+    followed = strong.apply_mask(masks, index, draws)
+    assert followed.shape == (30, 16, 24, 1) and set(followed.unique().tolist()) == {0, 1}
+
+
+def test_one_magnitude_draws_every_operation_alike() -> None:
+    draws = build_augmentation("randaugment:1:3").draws(16_000, (32, 32), generator())
+    counts = Counter(draws["randaugment:1:3.operation"].flatten().tolist())
+    # solarising and inverting are one code of two strengths
+    assert sorted(counts.values())[-1] == pytest.approx(2000, abs=5 * 42)
+    assert len(counts) == 15 and min(counts.values()) > 850
+    for operation, strength in zip(
+        draws["randaugment:1:3.operation"].flatten(), draws["randaugment:1:3.strength"].flatten(), strict=True
+    ):
+        if int(operation) == CODE["rotate"]:
+            assert abs(float(strength)) == pytest.approx(0.1)
+
+
 def test_draws_are_uniform() -> None:
     """Each mean of 20,000 draws within 5 standard errors of what it should be."""
     count = 20_000
@@ -305,6 +410,7 @@ def test_output_type() -> None:
         (" Crop04 + FLIP", "crop4+flip"),
         ("cutout+randaugment+flip+crop4", "crop4+flip+randaugment+cutout"),
         ("rotate20", "rotate20"),
+        ("crop4+flip+cutout16+RandAugment:01:3", "randaugment:1:3+crop4+flip+cutout16"),
     ],
 )
 def test_names_are_normalised(typed: str, name: str) -> None:
@@ -345,6 +451,11 @@ def test_a_name_does_not_depend_on_the_order_of_its_steps(steps: list[str]) -> N
         ("none+flip", "stands alone"),
         ("flip+flip", "more than once"),
         ("cutout0", "or nothing, for half"),
+        ("randaugment:0:3", "randaugment:1:3"),
+        ("randaugment:1:31", "from 0 to 30"),
+        ("randaugment:1", "randaugment:N:M"),
+        ("randaugment:1:3:5", "randaugment:N:M"),
+        ("randaugment:1:3+randaugment", "more than once"),
         ("crop４", "no augmentation step"),
     ],
 )
