@@ -71,7 +71,8 @@ class Description:
     `image_shape` is (height, width, channels); `mean` and `std` are per channel, of pixels scaled to [0, 1], or
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
     knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
-    split seed draws its own. `unused_columns` are columns that are no labels, each with the reason.
+    split seed draws its own. `unused_columns` are columns that are no labels, each with the reason. `clean_labels` is
+    false where nobody knows that labels are clean: a user's own data.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Description:
     columns: tuple[str, ...] = ()
     seeded_split: bool = False
     unused_columns: tuple[tuple[str, str], ...] = ()
+    clean_labels: bool = True
 
 
 class Pixels(Structure):

@@ -104,6 +104,7 @@ class ListedImages(DataSet):
             columns=tuple(listing.columns),
             unused_columns=tuple(listing.unused_columns.items()),
             seeded_split=listing.test is None,
+            clean_labels=False,
             licence="the owner's",
         )
 

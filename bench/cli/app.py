@@ -214,7 +214,10 @@ def show(
     rate: Annotated[Text, what("The noise's rate. Default: 0.4.")] = None,
     seed: Annotated[Text, what("The noise seed, which is the split's too. Default: 0.")] = None,
     draw: Annotated[Literal["exact", "multinomial"], what("How labels are drawn. Default: exact.")] = "exact",
-    save_labels: Annotated[Text, where("Write the noisy labels to this file, for `run --labels`.")] = None,
+    labels_are_clean: Annotated[bool, what("Of your own data: every label is known to be right.")] = False,
+    save_labels: Annotated[
+        Text, where("Write the noisy labels to this file, for `run --labels`: .csv with paths, else JSON.")
+    ] = None,
     source: options.SourceOptions | None = None,
     out: Annotated[str, where("Folder of the records. Default: runs.")] = "runs",
     plugin: options.Plugins = None,

@@ -63,6 +63,12 @@ class TrainingSetOptions:
     noise_rate: Annotated[
         Text, what("What methods that need the noise rate are told. Default: the realised share of wrong labels.")
     ] = None
+    transition_matrix: Annotated[
+        Text, what("File of the matrix that methods that need it are told: CSV or npy. Default: the noise's own.")
+    ] = None
+    labels_are_clean: Annotated[
+        bool, what("Of your own data: every label is known to be right. Default: labels as given, noise unknown.")
+    ] = False
     imbalance: Annotated[Text, what("Long tail: smallest class size divided by the largest.")] = None
     train_size: Annotated[Text, what("Train on this many images, drawn by class.")] = None
     image_size: Annotated[Text, what("Bring images to this many pixels a side.")] = None

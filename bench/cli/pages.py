@@ -138,11 +138,10 @@ def _class_counts(report: Mapping[str, Any] | None) -> list[RenderableType]:
 
 def noise_page(shown: Mapping[str, Any]) -> RenderableType:
     """A noise's page: the matrix with class names, the pairs and their source, nominal and realised rate, the hash."""
-    realised = shown["realised_rate"]
     facts = {
         "rate": "" if shown["rate"] is None else f"{shown['rate']:g}",
         "caption": shown["caption"],
-        "realised": "unknown without the data" if realised is None else f"{realised:.4f} of the training labels",
+        "realised": _realised(shown),
         "pairs": list_first([f"{first} -> {second}" for first, second in shown["pairs"]], 20),
         "follows": shown["source"],
         "draw": shown["draw"],
@@ -153,6 +152,13 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
     if shown["matrix"] is not None:
         parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown)]
     return Group(*parts)
+
+
+def _realised(shown: Mapping[str, Any]) -> str:
+    if not shown["is_known"]:
+        return "unknown: nobody knows which labels are wrong"
+    rate = shown["realised_rate"]
+    return "unknown without the data" if rate is None else f"{rate:.4f} of the training labels"
 
 
 def run_page(record: Mapping[str, Any]) -> RenderableType:

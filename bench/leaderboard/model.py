@@ -145,6 +145,8 @@ class Table:
     caveats: Sequence[str] = ()
     command: str = ""
     left_out: Sequence[Mapping[str, str]] = ()
+    tests_as_given: bool = False
+    """Whether nobody has said that the labels of the test images are clean."""
 
     def rows_with(self, *statuses: RankStatus) -> list[Row]:
         """The rows of these statuses, in order."""

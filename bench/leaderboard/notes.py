@@ -15,7 +15,7 @@ from bench.leaderboard.measurements import Record, finite_number
 from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.rows import RunGroup, differing_parameters, method_call
 from bench.leaderboard.selection import SelectionRule
-from bench.leaderboard.settings import Setting
+from bench.leaderboard.settings import Setting, are_tests_as_given, is_noise_unknown
 from bench.records.origin import record_revisions
 from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
@@ -54,6 +54,7 @@ def describe_caveats(
         "Ranked by an oracle: the epoch was chosen on the clean test labels, which nobody has when it matters."
         if rule.oracle
         else "",
+        _note_labels_as_given(setting, records),
         note_few_replicates(replicates) if any(row.rank for row in rows) else "",
         _note_held_out_labels(records, rule),
         _note_imbalance(setting, rows),
@@ -62,6 +63,19 @@ def describe_caveats(
         _note_revisions(records),
     ]
     return [note for note in notes if note]
+
+
+def _note_labels_as_given(setting: Setting, records: Sequence[Record]) -> str:
+    """What it means that nobody has said which labels are right."""
+    if not are_tests_as_given(setting, records):
+        return ""
+    judged = "Test labels as given: nobody has said that they are right, so accuracy is agreement with them."
+    if not is_noise_unknown(setting):
+        return judged
+    return (
+        "Labels as given, noise unknown: nobody knows which are wrong, so no table says who finds the wrong labels, "
+        f"and nothing says which were memorised. {judged}"
+    )
 
 
 def note_few_replicates(replicates: Sequence[Replicate]) -> str:

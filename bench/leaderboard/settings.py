@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.leaderboard.measurements import Record
 from bench.leaderboard.model import Row
+from bench.records.origin import has_labels_as_given
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
 from bench.system.text import join_words
 
@@ -51,6 +52,16 @@ DEFINED_BY_FILE = frozenset({"data_set"})
 def record_setting(record: Record) -> dict[str, Any]:
     """A record's setting as its spec was written: every field but the method, its choices and the seeds."""
     return {name: value for name, value in record["spec"].items() if name not in CHOSEN_BY_METHOD | SEEDS}
+
+
+def is_noise_unknown(setting: Setting) -> bool:
+    """Whether the runs learnt from labels as they stand, nobody knowing which are wrong."""
+    return bool(setting["noise"] == "as-given")
+
+
+def are_tests_as_given(setting: Setting, records: Iterable[Record]) -> bool:
+    """Whether nobody has said that the labels of the test images are clean."""
+    return is_noise_unknown(setting) or any(map(has_labels_as_given, records))
 
 
 def differing_fields(settings: Sequence[Setting]) -> list[str]:
@@ -148,10 +159,12 @@ def _samples(setting: Setting, records: Sequence[Record]) -> str:
     samples = measures.get("samples")
     if not samples:
         return ""
+    kind = "labels as given" if is_noise_unknown(setting) else "noisy labels"
+    as_given = are_tests_as_given(setting, records)
     parts = [
-        f"{samples['train']:,} training images with noisy labels",
+        f"{samples['train']:,} training images with {kind}",
         f"{samples['holdout']:,} held out with theirs",
-        f"{samples['test']:,} test images with clean ones",
+        f"{samples['test']:,} test images with {'test labels as given' if as_given else 'clean ones'}",
         f"{measures.get('classes')} classes",
     ]
     parts += [

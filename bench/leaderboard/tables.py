@@ -86,5 +86,6 @@ def _build_table(
         identical=describe_identical_rows(groups, row_labels(groups)),
         caveats=[*beside.notes.get(setting_id, ()), *caveats],
         command=beside.commands.get(setting_id, ""),
+        tests_as_given=settings.are_tests_as_given(setting, records),
         left_out=tuple({"method": method, "reason": reason} for method, reason in reasons),
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 CACHE_VERSION = 4
+NONE, AS_GIVEN = "none", "as-given"
+"""The noises of labels that stay as they are: known to be clean, and not known."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,49 @@ def gather_noises(
     classes = NoiseFacts.of(description)
     noises = []
     for text in request.noise:
-        noise = registry.open_noise(text)
+        noise = open_stated_noise(text, request, description)
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
         matrices = [noise.matrix(classes, rate) for rate in rates]
         gives_matrix = all(matrix is not None for matrix in matrices)
-        noises.append(PlannedNoise(text, noise_name(noise), noise.takes_rate, gives_matrix, noise.file_hash()))
+        typed = text if noise.is_known else noise.name
+        noises.append(
+            PlannedNoise(typed, noise_name(noise), noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known)
+        )
     return tuple(noises)
+
+
+def open_stated_noise(text: str, request: Request, description: Description) -> Noise:
+    """The noise that `text` names. On data whose labels nobody knows to be clean, `none` is `as-given`."""
+    if registry.parse_noise(text)[0] == NONE and are_labels_as_given(request, description):
+        text = AS_GIVEN
+    return registry.open_noise(text)
+
+
+def are_labels_as_given(request: Request, description: Description) -> bool:
+    """Whether nobody has said that the labels are clean: neither the data set nor the user."""
+    return not description.clean_labels and not request.labels_are_clean
+
+
+def note_noise_as_given(request: Request, description: Description) -> list[str]:
+    """A sentence where `none` was typed for data whose labels nobody knows to be clean."""
+    typed_none = request.labels is None and any(registry.parse_noise(text)[0] == NONE for text in request.noise)
+    if not typed_none or not are_labels_as_given(request, description):
+        return []
+    return [
+        f"--noise {NONE} is taken as {AS_GIVEN}: nobody knows that the labels of {description.name} are clean. If they "
+        "are, add --labels-are-clean"
+    ]
+
+
+def hash_given_matrix(request: Request, description: Description) -> str | None:
+    """The hash of the file of `--transition-matrix`; raises DataError where it holds no matrix for these classes."""
+    from datasets.noise import NoiseFacts
+
+    if request.transition_matrix is None:
+        return None
+    noise = registry.open_noise(f"matrix:{request.transition_matrix}")
+    noise.matrix(NoiseFacts.of(description), None)
+    return noise.file_hash()
 
 
 def noise_name(noise: Noise) -> str:

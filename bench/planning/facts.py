@@ -36,6 +36,8 @@ class PlannedNoise:
     takes_rate: bool
     gives_matrix: bool
     sha256: str | None = None
+    is_known: bool = True
+    """False where nobody knows which labels are wrong."""
 
 
 @dataclass(frozen=True)
@@ -74,5 +76,9 @@ class Facts:
     images_why: str = ""
     data_notes: tuple[str, ...] = ()
     """Sentences on what was left out or guessed where a user's own data was listed."""
+    labels_as_given: bool = False
+    """Whether nobody has said that the data set's labels are clean."""
+    matrix_sha256: str | None = None
+    """Hash of the file of `--transition-matrix`."""
     stored: tuple[int, int] = (0, 0)
     """Training and test images of the data set before the draw."""

@@ -5,7 +5,7 @@ Read `make_plan` first; `bench.planning.resolve_run` makes the spec of one metho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from bench.planning import recipe_choice
@@ -59,6 +59,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         for seed in request.seeds:
             seeds = replicate_seeds(request, seed)
             specs += [spec.model_copy(update=seeds) for spec in firsts.values()]
+    notes = (*notes, *note_left_out(left_out))
     if not specs:
         reasons = [f"{item.method}: {item.reason}" for item in left_out]
         raise UsageError(
@@ -67,6 +68,20 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     if any(seed >= RESERVED_SEEDS for seed in request.seeds):
         notes = (*notes, f"seeds from {RESERVED_SEEDS:,} up are for choosing: their runs stand on no board")
     return Plan(tuple(specs), tuple(left_out), notes)
+
+
+def note_left_out(left_out: Iterable[LeftOut]) -> list[str]:
+    """A sentence with the number of methods that a glob or `all` brought in and that can't run, and the first one."""
+    reasons = {item.method: item.reason for item in reversed(list(left_out))}
+    if not reasons:
+        return []
+    method, reason = list(reasons.items())[-1]
+    which = (
+        f"1 method is left out: {method}"
+        if len(reasons) == 1
+        else f"{len(reasons)} methods are left out, such as {method}"
+    )
+    return [f"{which} ({reason})"]
 
 
 def recipes_in_force(request: Request, facts: Facts) -> tuple[Facts, tuple[str, ...]]:

@@ -93,6 +93,8 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     draw: ByGrid[Literal["exact", "multinomial"]] = "exact"
     labels: Identity[Text | None] = None
     noise_rate: ByGrid[Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None] = None
+    transition_matrix: ByGrid[Text | None] = None
+    labels_are_clean: Identity[bool] = False
     imbalance: Identity[Annotated[float, Field(gt=0, le=1)] | None] = None
     train_size: Identity[Count | None] = None
     hold_out: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, Option("identity", overrides="hold_out")] = None
@@ -148,6 +150,15 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         for rival, typed in rivals.items():
             if typed and self.recipe_file is not None:
                 raise ValueError(f"--recipes FILE and {rival} both say what methods train with: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_word_on_clean_labels(self) -> Self:
+        if self.labels_are_clean and "as-given" in self.noise:
+            raise ValueError(
+                "--labels-are-clean says that labels are known to be right, --noise as-given that nobody knows: leave "
+                "one out (--noise none is for clean labels)"
+            )
         return self
 
     @model_validator(mode="after")

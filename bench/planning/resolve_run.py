@@ -36,7 +36,7 @@ def resolve_run(
     if missing is not None:
         raise Refused(missing)
     recipe = choose_recipe(request, facts, declaration, noise.name, rate)
-    needs = privileges.named_privileges(declaration["needs"], request.noise_rate)
+    needs = privileges.named_privileges(declaration["needs"], request.noise_rate, facts.matrix_sha256)
     protocol = "paper" if request.protocol == "paper" else SHARED_LR if facts.grid is None else SHARED_GRID
     spec = RunSpec(
         protocol=protocol,
@@ -85,7 +85,10 @@ def refuse_misfit(request: Request, facts: Facts, noise: PlannedNoise, spec: Run
 
 def given_privileges(request: Request, noise: PlannedNoise) -> frozenset[str]:
     """The privileges that a noise, or the user, gives to methods that need them."""
-    return privileges.given_by_noise(noise.takes_rate or noise.gives_matrix, noise.gives_matrix, request.noise_rate)
+    stated = {privileges.RATE: request.noise_rate, privileges.MATRIX: request.transition_matrix}
+    by_user = {name for name, value in stated.items() if value is not None}
+    states_rate = noise.takes_rate or noise.gives_matrix
+    return privileges.given_by_noise(states_rate, noise.gives_matrix, noise.is_known) | by_user
 
 
 # Parameters and training ---------------------------------------------------------------------------------------------

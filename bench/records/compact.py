@@ -40,6 +40,7 @@ PROVENANCE_KEPT = (
     "versions",
     "git_revision",
     "git_dirty",
+    "labels",
 )
 MEASURED = frozenset({"measured_epoch", "memorised", "corrected", "learnt"})
 """Curves over `measured_epoch`, beside the selector's (`selector_auroc` and so on); the others are over `epoch`."""

@@ -1,4 +1,4 @@
-"""The code that wrote records: its revisions as people read them, and a note where they aren't this one's."""
+"""The origin of records: the code that wrote them, its revisions as people read them, and what their labels are."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from bench.system.text import list_first
 Record = Mapping[str, Any]
 
 REVISIONS_NAMED = 3
+LABELS, AS_GIVEN = "labels", "as given"
+"""The entry of a record's provenance that says that nobody has stated its data set's labels to be clean."""
 
 
 def short_revision(revision: object, changed: object = False) -> str:
@@ -31,6 +33,11 @@ def training_revisions(records: Sequence[Record]) -> str:
     changed = any((record.get("provenance") or {}).get("git_dirty") for record in records)
     named = ", ".join(record_revisions(records))
     return f"{named}{' with uncommitted changes' if changed else ''}" if named else "unknown"
+
+
+def has_labels_as_given(record: Record) -> bool:
+    """Whether a run was judged by labels that nobody has stated to be clean. Older records say nothing of that."""
+    return (record.get("provenance") or {}).get(LABELS) == AS_GIVEN
 
 
 def last_training_day(records: Sequence[Record]) -> datetime.date:

@@ -14,7 +14,7 @@ from bench.planning.request import TYPED_FIELDS
 from bench.registry.names import split_values
 from bench.reporting.command_line import TypedCommand, command_line
 from bench.spec import CHOSEN_BY_METHOD, SHARED_GRID, SHARED_LR, RunSpec, canonical_json
-from bench.spec.privileges import given_noise_rate, is_tuned
+from bench.spec.privileges import given_matrix, given_noise_rate, is_tuned
 from bench.system.text import number_spans
 
 Spec = Mapping[str, Any]
@@ -84,13 +84,16 @@ def _is_keyed(row: Spec) -> bool:
 
 
 def _group_rows(rows: Iterable[Spec]) -> list[list[Spec]]:
-    """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind of recipe, noise rate."""
-    groups: dict[tuple[float, float, int, bool, bool, float], list[Spec]] = {}
+    """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind of recipe, noise rate and
+    transition matrix.
+    """
+    groups: dict[tuple[float, float, int, bool, bool, float, str], list[Spec]] = {}
     for row in rows:
         noise_rate, tuned = given_noise_rate(row["privileges"]), is_tuned(row["privileges"])
         chosen = tuned or row["protocol"] == SHARED_GRID
         rates = (0.0, 0.0) if chosen else (row["learning_rate"], row["weight_decay"])
-        key = (*rates, row["members"], tuned, _is_keyed(row), -1.0 if noise_rate is None else noise_rate)
+        stated = -1.0 if noise_rate is None else noise_rate
+        key = (*rates, row["members"], tuned, _is_keyed(row), stated, str(given_matrix(row["privileges"]) or ""))
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
@@ -118,9 +121,13 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
         options["members"] = row["members"]
     if (noise_rate := given_noise_rate(row["privileges"])) is not None:
         options["noise_rate"] = format_value(noise_rate)
+    if given_matrix(row["privileges"]) is not None:
+        options["transition_matrix"] = typed.get("transition_matrix", "FILE")
     options |= {name: format_value(row[name]) for name in NAMED_IF_UNUSUAL if row[name] != DEFAULTS[name]}
     options["sync_batch_norm"] = row["sync_batch_norm"]
-    return options | {name: typed[name] for name in ("data_root", "plugin", "download") if name in typed}
+    return options | {
+        name: typed[name] for name in ("data_root", "plugin", "download", "labels_are_clean") if name in typed
+    }
 
 
 def _method_call(row: Spec) -> str:
@@ -137,4 +144,7 @@ def _noise_options(row: Spec, typed: Mapping[str, Any]) -> Options:
     for text in split_values(typed.get("noise", ())):
         if argument and text.startswith(f"{kind}:") and PurePath(text.partition(":")[2]).name == argument:
             noise = text
-    return {"noise": noise} | ({} if row["rate"] is None else {"rate": format_value(row["rate"])})
+    options: Options = {"noise": noise} | ({} if row["rate"] is None else {"rate": format_value(row["rate"])})
+    if noise == "none" and ":" in str(row["data_set"]):  # labels of the user's own data, whom `none` says to be clean
+        options["labels_are_clean"] = True
+    return options

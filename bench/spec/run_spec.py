@@ -74,7 +74,8 @@ class RunSpec(BaseModel):
     privileges: tuple[str, ...] = ()
     """Information beyond noisy labels: what the method needs, and the keys of an informed recipe. Sorted.
 
-    "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for a share that the user states.
+    "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for a share that the user states, and
+    "transition_matrix=HASH" for a matrix from the user's file.
     """
     members: int = Field(default=1, ge=1)
     """Independent copies of the method, trained on the same data; the prediction is the mean of theirs."""
@@ -156,6 +157,10 @@ class Runtime(BaseModel):
     """The noise as typed, paths included, such as "matrix:confusions.csv"."""
     labels_source: str | None = None
     """The file of `--labels`."""
+    matrix_source: str | None = None
+    """The file of `--transition-matrix`."""
+    labels_as_given: bool = False
+    """Whether nobody has said that the data set's labels are clean; boards then say so."""
     weights_source: str | None = None
     data_root: str | None = None
     download: bool = False

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from bench.system.text import list_first
+
 
 class UsageError(ValueError):
     """A wrong request. The message says in one or two lines what is wrong, why, and what to type. Exit code 2."""
+
+
+def quote_reason(error: Exception) -> str:
+    """An error's message as part of a sentence, in one line: a list of which it breaks off keeps its first items."""
+    head, *items = (line.strip() for line in str(error).splitlines() if line.strip())
+    if not items:
+        return head.rstrip(" .:")
+    first = list_first([item.rstrip(" ,;.") for item in items], 3)
+    return f"{head} {first}" if head.endswith(":") else f"{head.rstrip(' .')}; {first}"
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -35,7 +35,7 @@ class CurveRecorder:
         self.noisy_data = noisy_data
         self.trainer = trainer
         self.noisy_labels = noisy_data.noisy.labels[noisy_data.train]
-        self.clean_labels = noisy_data.clean_labels[noisy_data.train]
+        self.clean_labels = None if noisy_data.clean_labels is None else noisy_data.clean_labels[noisy_data.train]
         chunk_size = trainer.task.chunk_size
         self.train = EvaluationSet(trainer.part.images, trainer.group, chunk_size)
         self.held = EvaluationSet(trainer.part.held_images, trainer.group, chunk_size)
@@ -60,15 +60,20 @@ class CurveRecorder:
                 train_loss=epoch.train_loss,
                 test_accuracy=metrics.accuracy(self._log_probabilities.argmax(axis=1), test_labels),
                 noisy_holdout_accuracy=metrics.accuracy(held, noisy_data.noisy.labels[noisy_data.hold_out]),
-                clean_holdout_accuracy=metrics.accuracy(held, noisy_data.clean_labels[noisy_data.hold_out]),
+                clean_holdout_accuracy=(
+                    None
+                    if noisy_data.clean_labels is None
+                    else metrics.accuracy(held, noisy_data.clean_labels[noisy_data.hold_out])
+                ),
             )
-        if epoch.last or epoch.number % -(-self.trainer.total_epochs // MEASURED_PER_RUN) == 0:
+        due = epoch.last or epoch.number % -(-self.trainer.total_epochs // MEASURED_PER_RUN) == 0
+        if due and self.clean_labels is not None:
             with self.stopwatch.measure("measure"):
-                self._measure(epoch.number)
+                self._measure(epoch.number, self.clean_labels)
 
-    def _measure(self, epoch: int) -> None:
+    def _measure(self, epoch: int, clean_labels: NDArray[np.int64]) -> None:
         """Measure how the training part's labels fare, and how well the method detects the wrong ones."""
-        method, noisy_labels, clean_labels = self.trainer.method, self.noisy_labels, self.clean_labels
+        method, noisy_labels = self.trainer.method, self.noisy_labels
         scores = log_probabilities(method, self.trainer.networks, self.train)
         fit = metrics.training_fit(scores.argmax(axis=1), noisy_labels, clean_labels)
         with without_counting(self.trainer.networks):
@@ -122,7 +127,7 @@ class CurveRecorder:
             "holdout_test_accuracy": None if chosen is None else curve[chosen],
             "noisy_holdout_accuracy": noisy_holdout[-1],
             "last10_test_accuracy": float(np.mean(curve[-10:])),
-            **{name: self.curves[name][-1] for name in FIT_CURVES},
+            **{name: (self.curves[name] or [None])[-1] for name in FIT_CURVES},
             "selector": self.selector,
             "network_test_accuracies": [metrics.accuracy(single, labels) for single in singles] or [curve[-1]],
             "networks": len(networks),

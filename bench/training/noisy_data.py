@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.registry import load_method, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
-from bench.spec.privileges import given_noise_rate
+from bench.spec.privileges import given_matrix, given_noise_rate
 from bench.training.augmentation import padding_and_flips
 from bench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.training.ensemble import Ensemble
@@ -45,11 +45,14 @@ class NoisyData:
 
     data: Data
     drawn: NDArray[np.int64]
-    clean_labels: Labels
+    clean_labels: Labels | None
+    """None where nobody knows which labels are wrong."""
     noisy: NoisyLabels
     train: NDArray[np.int64]
     hold_out: NDArray[np.int64]
     images: ImageSets
+    given_matrix: NDArray[np.float64] | None = None
+    """The transition matrix from the user's file, for a method that needs one."""
 
     def on(self, data: Data) -> NoisyData:
         """The same draw, labels and split with the images of `data`."""
@@ -74,7 +77,15 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
-    return NoisyData(data, drawn, clean_labels, noisy, train, held, images)
+    known = None if noisy.realised_rate is None else clean_labels
+    return NoisyData(data, drawn, known, noisy, train, held, images, read_given_matrix(spec, runtime, data))
+
+
+def read_given_matrix(spec: RunSpec, runtime: Runtime, data: Data) -> NDArray[np.float64] | None:
+    """The matrix of `--transition-matrix`, float64 (K, K), if the spec's method is told it."""
+    if given_matrix(spec.privileges) is None:
+        return None
+    return open_noise(f"matrix:{runtime.matrix_source}").matrix(NoiseFacts.of(data.description), None)
 
 
 def build_image_sets(
@@ -151,18 +162,23 @@ def build_training_part(noisy_data: NoisyData, method: Method, spec: RunSpec, de
     """The training part as the method may see it: with the privileges that it declared, else without clean labels."""
     images, noisy = noisy_data.images, noisy_data.noisy
     noisy_labels = noisy.labels[noisy_data.train]
-    clean_labels = noisy_data.clean_labels[noisy_data.train]
+    clean_labels = None if noisy_data.clean_labels is None else noisy_data.clean_labels[noisy_data.train]
     privileges: dict[str, Any] = {}
     if "noise_rate" in method.needs:
-        stated_rate = given_noise_rate(spec.privileges)
-        realised_rate = float(np.mean(noisy_labels != clean_labels))
-        privileges["noise_rate"] = realised_rate if stated_rate is None else stated_rate
+        rate = given_noise_rate(spec.privileges)
+        if rate is None and clean_labels is not None:
+            rate = float(np.mean(noisy_labels != clean_labels))
+        privileges["noise_rate"] = rate
     if "transition_matrix" in method.needs:
-        if noisy.matrix is None:
-            raise ValueError(f"{method.name} needs a transition matrix, which {spec.noise} can't give")
-        privileges["transition_matrix"] = torch.tensor(noisy.matrix, dtype=torch.float32, device=device)
+        matrix = noisy.matrix if noisy_data.given_matrix is None else noisy_data.given_matrix
+        privileges["transition_matrix"] = (
+            None if matrix is None else torch.tensor(matrix, dtype=torch.float32, device=device)
+        )
     if "clean_labels" in method.needs:
-        privileges["clean_labels"] = torch.from_numpy(clean_labels).to(device)
+        privileges["clean_labels"] = None if clean_labels is None else torch.from_numpy(clean_labels).to(device)
+    unknown = [name for name, value in privileges.items() if value is None]
+    if unknown:
+        raise ValueError(f"{method.name} needs {' and '.join(unknown)}, which the noise {spec.noise} can't give")
     return TrainingPart(
         images=images.store("train", device, *padding_and_flips(spec.augmentation, spec.strong_augmentation)),
         labels=torch.from_numpy(noisy_labels).to(device),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bench.records.origin import AS_GIVEN, LABELS
 from bench.spec import Runtime
 from bench.system.code_version import git_revision, package_versions
 from bench.system.hardware import cpu_name
@@ -117,6 +118,7 @@ def collect_provenance(
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),
         "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else cpu_name(),
         "images": runtime.images,
+        **({LABELS: AS_GIVEN} if runtime.labels_as_given else {}),
         "threads": torch.get_num_threads(),
         "versions": package_versions(),
         "host": platform.node(),

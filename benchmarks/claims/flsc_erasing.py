@@ -78,6 +78,7 @@ def outcomes(spec: RunSpec, problem: NoisyData, trainer: Trainer, cued: bool) ->
         return accuracy(predicted, problem.data.test.labels) or 0.0
 
     clean = trainer.method.clean_probability()
+    assert problem.clean_labels is not None  # the noise is drawn
     wrong = problem.noisy.labels[problem.train] != problem.clean_labels[problem.train]
     found = None if clean is None else area_under_roc(-clean.double().numpy(), wrong)
     return {

@@ -144,6 +144,7 @@ def exchanged(given: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 def read(trainer: Trainer, problem: NoisyData, variant: Variant) -> Reading:
     """Everything about the training part, in eval mode, from the first network."""
     module, images, labels = trainer.networks[0].module, trainer.part.images, trainer.part.labels
+    assert problem.clean_labels is not None  # the noise is drawn
     given, clean = problem.noisy.labels[problem.train], problem.clean_labels[problem.train]
     blocks = torch.split(torch.arange(len(labels)), BLOCK)
     module.eval()

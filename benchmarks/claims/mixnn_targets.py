@@ -63,6 +63,7 @@ def watch(spec: RunSpec, request: Request, facts: Facts, threads: int) -> Curve:
     """Train one run and measure its targets every so many epochs, at the start (0), and at the last."""
     problem = build_noisy_data(spec, make_runtimes(request, facts, JobLimits(1, threads))(spec))
     trainer = build_trainer(problem, spec, CPU)
+    assert problem.clean_labels is not None  # the noise is drawn
     given, clean = problem.noisy.labels[problem.train], problem.clean_labels[problem.train]
 
     def measured() -> dict[str, float]:

@@ -27,7 +27,7 @@ def corrupt(
     """Noisy labels: the same for every method, every machine and every order of calls.
 
     Args:
-        clean: the clean labels (N,) of the whole draw, before any hold-out.
+        clean: the clean labels (N,) of the whole draw, before any hold-out; for noise that isn't known, the given ones.
         rate: share from 0 to 1; None for a noise without one.
         draw: "exact" (see `draw_exact`) or "multinomial" (see `draw_independent`).
         columns: further labels (N,) of the same images, for `column:NAME`.
@@ -41,6 +41,8 @@ def corrupt(
     checked_labels(clean, classes, "The clean labels")
     rate = noise.checked_rate(rate) if noise.takes_rate or rate is not None else None
     matrix = noise.matrix(facts, rate)
+    if not noise.is_known:
+        return unknown(clean, noise.origin(facts), noise.convention(facts))
     if matrix is None:
         labels = noise.labels(columns or {})
         if labels is None:
@@ -73,6 +75,19 @@ def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -
         realised_rate=share,
         sha256=label_hash(labels),
         caption=caption(name, realised=share),
+    )
+
+
+def unknown(labels: Labels, source: str, name: str) -> NoisyLabels:
+    """Labels (N,) as they stand, with nothing known of those that are wrong."""
+    return NoisyLabels(
+        labels=labels.astype(np.int64),
+        matrix=None,
+        pairs=(),
+        source=source,
+        realised_rate=None,
+        sha256=label_hash(labels),
+        caption=caption(name),
     )
 
 

@@ -51,14 +51,15 @@ class NoisyLabels:
 
     `labels` is int64 (N,); `matrix` the float64 (K, K) matrix that they were drawn from (row: clean class), None for
     labels that were given; `pairs` the (clean, noisy) class pairs that it flips, where it is made of pairs.
-    `realised_rate` is the share of labels that differ from the clean ones; `sha256` is `label_hash(labels)`.
+    `realised_rate` is the share of labels that differ from the clean ones, None where no label is known to be clean;
+    `sha256` is `label_hash(labels)`.
     """
 
     labels: Labels
     matrix: Matrix | None
     pairs: Flips
     source: str
-    realised_rate: float
+    realised_rate: float | None
     sha256: str
     caption: str
 
@@ -67,7 +68,8 @@ class Noise(ABC):
     """One file per noise; the harness finds the class by its file, nobody registers it.
 
     `argument` says what follows the colon in `name:ARGUMENT` (None: nothing may). A subclass checks its argument in the
-    constructor, as far as that needs no data set.
+    constructor, as far as that needs no data set. `is_known` is false for noise that is in the labels already, nobody
+    knows how much: then no label counts as clean.
     """
 
     name: ClassVar[str]
@@ -76,6 +78,7 @@ class Noise(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_rate: ClassVar[bool] = True
     argument: ClassVar[Literal["FILE", "NAME"] | None] = None
+    is_known: ClassVar[bool] = True
 
     def __init__(self, argument: str | None = None) -> None:
         if self.argument is None and argument is not None:

@@ -7,11 +7,11 @@ from datasets.noise.matrices import identity
 
 
 class NoNoise(Noise):
-    """The labels as they are: what every noise is compared with."""
+    """The labels as they are, known to be clean: what every noise is compared with. Unknown noise is `as-given`."""
 
     name = "none"
     aliases = ("clean",)
-    summary = "labels as they are"
+    summary = "labels as they are, known to be clean"
     source = "by definition"
     takes_rate = False
 

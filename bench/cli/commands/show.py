@@ -16,12 +16,12 @@ from bench.planning import data_facts
 from bench.planning.request import Request
 from bench.registry.names import parse_call
 from bench.system.console import print_note, write_json, write_page
-from bench.system.errors import UsageError, list_offenders
+from bench.system.errors import UsageError, list_offenders, quote_reason
 
 if TYPE_CHECKING:
     from datasets.data_report import DataReport
     from datasets.interface import DataSet
-    from datasets.noise import NoisyLabels
+    from datasets.noise import Noise, NoisyLabels
 
 
 def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
@@ -36,7 +36,8 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
     elif kind == "dataset":
         value = _describe_data_set(name, options.get("data_root"))
     elif kind == "noise":
-        of_data = {key: options.get(key) for key in ("dataset", "data_root", "download", "draw", "rate")}
+        typed = ("dataset", "data_root", "download", "draw", "rate", "labels_are_clean")
+        of_data = {key: options.get(key) for key in typed}
         try:
             request = Request.typed(noise=[name], noise_seed=options.get("seed"), **of_data)
         except UsageError as error:  # `run` has another seed beside this one
@@ -89,7 +90,9 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     data_set = data_facts.open_requested_data(request)
     description = data_set.describe()
     _print_data_notes(data_set.report())
-    noise = registry.open_noise(text)
+    for note in data_facts.note_noise_as_given(request, description):
+        print_note(f"note: {note}")
+    noise = data_facts.open_stated_noise(text, request, description)
     if rate_typed and not noise.takes_rate:
         raise UsageError(f"the noise {data_facts.noise_name(noise)} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
@@ -97,12 +100,11 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     matrix = noise.matrix(noise_facts, rate)
     labels: NoisyLabels | None = None
     try:
-        labels = _draw_labels(request, data_set, text, rate, save_labels)
+        labels = _draw_labels(request, data_set, noise, rate, save_labels)
     except DataError as error:
         if save_labels is not None:
             raise
-        reason = str(error).partition("\n")[0].rstrip(" .:")
-        print_note(f"note: without the images, the realised rate and the labels stay unknown ({reason})")
+        print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
     classes = list(description.classes)
     return {
         "noise": data_facts.noise_name(noise),
@@ -115,6 +117,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         "draw": request.draw,
         "seed": request.noise_seed or 0,
         "realised_rate": None if labels is None else labels.realised_rate,
+        "is_known": noise.is_known,
         "labels_sha256": None if labels is None else labels.sha256,
         "caption": labels.caption if labels is not None else caption(noise, noise_facts, matrix, rate),
         "summary": noise.summary,
@@ -122,7 +125,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
 
 
 def _draw_labels(
-    request: Request, data_set: DataSet, text: str, rate: float | None, save_to: str | None
+    request: Request, data_set: DataSet, noise: Noise, rate: float | None, save_to: str | None
 ) -> NoisyLabels:
     """The noisy labels of all training images, written to `save_to` if given. Raises DataError without the data."""
     import numpy as np
@@ -134,7 +137,7 @@ def _draw_labels(
     seed = request.noise_seed or 0
     description, outline = data_set.describe(), data_set.outline(seed)
     noise_facts, clean_labels = NoiseFacts.of(description), outline.labels
-    noise, columns, index = registry.open_noise(text), outline.columns, np.arange(len(clean_labels))
+    columns, index = outline.columns, np.arange(len(clean_labels))
     labelled = noise.labelled(columns)
     if labelled is not None:
         index, clean_labels = labelled, clean_labels[labelled]
@@ -149,7 +152,7 @@ def _draw_labels(
             data_set=data_facts.recorded_data_set_name(request.dataset),
             data_sha256=data_set.content_hash(),
             split=split_name(description.seeded_split, seed),
-            draw={"noise": text, "rate": rate, "seed": seed, "draw": request.draw},
+            draw={"noise": data_facts.noise_name(noise), "rate": rate, "seed": seed, "draw": request.draw},
         )
         print_note(
             f"saved {len(clean_labels)} labels to {save_to}; use them by run --labels {save_to} --noise-seed {seed}"

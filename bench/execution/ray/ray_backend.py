@@ -72,9 +72,11 @@ class RayBackend(Backend):
             if not self._cluster.ours:
                 self._token = DriverToken(self.store)
             token = None if self._token is None else str(self._token.path)
-            noises = tuple((noise.typed, noise.sha256) for noise in facts.noises)
+            noises = [(noise.typed, noise.sha256) for noise in facts.noises]
+            if facts.matrix_sha256 is not None:
+                noises.append((f"matrix:{request.transition_matrix}", facts.matrix_sha256))
             # Before the first run: a node that fetches or decodes data then does it once, not in each of its workers.
-            self._cluster.admit_for(DataCheck(request, facts.data_sha256, noises, facts.images == "disk", token))
+            self._cluster.admit_for(DataCheck(request, facts.data_sha256, tuple(noises), facts.images == "disk", token))
             self._executor = RayExecutor(self._cluster, self.store, self._cluster.share(self.runs)[1])
         return self._executor
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.leaderboard.cells import long_labels
 from bench.leaderboard.formatting import DASH
 from bench.leaderboard.model import Report, Table
-from bench.leaderboard.render.legend import write_introduction, write_legend
+from bench.leaderboard.render.legend import say_labels_as_given, write_introduction, write_legend
 from bench.leaderboard.sections import Section, best_set_sentence, selected_tables, table_sections, table_title
 from bench.leaderboard.selection import SelectionRule
 from bench.system.errors import UsageError
@@ -37,9 +37,11 @@ def write_boards(report: Report, folder: Path) -> list[Path]:
     written = []
     for board in report.boards:
         path = Path(folder) / names[board.data_set]
-        page = _format_board(board.data_set, [*board.tables, *(board.equal_compute or ())], report.rule)
+        tables = [*board.tables, *(board.equal_compute or ())]
+        page = f"{_format_board(board.data_set, tables, report.rule)}\n"
+        page += write_legend(report.rule, bool(board.equal_compute))
         try:
-            write_atomically(path, f"{page}\n{write_legend(report.rule, bool(board.equal_compute))}".encode())
+            write_atomically(path, (say_labels_as_given(page) if _are_tests_as_given(tables) else page).encode())
         except OSError as error:
             raise UsageError(
                 f"can't write the leaderboard {path}: {error.strerror}. The records are safe; make room or give "
@@ -49,9 +51,14 @@ def write_boards(report: Report, folder: Path) -> list[Path]:
     return written
 
 
-def _format_board(data_set: str, tables: Iterable[Table], rule: SelectionRule) -> str:
+def _format_board(data_set: str, tables: Sequence[Table], rule: SelectionRule) -> str:
     parts = [f"# {escape_markdown(data_set)}", write_introduction(rule), *map(_format_table, tables)]
-    return "\n\n".join(parts) + "\n"
+    page = "\n\n".join(parts) + "\n"
+    return say_labels_as_given(page) if _are_tests_as_given(tables) else page
+
+
+def _are_tests_as_given(tables: Iterable[Table]) -> bool:
+    return any(table.tests_as_given for table in tables)
 
 
 def _format_table(table: Table) -> str:
