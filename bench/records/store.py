@@ -33,7 +33,7 @@ from bench.records.schema import (
 )
 from bench.spec import RunSpec
 from bench.system.errors import UsageError
-from bench.system.files import TEMPORARY, nearest_existing, read_regular_file, write_atomically
+from bench.system.files import TEMPORARY, nearest_existing, read_regular_file, set_file_aside, write_atomically
 
 RECORD = "record.json"
 FAILURE = "failure.json"
@@ -242,11 +242,8 @@ class Store:
 
     def _set_aside(self, run_id: str, path: Path, data: bytes, reason: str) -> None:
         """Rename a corrupt file, which held `data`, so that its run counts as missing, and report it."""
-        number = 1
-        while (aside := path.with_name(f"{path.stem}.corrupt-{number}.json")).exists():
-            number += 1
         try:
-            path.rename(aside)
+            aside = set_file_aside(path)
             # Another process may have written a sound file between the reading and the renaming: that one goes back.
             if aside.read_bytes() != data:
                 aside.rename(path)

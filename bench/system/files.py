@@ -92,6 +92,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def set_file_aside(path: Path) -> Path:
+    """Rename a file that can't be used, such as `checkpoint.pt` to `checkpoint.corrupt-1.pt`; returns its new path."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.corrupt-{number}{path.suffix}")).exists():
+        number += 1
+    return path.rename(aside)
+
+
 def read_regular_file(path: Path) -> bytes:
     """The whole file. Raises OSError where it can't be read, or is a pipe or a device, which may never end."""
     if not stat.S_ISREG(path.stat().st_mode):

@@ -20,6 +20,7 @@ from bench.training.optimizers import (
     allow_recording,
     clear_gradients,
     clip_gradient_norm,
+    load_optimizer_state,
     make_optimizer,
     set_momentum,
     step_optimizer,
@@ -167,9 +168,9 @@ class OptimizerStep:
     def load_state(self, state: Mapping[str, Any], phase: Phase | None) -> None:
         """Continue from what `state` returned; `phase` is the one that had begun, if one had."""
         if self._learned_optimizer is not None:
-            self._learned_optimizer.load_state_dict(state["learned_optimizer"])
+            load_optimizer_state(self._learned_optimizer, state["learned_optimizer"])
         if state["optimizer"] is not None and phase is not None:
             self.begin_phase(phase)
             assert self.optimizer is not None
-            self.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer_state(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,28 @@ def allow_recording(optimizer: torch.optim.Optimizer, recorded: bool) -> None:
     for group in optimizer.param_groups:
         if "capturable" in group:
             group["capturable"] = recorded
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Continue an optimiser from its `state_dict`. Raises ValueError where it isn't one of the same weights and kind.
+
+    PyTorch compares the numbers of groups and weights alone, and its fused steps end the process over other shapes.
+    """
+    own = [{name: type(value) for name, value in group.items()} for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for kinds, group in zip(own, optimizer.param_groups, strict=True):
+        if set(kinds) != set(group):
+            raise ValueError(f"an optimiser's settings are {', '.join(sorted(map(str, group)))}")
+        for name, kind in kinds.items():
+            value = group[name]
+            if isinstance(value, str) or (kind in (int, float) and not isinstance(value, int | float | Tensor)):
+                raise ValueError(f"an optimiser's {name} is {str(value)[:40]}")
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape not in (weight.shape, torch.Size()):
+                raise ValueError(f"an optimiser's {name} isn't of its weight's shape")
+            if value.shape != weight.shape and name != "step":
+                raise ValueError(f"an optimiser's {name} is a single number")
 
 
 def clear_gradients(optimizer: torch.optim.Optimizer) -> None:

@@ -17,7 +17,7 @@ from bench.records.schema import SCHEMA
 from bench.records.store import Store
 from bench.registry import load_plugins
 from bench.spec import RunSpec, Runtime
-from bench.training.checkpoint import Checkpoint, Part
+from bench.training.checkpoint import Checkpoint, Part, UnusableCheckpoint
 from bench.training.curves import CurveRecorder, compute_cost
 from bench.training.distributed import current_process_group
 from bench.training.noisy_data import build_noisy_data, build_trainer
@@ -47,11 +47,20 @@ def run_spec(
     clock, group = RunClock(device), current_process_group()
     noisy_data = build_noisy_data(spec, runtime)
     with closing(noisy_data.images):
-        trainer = build_trainer(noisy_data, spec, device, should_stop, group, runtime.steps)
-        curves = CurveRecorder(noisy_data, trainer)
+
+        def begin() -> tuple[Trainer, CurveRecorder, dict[str, Part]]:
+            trainer = build_trainer(noisy_data, spec, device, should_stop, group, runtime.steps)
+            curves = CurveRecorder(noisy_data, trainer)
+            return trainer, curves, {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
+
+        trainer, curves, parts = begin()
         checkpoint = Checkpoint(store.checkpoint_path(spec.run_id), group)
-        parts: dict[str, Part] = {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
-        checkpoint.load(parts)
+        try:
+            checkpoint.load(parts)
+        except UnusableCheckpoint:
+            del trainer, curves, parts
+            clock = RunClock(device)
+            trainer, curves, parts = begin()
         report(trainer.epochs_done, trainer.total_epochs)
         stop_at_pause(spec, runtime, store, trainer, curves)
         for epoch in trainer.epochs():

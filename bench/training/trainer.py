@@ -262,7 +262,7 @@ class Trainer:
         } | self.optimizer_step.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` returned, in this process or another."""
+        """Continue from what `state` returned, in this process or another. Raises where it can't be this run's."""
         self._phase, self._epoch = state["phase"], state["epoch"]
         for network, weights in zip(self.networks, state["networks"], strict=True):
             network.module.load_state_dict(weights)
@@ -273,6 +273,8 @@ class Trainer:
                 self.task.states[name].copy_(values)
             for name, values in state["learned"].items():
                 self.task.learned[name].values.copy_(values)
+        if not self._weights_finite():
+            raise ValueError("a weight isn't a finite number")
         self.optimizer_step.load_state(state, self.phases[self._phase] if self._phase < len(self.phases) else None)
         self.pass_counter.forward, self.pass_counter.backward = state["meter"]
         self.seconds, self.compile_seconds = state["seconds"], state["compile_seconds"]
