@@ -11,6 +11,7 @@ from typing import Any
 
 from methods._published import cifar_training, keyed
 from methods.interface import Parameter, Recipe, Search, Value
+from methods.pieces.judges import JUDGE
 from methods.pieces.lengths import warm_up_parameter
 
 _CODE = "DivideMix, official code (LiJunnan1992/DivideMix)"
@@ -69,6 +70,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "whether the unlabelled part of a mix is forwarded (and so enters lambda_u's term and the uniform prior)",
         "official code: not on Clothing1M and WebVision, whose lambda_u is 0",
     ),
+    JUDGE,
 )
 
 _TRAINING = cifar_training("preact-resnet18", 300, 0.02, 5e-4, "step:150@0.1")

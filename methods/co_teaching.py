@@ -13,6 +13,7 @@ from methods._co_teaching import CO_TEACHING, GRADUAL, exponent_parameter, gradu
 from methods._published import recipe_row
 from methods.interface import Method, Parameter, Pass, Phase, Step, Steps, Task
 from methods.losses import cross_entropy
+from methods.pieces.judges import JUDGE, judged_logits, make_judges
 from methods.pieces.lengths import epochs_of
 from methods.pieces.small_loss import forget_rate, keep_counts, mean_over, smallest
 
@@ -27,7 +28,8 @@ class CoTeaching(Method):
     tau is the share of wrong labels that the privilege hands over: the overall one, so that under asymmetric noise
     (0.4 in half of the classes) it is 0.2, as in the codes that halve the rate there. T_k is 10 of 200 epochs, scaled.
     The prediction is the mean softmax of both; the paper reports each network, which the record holds as well. A sample
-    counts as selected where both networks picked it when it was last visited. Costs twice as much as `ce`.
+    counts as selected where both networks picked it when it was last visited. Costs twice as much as `ce`. With
+    `judge=ema` (ours) averages of the networks rank the samples, at a further forward pass of each.
 
     Deviations from the official code: it divides the mean over the picks by their number once more, which only Adam
     doesn't notice; its ramp ends at tau^c and jumps to tau, which falls for c < 1 (the same at c = 1, which all
@@ -42,7 +44,11 @@ class CoTeaching(Method):
     summary = "two networks, each trained on what the other finds easiest"
     source = "Han et al., NeurIPS 2018, arXiv 1804.06872"
     needs = ("noise_rate",)
-    parameters: ClassVar[tuple[Parameter, ...]] = (gradual_parameter(CO_TEACHING), exponent_parameter(CO_TEACHING))
+    parameters: ClassVar[tuple[Parameter, ...]] = (
+        gradual_parameter(CO_TEACHING),
+        exponent_parameter(CO_TEACHING),
+        JUDGE,
+    )
     recipes = recipe_row(
         CO_TEACHING,
         "unknown",
@@ -52,12 +58,14 @@ class CoTeaching(Method):
     networks = 2
     gradual: float
     exponent: float = 1.0
+    judge: str
 
     def start(self, task: Task) -> None:
         """Every sample counts as picked by both networks until it is visited."""
         super().start(task)
         self.effective = {"gradual": float(epochs_of(self.gradual, task.epochs))}
         self.kept = task.state("kept", torch.ones(task.samples, 2, dtype=torch.bool))
+        self.judges = make_judges(task, self.judge, self.networks)
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
         """One pass over everything, in which both networks learn."""
@@ -71,9 +79,12 @@ class CoTeaching(Method):
 
     def loss(self, step: Step) -> Tensor:
         """Each network's mean cross-entropy over the other's picks, summed."""
-        first, second = (cross_entropy(step.logits(network=number), step.labels) for number in (0, 1))
+        logits = [step.logits(network=number) for number in (0, 1)]
+        first, second = losses = [cross_entropy(each, step.labels) for each in logits]
+        judged = judged_logits(self.judges, step, logits)
+        by_judges = losses if judged is logits else [cross_entropy(each, step.labels) for each in judged]
         count = step.draws["keep"][len(step.labels)]
-        picks = smallest(first, count), smallest(second, count)
+        picks = smallest(by_judges[0], count), smallest(by_judges[1], count)
         self._remember(step.index, torch.stack(picks, dim=1))
         return mean_over(first, picks[1]) + mean_over(second, picks[0])
 

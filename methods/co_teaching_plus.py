@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -12,6 +12,7 @@ from methods._published import recipe_row
 from methods.co_teaching import CoTeaching
 from methods.interface import Parameter, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
+from methods.pieces.judges import JUDGE, judged_logits
 from methods.pieces.lengths import epochs_of
 from methods.pieces.small_loss import mean_over, smallest
 
@@ -69,6 +70,7 @@ class CoTeachingPlus(CoTeaching):
             "cross-entropy of softmax outputs taken as logits once the start is over",
             "ASSUMPTION: off; the official code does it",
         ),
+        JUDGE,
     )
     recipes = recipe_row(
         CO_TEACHING_PLUS,
@@ -114,13 +116,19 @@ class CoTeachingPlus(CoTeaching):
         logits = [step.logits(network=number) for number in (0, 1)]
         apart = step.draws["apart"]
         among = (logits[0].argmax(dim=1) != logits[1].argmax(dim=1)) | ~apart
-        if self.double_softmax:
-            logits = [torch.where(apart, values.softmax(dim=1), values) for values in logits]
-        first, second = (cross_entropy(values, step.labels) for values in logits)
+        judged = judged_logits(self.judges, step, logits)
+        first, second = losses = self._cross_entropies(logits, step.labels, apart)
+        ranked = losses if judged is logits else self._cross_entropies(judged, step.labels, apart)
         disagreeing = among.sum()
         count = step.draws["keep"].take(disagreeing)
-        picks = smallest(first, count, among), smallest(second, count, among)
+        picks = smallest(ranked[0], count, among), smallest(ranked[1], count, among)
         verdict = torch.where(among.unsqueeze(1), torch.stack(picks, dim=1), self.kept[step.index])
         self._remember(step.index, verdict)
         everything = (disagreeing == 0) & step.draws["whole"]
         return mean_over(first, picks[1] | everything) + mean_over(second, picks[0] | everything)
+
+    def _cross_entropies(self, logits: Sequence[Tensor], labels: Tensor, apart: Tensor) -> list[Tensor]:
+        """Each network's losses (B,); where `apart` (0-d bool) holds, of its softmax taken as logits, if asked for."""
+        if self.double_softmax:
+            logits = [torch.where(apart, values.softmax(dim=1), values) for values in logits]
+        return [cross_entropy(values, labels) for values in logits]

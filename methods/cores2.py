@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from methods._published import cifar_training
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
+from methods.pieces.judges import JUDGE, judged_logits, make_judges
 from methods.pieces.lengths import epochs_of
 from methods.pieces.small_loss import linspace_ramp, mean_over
 
@@ -72,6 +73,7 @@ class SampleSieve(Method):
             high=1.0,
             search=Search("uniform", 0.1, 0.6),
         ),
+        JUDGE,
     )
     recipes = (
         Recipe("cifar10", _VALUES, _CODE, training=_TRAINING),
@@ -81,6 +83,7 @@ class SampleSieve(Method):
     delay: float
     ramp: float
     sieve: float
+    judge: str
 
     def unsuitable(self, setting: Setting) -> str | None:
         """The sieve would never be used."""
@@ -96,6 +99,7 @@ class SampleSieve(Method):
         counts = torch.bincount(task.labels, minlength=task.classes)
         self.kept = task.state("kept", torch.ones(task.samples, dtype=torch.bool))
         self.prior = task.state("prior", counts / task.samples)
+        self.judges = make_judges(task, self.judge, self.networks)
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
         """One pass over everything."""
@@ -112,9 +116,16 @@ class SampleSieve(Method):
         logits, weight = step.logits(), step.draws["weight"]
         own, costs = cross_entropy(logits, step.labels), label_costs(logits)
         with torch.no_grad():
-            passing = (own <= costs.mean(dim=1)) | ~step.draws["sieving"]
+            passing = self._passing(step, logits, own, costs) | ~step.draws["sieving"]
             self.kept.index_copy_(0, step.index, passing)
         return mean_over(own - weight * (costs * self.prior).sum(dim=1), passing) / (1 + weight)
+
+    def _passing(self, step: Step, logits: Tensor, own: Tensor, costs: Tensor) -> Tensor:
+        """Samples (B,) whose label costs no more than a uniform one, by the judge; `own`, `costs` are of `logits`."""
+        (judged,) = judged_logits(self.judges, step, [logits])
+        if judged is not logits:
+            own, costs = cross_entropy(judged, step.labels), label_costs(judged)
+        return own <= costs.mean(dim=1)
 
     @torch.no_grad()
     def end_epoch(self, phase: Phase, epoch: int) -> None:

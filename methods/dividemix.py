@@ -13,6 +13,7 @@ from methods import _dividemix
 from methods.interface import Method, Pass, Phase, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces import mixmatch
+from methods.pieces.judges import judge_of, make_judges
 from methods.pieces.lengths import linear_ramp, step_times, too_short, warm_up_epochs
 from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
@@ -65,6 +66,7 @@ class DivideMix(Method):
     history: int
     penalty: float
     forward_unlabelled: bool
+    judge: str
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
@@ -83,6 +85,7 @@ class DivideMix(Method):
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
         ramp = max(1.0, self.ramp * task.epochs) if self.ramp > 0 else 0.0
         self.effective = {"warm_up": warm_up_epochs(self.warm_up, task), "ramp": ramp}
+        self.judges = make_judges(task, self.judge, self.networks)
         self.half = max(2, task.batch_size // 2)
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
@@ -122,8 +125,8 @@ class DivideMix(Method):
         return None
 
     def infer_losses(self, network: int) -> Tensor:
-        """One network's losses (samples,) of the given labels, in eval mode, without augmentation."""
-        return cross_entropy(self.task.infer(network), self.task.labels)
+        """Losses (samples,) of the given labels by one network's judge, in eval mode, without augmentation."""
+        return cross_entropy(self.task.infer(judge_of(self.judges, network)), self.task.labels)
 
     def fit(self, network: int, losses: Tensor) -> Tensor:
         """The clean probability (samples,) by one network, of its normalised losses (samples,) in [0, 1]."""

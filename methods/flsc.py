@@ -23,6 +23,7 @@ from methods.pieces.information_reduction import (
     location_clean_probability,
     logits_and_reduction,
 )
+from methods.pieces.judges import judge_of
 from methods.pieces.lengths import linear_ramp, step_times
 
 INFERENCE_UNITS = 2.0
@@ -132,13 +133,14 @@ class ForegroundLocalisation(DivideMix):
         """Losses as DivideMix infers them, fostered by the foreground's; the reductions come from the same pass."""
         if self.localisation == 0:
             return super().infer_losses(network)
+        judge = judge_of(self.judges, network)
         if self.reduction != FOREGROUND:
             output = partial(logits_and_reduction, stage=self.stage, kind=cast(Kind, self.reduction))
-            found = self.task.infer(network, output=output, along=self.task.labels, units=INFERENCE_UNITS)
+            found = self.task.infer(judge, output=output, along=self.task.labels, units=INFERENCE_UNITS)
             self.reductions[network].copy_(found[:, -1])
             return cross_entropy(found[:, :-1], self.task.labels)
         output = partial(whole_and_foreground_losses, stage=self.stage)
-        whole, foreground = self.task.infer(network, output=output, along=self.task.labels).unbind(1)
+        whole, foreground = self.task.infer(judge, output=output, along=self.task.labels).unbind(1)
         self.reductions[network].copy_(foreground - whole)
         return fostered_losses(whole, foreground, self.localisation)
 

@@ -38,6 +38,9 @@ class Parameter:
 
     `low` and `high` are allowed themselves unless `open_low` or `open_high` is set. The type of `default` is the
     parameter's type.
+
+    `added_later`: it came after records of the method's present version. A run is written without it while it has its
+    default, so that the ids of older runs stay; the default is then its value for ever, and no tuner varies it.
     """
 
     name: str
@@ -50,6 +53,11 @@ class Parameter:
     open_high: bool = False
     choices: tuple[Value, ...] = ()
     search: Search | None = None
+    added_later: bool = False
+
+    def __post_init__(self) -> None:
+        if self.added_later and self.search is not None:
+            raise ValueError(f"{self.name} was added later, so runs are written without it: it can't be searched")
 
     def bounds(self) -> str:
         """The allowed values in words, such as "in (0, 1]"."""
@@ -437,6 +445,7 @@ class Method:
                     "open_high": p.open_high,
                     "choices": list(p.choices),
                     "bounds": p.bounds(),
+                    "added_later": p.added_later,
                     "search": None if p.search is None else str(p.search),
                     "search_space": None if p.search is None else p.search.declaration(),
                     "meaning": p.meaning,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from methods._published import keyed
 from methods.co_teaching import CoTeaching
 from methods.interface import Parameter, Recipe, Search, Step
 from methods.losses import cross_entropy
+from methods.pieces.judges import JUDGE, judged_logits
 from methods.pieces.small_loss import mean_over, smallest, symmetric_divergence
 
 _RAMP = {"gradual": GRADUAL, "exponent": 1.0}
@@ -48,6 +51,7 @@ class JointCoRegularization(CoTeaching):
         ),
         gradual_parameter(JOCOR),
         exponent_parameter(JOCOR),
+        JUDGE,
     )
     recipes = (
         keyed("cifar10", {"lam": 0.9, **_RAMP}, JOCOR, "sym", 0.2),
@@ -60,9 +64,15 @@ class JointCoRegularization(CoTeaching):
 
     def loss(self, step: Step) -> Tensor:
         """The mean joint loss over the samples in which it is smallest."""
-        first, second = (step.logits(network=number) for number in (0, 1))
-        supervised = cross_entropy(first, step.labels) + cross_entropy(second, step.labels)
-        joint = (1 - self.lam) * supervised + self.lam * symmetric_divergence(first, second)
-        picks = smallest(joint, step.draws["keep"][len(step.labels)])
+        logits = [step.logits(network=number) for number in (0, 1)]
+        judged, joint = judged_logits(self.judges, step, logits), self._joint(logits, step.labels)
+        ranked = joint if judged is logits else self._joint(judged, step.labels)
+        picks = smallest(ranked, step.draws["keep"][len(step.labels)])
         self._remember(step.index, torch.stack((picks, picks), dim=1))
         return mean_over(joint, picks)
+
+    def _joint(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """The joint loss (B,) of two networks' logits (B, K)."""
+        first, second = logits
+        supervised = cross_entropy(first, labels) + cross_entropy(second, labels)
+        return (1 - self.lam) * supervised + self.lam * symmetric_divergence(first, second)

@@ -138,11 +138,17 @@ def choose_published_recipe(
 
 
 def resolve_parameters(method: ResolvedMethod, recipe: RecipeChoice) -> dict[str, Any]:
-    """A method's parameters, sorted: default values, replaced by the recipe's, replaced by typed ones."""
-    values = {parameter["name"]: parameter["default"] for parameter in method.declaration["parameters"]}
+    """A method's parameters, sorted: default values, replaced by the recipe's, replaced by typed ones.
+
+    Without those that were added later and have their default value, as ids of older runs are of specs without them.
+    """
+    declared = method.declaration["parameters"]
+    values = {parameter["name"]: parameter["default"] for parameter in declared}
+    unwritten = {parameter["name"]: parameter["default"] for parameter in declared if parameter.get("added_later")}
     for name, value in recipe.values.items():  # in the default's type, so that 1 and 1.0 make one run
         values[name] = float(value) if isinstance(values[name], float) else value
-    return dict(sorted({**values, **method.values}.items()))
+    values |= method.values
+    return {name: values[name] for name in sorted(values) if name not in unwritten or values[name] != unwritten[name]}
 
 
 def training_fields(
