@@ -60,7 +60,10 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
 
 
 def cache_folder(options: Options) -> Path:
-    """Where decoded images and hashes are kept: `options.cache`, LNL_BENCH_CACHE, or the user's cache folder."""
+    """Where decoded images and hashes are kept: `options.cache`, LNL_BENCH_CACHE, or the user's cache folder.
+
+    For a user without a home, a folder in the temporary one.
+    """
     if options.cache is not None:
         return options.cache
     named = os.environ.get("LNL_BENCH_CACHE")
@@ -68,7 +71,10 @@ def cache_folder(options: Options) -> Path:
         return Path(named).expanduser()
     from platformdirs import user_cache_path
 
-    return user_cache_path("lnl-bench", appauthor=False)
+    try:
+        return user_cache_path("lnl-bench", appauthor=False)
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"lnl-bench-{os.getuid()}"
 
 
 @contextmanager

@@ -5,22 +5,58 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bench.system.files import open_atomically
+from bench.system.console import print_note
+from bench.system.errors import UsageError
+from bench.system.files import nearest_existing, open_atomically
+
+CACHE = "LNL_BENCH_CACHE"
+"""The variable that names the cache folder."""
 
 
 def cache_folder() -> Path:
-    """The folder of files that can always be made again: LNL_BENCH_CACHE, or the user's cache folder."""
-    named = os.environ.get("LNL_BENCH_CACHE")
+    """The folder of files that can always be made again: LNL_BENCH_CACHE, or the user's cache folder.
+
+    A user without a home, or with one that is read-only (as in containers), gets a folder in the temporary one. That
+    is said once: LNL_BENCH_CACHE is set to it, for all processes that this one starts. Raises UsageError where that
+    folder is another user's.
+    """
+    named = os.environ.get(CACHE)
     if named:
-        return Path(named).expanduser()
+        with suppress(RuntimeError):  # "~" without a home stays as it is
+            return Path(named).expanduser()
+        return Path(named)
     from platformdirs import user_cache_path
 
-    return user_cache_path("lnl-bench", appauthor=False)
+    try:
+        folder = user_cache_path("lnl-bench", appauthor=False)
+    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+        return _use_temporary_folder("this user has no home folder")
+    existing = nearest_existing(folder)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return _use_temporary_folder(f"{existing} can't be written")
+    return folder
+
+
+def _use_temporary_folder(why: str) -> Path:
+    """Make the user's folder in the temporary one the cache of this process and its children, and say so."""
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    folder = Path(tempfile.gettempdir()) / f"lnl-bench-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        foreign = hasattr(os, "getuid") and folder.stat().st_uid != os.getuid()
+    except OSError:
+        foreign = True
+    if foreign:
+        raise UsageError(f"there is no place for a cache: {why}, nor {folder}. Set {CACHE} to a folder of yours")
+    os.environ[CACHE] = str(folder)
+    print_note(f"note: {why}, so the cache is in {folder}; {CACHE} names another folder")
+    return folder
 
 
 def cached_json(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.system.cache import cached_json
+from bench.system.cache import cache_folder, cached_json
+from bench.system.code_version import HOME
+from bench.system.errors import UsageError
 
 
 @pytest.fixture
@@ -57,3 +61,54 @@ def test_an_error_of_the_maker_is_raised_and_nothing_is_stored(calls: list[str],
     with pytest.raises(ZeroDivisionError):
         cached_json("squares", 1, lambda: 1 / 0)
     assert not (tmp_path / "squares").exists()
+
+
+NO_USER = """
+import os, pwd, sys
+
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = nobody
+from bench.cli.main import main
+sys.exit(main(["list", "noises"]) or main(["doctor"]))
+"""
+
+
+def test_a_user_without_name_and_home_gets_a_cache_in_the_temporary_folder(tmp_path: Path) -> None:
+    """As in a container that is started under a bare user number."""
+    dropped = {"HOME", "XDG_CACHE_HOME", "LNL_BENCH_CACHE", "USER", "LOGNAME"}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    done = subprocess.run(
+        [sys.executable, "-c", NO_USER],
+        env=environment | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(HOME)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (note,) = (line for line in done.stderr.splitlines() if "LNL_BENCH_CACHE" in line)
+    (folder,) = tmp_path.glob("lnl-bench-*")
+    assert note.startswith("note: this user has no home") and str(folder) in note
+    assert (folder / "catalogue").is_dir() and str(folder) in done.stdout.replace("\n", "")
+
+
+def test_a_home_that_is_no_folder_of_the_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.system.cache.os.access", lambda path, mode: False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LNL_BENCH_CACHE", "")
+    folder = cache_folder()
+    assert folder.parent == tmp_path and folder.is_dir()
+    assert cache_folder() == folder == Path(os.environ["LNL_BENCH_CACHE"])
+
+
+def test_a_temporary_cache_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.system.cache.os.access", lambda path, mode: False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("LNL_BENCH_CACHE", "")
+    (tmp_path / f"lnl-bench-{os.getuid()}").write_text("no folder")
+    with pytest.raises(UsageError, match="Set LNL_BENCH_CACHE"):
+        cache_folder()
