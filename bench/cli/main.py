@@ -18,6 +18,7 @@ from cyclopts.exceptions import CycloptsError
 
 from bench.cli.app import app
 from bench.system.errors import UsageError
+from bench.system.own_code import find_own_line
 
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_REQUEST = 2
@@ -52,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = error.filename or "standard output"
             sys.stderr.write(f"error: {target}: {error.strerror}. What was finished before is safe\n")
             return EXIT_SOME_FAILED
+        place = _line_of_plugin(error)
+        if place is not None:
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            return _wrong(f"{place}: {line}. Mend the file, or leave --plugin out")
         raise
 
 
@@ -70,6 +75,12 @@ def _is_data_error(error: Exception) -> bool:
     """Whether an error is a DataError, without importing `datasets`, which would load NumPy for every mistake."""
     interface: Any = sys.modules.get("datasets.interface")
     return interface is not None and isinstance(error, interface.DataError)
+
+
+def _line_of_plugin(error: Exception) -> str | None:
+    """The line of a user's plugin that an error came from; None where no plugin is in it."""
+    registry: Any = sys.modules.get("bench.registry")
+    return None if registry is None else find_own_line(error, registry.plugins())
 
 
 def _one_line(error: CycloptsError) -> str:

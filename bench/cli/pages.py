@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.system.text import list_first
 
@@ -170,7 +171,9 @@ def run_page(record: Mapping[str, Any]) -> RenderableType:
         }
         parts += ["", f"[bold]{title}[/]", pairs_table(values)]
     if "reason" in record:
-        parts += ["", f"[bold]failed[/] {record['reason']}"]
+        parts += ["", f"[bold]failed[/] {escape(record['reason'])}"]
+        if record.get("traceback"):
+            parts += ["", Text(record["traceback"].rstrip())]
     return Group(*parts)
 
 

@@ -16,7 +16,7 @@ from bench.planning.facts import Facts
 from bench.planning.validate import ValidatedRequest
 from bench.system.console import print_note
 from bench.system.hardware import Hardware
-from bench.system.text import format_duration
+from bench.system.text import format_duration, list_first
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -24,10 +24,20 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 """A long step of the preparation writes a plain line no more often than this, and none if it is shorter."""
+SECONDS_WITHOUT_LINE = 180.0
+"""After so long without a line on the study, plain lines say which runs are under way."""
+RUNS_NAMED = 3
+"""Runs under way that such a line names."""
 
 
 class Display:
-    """The calls of a study as its runs go on. This base class shows nothing; displays override what they show."""
+    """The calls of a study as its runs go on. This base class shows nothing; displays override what they show.
+
+    `counts_runs`: what is counted are runs. Where it is something else, the epochs of a run say nothing of
+    the time left.
+    """
+
+    counts_runs = True
 
     def begin(self, total: int, done: int) -> None:
         """The study has `total` runs, of which `done` have their records already."""
@@ -46,6 +56,9 @@ class Display:
 
     def gone(self, run_id: str) -> None:
         """A run isn't under way any more, and neither finished nor failed."""
+
+    def tick(self) -> None:
+        """Time passes; called several times a second."""
 
     def note(self, text: str) -> None:
         """One line to read."""
@@ -85,6 +98,11 @@ class CountingDisplay(Display):
         self.parts.pop(run_id, None)
 
     @property
+    def trained(self) -> float:
+        """What the study has done, in the unit that is counted."""
+        return self.ended + (sum(self.parts.values()) if self.counts_runs else 0)
+
+    @property
     def count(self) -> int:
         """Runs that have ended, those before the study included."""
         return self.before + self.ended
@@ -96,26 +114,57 @@ class CountingDisplay(Display):
 
     def seconds_left(self) -> float | None:
         """Seconds that the rest will take; None before any epoch has been trained."""
-        trained = self.ended + sum(self.parts.values())
+        trained = self.trained
         if trained <= 0:
             return None
         return max(0.0, self.seconds * (self.total - self.before - trained) / trained)
 
 
 class PlainDisplay(CountingDisplay):
-    """One line for every run that ends, for logs and pipes."""
+    """One line for every run that ends and, where that takes long, for those under way; for logs and pipes."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
         self.stream = stream
         self._last_line: dict[str, float] = {}
         """Step of the preparation -> seconds of its last line, by the clock."""
+        self._under_way: dict[str, str] = {}
+        """Run under way -> its name, followed by its epochs once one is trained."""
+        self._names: dict[str, str] = {}
+        self._last_word = self.clock()
+        """Seconds of the last line on the study, by the clock."""
 
     def begin(self, total: int, done: int) -> None:
         """Print how many runs there are, if any is left."""
         super().begin(total, done)
+        self._last_word = self.clock()
         if total > done:
             self.note(f"{total} run{'s' * (total != 1)}" + (f", {done} of them done already" if done else ""))
+
+    def started(self, run_id: str, name: str) -> None:
+        """Note that the run is under way."""
+        self._names[run_id] = self._under_way[run_id] = name
+
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        """Note how far the run is."""
+        super().epoch(run_id, done, total)
+        if run_id in self._names:
+            self._under_way[run_id] = f"{self._names[run_id]} (epoch {done} of {total})"
+
+    def gone(self, run_id: str) -> None:
+        """Forget the run."""
+        super().gone(run_id)
+        self._under_way.pop(run_id, None)
+        self._names.pop(run_id, None)
+
+    def tick(self) -> None:
+        """Print which runs are under way, if the last line is long ago."""
+        if self.clock() - self._last_word < SECONDS_WITHOUT_LINE or not self._under_way:
+            return
+        self._last_word = self.clock()
+        count = len(self._under_way)
+        named = list_first(self._under_way.values(), RUNS_NAMED)
+        self.note(f"{count} run{'s' * (count != 1)} under way: {named} ({self._describe_time()})")
 
     def finished(self, run_id: str, name: str, seconds: float | None) -> None:
         """Print the run's time."""
@@ -139,9 +188,14 @@ class PlainDisplay(CountingDisplay):
 
     def _print_end(self, run_id: str, text: str) -> None:
         super().finished(run_id, "", None)
+        self._last_word = self.clock()
+        self.note(f"[{self.count}/{self.total}] {text} ({self._describe_time()})")
+
+    def _describe_time(self) -> str:
+        """The time so far and, once it can be told, the time left."""
         left = self.seconds_left()
         more = f"; about {format_duration(left)} left" if left and self.count < self.total else ""
-        self.note(f"[{self.count}/{self.total}] {text} ({format_duration(self.seconds)} so far{more})")
+        return f"{format_duration(self.seconds)} so far{more}"
 
 
 class LiveDisplay(CountingDisplay):
@@ -227,7 +281,7 @@ class LiveDisplay(CountingDisplay):
             left = self.seconds_left()
             self.bars.update(
                 self._all_runs,
-                completed=self.count + sum(self.parts.values()),
+                completed=self.before + self.trained,
                 count=f"{self.count}/{self.total}",
                 left="" if left is None else f"about {format_duration(left)} left",
             )

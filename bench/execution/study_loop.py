@@ -120,6 +120,7 @@ class StudyLoop:
                 self._look_after_others()
             for event in self.executor.poll(0.1):
                 self._handle(event)
+            self.display.tick()
 
     def _submit(self, job: Job) -> None:
         run = self.runs.get(job.run_id)

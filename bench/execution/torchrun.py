@@ -25,7 +25,7 @@ from bench.execution.backends import Backend
 from bench.execution.events import Event, RunFailed
 from bench.execution.executor import Executor, Job, SharedExecutor
 from bench.execution.study_loop import failure_stamp
-from bench.execution.worker import MOST_REASON, Worker
+from bench.execution.worker import MOST_REASON, Worker, describe_error
 from bench.memory.job_limits import JobLimits
 from bench.planning.facts import Facts
 from bench.planning.request import Request
@@ -130,8 +130,7 @@ def _train_along(spec: RunSpec, runtime: Runtime, store: Store, world: TorchrunW
         with suppress(Interrupted, PauseReached, Diverged):
             run_spec(spec, runtime, store, lambda done, total: None)  # the leader reports
     except Exception as error:
-        message = " ".join(str(error).split()) or "no message"
-        cause = message if isinstance(error, OutOfMemory) else f"{type(error).__name__}: {message}"
+        cause = " ".join(str(error).split()) if isinstance(error, OutOfMemory) else describe_error(error, runtime)
         reason = f"process {world.number} of {world.size}: {cause}"[:MOST_REASON]
         # If the leader has stored its own reason, the error here is only that the leader no longer answers.
         if failure_stamp(store, spec.run_id) == before:

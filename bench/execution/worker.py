@@ -28,8 +28,11 @@ from bench.execution import events
 from bench.execution.executor import Job
 from bench.records.claims import Claim
 from bench.records.store import Store
+from bench.registry.catalogue import own_packages
 from bench.spec import RunSpec, Runtime
+from bench.system.code_version import HOME
 from bench.system.memory_limits import is_out_of_memory, memory_bound
+from bench.system.own_code import find_own_line
 from bench.system.processes import die_with_parent
 from bench.training.outcome import Diverged, Interrupted, OutOfMemory, PauseReached, Runner
 
@@ -58,6 +61,14 @@ def load_runner(text: str) -> Runner:
     source, _, name = text.rpartition(":")
     module = load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     return cast(Runner, getattr(module, name))
+
+
+def describe_error(error: BaseException, runtime: Runtime) -> str:
+    """An error in one line, with the line of a plugin, a method or a data set that it came from."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    place = find_own_line(error, runtime.plugins, own_packages(), (HOME / "methods", HOME / "datasets"))
+    where = "" if place is None else f" ({place})"
+    return reason[: MOST_REASON - len(where)] + where
 
 
 class Worker:
@@ -153,7 +164,7 @@ class Worker:
         # After an error on a GPU every later call of the process may fail, and memory that ran out may stay taken.
         worker_ends = job.runtime.device != "cpu" or is_out_of_memory(error) or isinstance(error, OutOfMemory)
         hopeless = isinstance(error, OSError) and error.errno in HOPELESS
-        reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"[:MOST_REASON]
+        reason = describe_error(error, job.runtime)
         if isinstance(error, OutOfMemory):
             reason = str(error)
         elif is_out_of_memory(error):

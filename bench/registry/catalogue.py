@@ -21,6 +21,8 @@ from typing import Any
 
 from bench.system.code_version import HOME
 from bench.system.errors import UsageError
+from bench.system.own_code import find_own_line
+from bench.system.text import join_words
 
 VERSION = 2
 """Raised whenever the catalogue's shape changes."""
@@ -113,8 +115,19 @@ def load_module(module: str, file: str | None, label: str) -> ModuleType:
     except Exception as error:
         sys.modules.pop(module, None)
         line = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"{label or module} can't be loaded: {line}") from error
+        place = find_own_line(
+            error, [] if file is None else [file], own_packages(), (HOME / "methods", HOME / "datasets")
+        )
+        where = "" if place is None or isinstance(error, SyntaxError) else f" ({place})"
+        raise UsageError(f"{label or module} can't be loaded: {line}{where}") from error
     return loaded
+
+
+def own_packages() -> list[Path]:
+    """The files and folders of other packages that declare methods or data sets by entry points."""
+    modules = {module for group in GROUPS.values() for module, _, _ in _entry_points(group)}
+    origins = [_find_top(module) for module in sorted(modules)]
+    return [origin.parent if origin.name == "__init__.py" else origin for origin in origins if origin is not None]
 
 
 def _entry_points(group: str) -> Iterator[tuple[str, str, str]]:
@@ -129,11 +142,16 @@ def _entry_points(group: str) -> Iterator[tuple[str, str, str]]:
 
 def _origin(module: str) -> list[Path]:
     """The files of a module's top-level package, found without importing it."""
-    top = importlib.util.find_spec(module.partition(".")[0])
-    if top is None or not top.origin:
+    origin = _find_top(module)
+    if origin is None:
         return []
-    origin = Path(top.origin)
     return list(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+
+
+def _find_top(module: str) -> Path | None:
+    """The file of a module's top-level package, found without importing it."""
+    top = importlib.util.find_spec(module.partition(".")[0])
+    return None if top is None or not top.origin else Path(top.origin)
 
 
 def _declaring_classes(module: ModuleType, kind: str | None) -> Iterator[tuple[str, type]]:
@@ -153,6 +171,9 @@ def _declaring_classes(module: ModuleType, kind: str | None) -> Iterator[tuple[s
 
 def _read_declaration(kind: str, cls: Any, label: str) -> dict[str, Any]:
     """A class's declaration as JSON-able values. Raises UsageError where it isn't complete."""
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        raise UsageError(f"{label}: {cls.__name__} is not declared in full: it lacks {join_words(missing)}")
     try:
         if kind == "methods":
             entry = cls.declaration()

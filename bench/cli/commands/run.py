@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,10 @@ def publish_outcome(
         print_note(f"failed: {run_id}: {reason}")
     if len(outcome.failed) > 10:
         print_note(f"  ... and {len(outcome.failed) - 10} more")
+    traced = [run_id for run_id in outcome.failed if (store.read_failure(run_id) or {}).get("traceback")]
+    if traced:
+        out = "" if "out" not in options else f" --out {shlex.quote(request.out)}"
+        print_note(f"note: python -m bench show run {traced[0]}{out} prints the traceback of the first one")
     if outcome.left:
         advice = "the same command goes on with them" if request.when == "missing" else "leave --when out to train them"
         print_note(f"{len(outcome.left)} of {runs} runs are left; {advice}")

@@ -112,6 +112,7 @@ class TrialsDisplay(Display):
 
     def __init__(self, inner: Display, total: int, done: int) -> None:
         self.inner, self._total, self._done = inner, total, done
+        inner.counts_runs = False
 
     def begin(self, total: int, done: int) -> None:
         """Begin with the number of trials, not of runs."""
@@ -130,8 +131,14 @@ class TrialsDisplay(Display):
     def started(self, run_id: str, name: str) -> None:
         self.inner.started(run_id, name)
 
+    def epoch(self, run_id: str, done: int, total: int) -> None:
+        self.inner.epoch(run_id, done, total)
+
     def gone(self, run_id: str) -> None:
         self.inner.gone(run_id)
+
+    def tick(self) -> None:
+        self.inner.tick()
 
     def note(self, text: str) -> None:
         self.inner.note(text)

@@ -9,6 +9,7 @@ import pytest
 
 from bench.execution.progress import CountingDisplay, Display, LiveDisplay, PlainDisplay, open_display
 from bench.system.text import format_duration
+from bench.tuning.study.run_studies import TrialsDisplay
 
 
 class Clock:
@@ -61,6 +62,49 @@ def test_plain_lines_are_one_a_run() -> None:
         "[3/4] ce seed 1: done by another process (0:01:01 so far; about 0:00:30 left)",
         "[4/4] ce seed 2: failed, diverged in epoch 3 (0:01:01 so far)",
     ]
+
+
+def test_a_long_run_says_now_and_then_how_far_it_is() -> None:
+    clock, stream = Clock(), io.StringIO()
+    display = PlainDisplay(stream, clock)
+    display.begin(5, 0)
+    for run in "abcd":
+        display.started(run, f"ce seed {run}")
+    for minute in range(1, 13):
+        for _ in range(60):
+            clock.now += 1
+            display.tick()
+        if minute > 3:
+            display.epoch("a", minute, 30)
+    display.gone("a")
+    display.finished("b", "ce seed b", 720.0)
+    for _ in range(200):
+        clock.now += 1
+        display.tick()
+    assert stream.getvalue().splitlines() == [
+        "5 runs",
+        "4 runs under way: ce seed a, ce seed b, ce seed c and 1 more (0:03:00 so far)",
+        "4 runs under way: ce seed a (epoch 5 of 30), ce seed b, ce seed c and 1 more "
+        "(0:06:00 so far; about 2:54:00 left)",
+        "4 runs under way: ce seed a (epoch 8 of 30), ce seed b, ce seed c and 1 more "
+        "(0:09:00 so far; about 2:39:45 left)",
+        "4 runs under way: ce seed a (epoch 11 of 30), ce seed b, ce seed c and 1 more "
+        "(0:12:00 so far; about 2:31:38 left)",
+        "[1/5] ce seed b: 720.0 s (0:12:00 so far; about 0:48:00 left)",
+        "2 runs under way: ce seed c, ce seed d (0:15:00 so far; about 1:00:00 left)",
+    ]
+
+
+def test_epochs_of_a_run_are_no_part_of_the_time_left_where_trials_are_counted() -> None:
+    clock, stream = Clock(), io.StringIO()
+    inner = PlainDisplay(stream, clock)
+    display = TrialsDisplay(inner, 4, 0)
+    display.begin(0, 0)
+    display.started("a", "gce")
+    display.epoch("a", 1, 2)
+    clock.now += 200
+    display.tick()
+    assert stream.getvalue().splitlines() == ["4 runs", "1 run under way: gce (epoch 1 of 2) (0:03:20 so far)"]
 
 
 def test_nothing_to_do_says_nothing() -> None:
