@@ -45,10 +45,14 @@ class Part(Protocol):
 
 
 class Checkpoint:
-    """The file at `path` that holds the state of a run's parts; written by the main process, read by all of them."""
+    """The file at `path` that holds the state of a run's parts; written by the main process, read by all of them.
 
-    def __init__(self, path: Path, group: ProcessGroup = SINGLE_PROCESS) -> None:
+    `code`: hashes of the files that the run's method is made of. What another code has begun isn't continued.
+    """
+
+    def __init__(self, path: Path, group: ProcessGroup = SINGLE_PROCESS, code: Mapping[str, str] | None = None) -> None:
         self._path = path
+        self._code = dict(code or {})
         self._group = group
         self._saved_at = time.monotonic()
         self._noted = False
@@ -66,7 +70,7 @@ class Checkpoint:
         """
         if not self._group.is_main:
             return
-        state = {name: part.state() for name, part in parts.items()}
+        state = {name: part.state() for name, part in parts.items()} | ({"code": self._code} if self._code else {})
         try:
             with open_atomically(self._path, fsync=False) as file:
                 sealed = _SealedFile(file)
@@ -129,6 +133,10 @@ class Checkpoint:
         threads = state.get("threads")
         if not isinstance(threads, int) or not 1 <= threads <= 1 << 16:
             self._set_aside("it doesn't say with how many threads the run began")
+            return None
+        begun_by = state.get("code")
+        if begun_by and self._code and sorted(begun_by.values()) != sorted(self._code.values()):
+            print_note(f"note: the method's code has changed since {self._path.parent.name} was begun: it begins anew")
             return None
         return state
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.records.origin import AS_GIVEN, LABELS
+from bench.registry.method_code import FileHashes
 from bench.spec import Runtime
 from bench.system.code_version import git_revision, package_versions
 from bench.system.hardware import cpu_name
@@ -98,6 +99,7 @@ def collect_provenance(
     trainer: Trainer,
     seconds: Mapping[str, float],
     runtime: Runtime,
+    code: FileHashes,
     data_report: DataReport | None = None,
 ) -> dict[str, Any]:
     """The `provenance` part of a record."""
@@ -126,6 +128,7 @@ def collect_provenance(
         "attempts": clock.attempts,
         "git_revision": head,
         "git_dirty": dirty,
+        "method_code": dict(code),
         "started": clock.started,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         **({} if data_report is None else {"data_report": data_report.as_json()}),

@@ -16,6 +16,7 @@ import torch
 from bench.records.schema import SCHEMA
 from bench.records.store import Store
 from bench.registry import load_plugins
+from bench.registry.method_code import FileHashes, method_code
 from bench.spec import RunSpec, Runtime
 from bench.training.checkpoint import Checkpoint, Part, UnusableCheckpoint
 from bench.training.curves import CurveRecorder, compute_cost
@@ -54,7 +55,8 @@ def run_spec(
             return trainer, curves, {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
 
         trainer, curves, parts = begin()
-        checkpoint = Checkpoint(store.checkpoint_path(spec.run_id), group)
+        code = method_code(spec.method)
+        checkpoint = Checkpoint(store.checkpoint_path(spec.run_id), group, code)
         try:
             checkpoint.load(parts)
         except UnusableCheckpoint:
@@ -70,7 +72,7 @@ def run_spec(
             if is_due and not epoch.last:
                 checkpoint.save(parts)
             stop_at_pause(spec, runtime, store, trainer, curves)
-        record = build_record(spec, runtime, trainer, curves, clock, noisy_data.data.report)
+        record = build_record(spec, runtime, trainer, curves, clock, code, noisy_data.data.report)
     if group.is_main:
         # the record first: a kill between the two costs no result, and the store removes the checkpoint later
         store.write_record(record)
@@ -83,6 +85,7 @@ def build_record(
     trainer: Trainer,
     curves: CurveRecorder,
     clock: RunClock,
+    code: FileHashes,
     data_report: DataReport | None,
 ) -> dict[str, Any]:
     """The record of a finished run. All processes of a group call it, since measuring takes all of them."""
@@ -93,7 +96,7 @@ def build_record(
         "spec": spec.model_dump(mode="json"),
         "curves": curves.curves,
         "measures": {**curves.measures(), **compute_cost(trainer, cache)},
-        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime, data_report),
+        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime, code, data_report),
     }
 
 

@@ -12,6 +12,7 @@ from bench.planning.compute_budget import parse_budget
 from bench.records.compact import export_records, read_jsonl
 from bench.records.differences import distinct_records, record_differences
 from bench.records.store import Store
+from bench.registry.method_code import note_changed_methods, present_code
 from bench.reporting.publish import Record, publish_boards
 from bench.spec import RESERVED_SEEDS
 from bench.system.console import print_note
@@ -51,6 +52,9 @@ def report_command(
             f"all {len(stored):,} records in {source} are of seeds for choosing (from {RESERVED_SEEDS:,} up), which "
             "stand on no board: train on others by python -m bench run"
         )
+    changed = note_changed_methods(stored, lambda name, files: present_code(files))
+    if changed is not None:
+        print_note(changed)
     if compare is not None:
         print_comparison(stored, failures, select, compare, form)
     else:

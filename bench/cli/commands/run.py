@@ -26,6 +26,7 @@ from bench.planning.shards import Shard, parse_shard, plan_name
 from bench.planning.validate import validate_request
 from bench.records.origin import note_other_revisions
 from bench.records.store import Store
+from bench.registry.method_code import note_changed_methods
 from bench.spec import RunSpec
 from bench.system.console import check_folder, print_note
 from bench.system.errors import UsageError
@@ -64,9 +65,7 @@ def run_command(options: Mapping[str, Any]) -> int:
             return 0
         refuse_empty_report(planned, store, request)
         note_shard(request, facts, planned, specs, shard)
-        revisions = note_other_revisions(store.records(stored), request.out) if todo and stored else None
-        if revisions is not None:
-            print_note(revisions)
+        note_changes(store, stored, todo, request)
         runtimes = backend.start(facts, store, limits, runs)
 
         def run_wave(wave: Sequence[RunSpec]) -> StudyOutcome:
@@ -98,6 +97,15 @@ def plan_runs(request: Request, facts: Facts, costs: DeclaredCosts) -> Plan:
     for note in planned.notes:
         print_note(f"note: {note}")
     return planned
+
+
+def note_changes(store: Store, stored: Sequence[str], todo: Sequence[RunSpec], request: Request) -> None:
+    """Print which of the stored runs were trained by other code than there is now."""
+    records = list(store.records(stored))
+    changed = note_changed_methods(records)
+    others = note_other_revisions(records, request.out) if todo else None
+    for note in filter(None, (changed, others)):
+        print_note(note)
 
 
 def refuse_empty_report(planned: Plan, store: Store, request: Request) -> None:

@@ -18,6 +18,7 @@ from bench.planning.request import Request
 from bench.planning.validate import validate_request
 from bench.records.origin import short_revision
 from bench.records.store import Store
+from bench.registry.method_code import note_changed_methods
 from bench.reporting.command_line import command_line
 from bench.system.code_version import git_revision
 from bench.system.console import print_note, write_json, write_text
@@ -67,6 +68,7 @@ def tune_command(options: Mapping[str, Any]) -> int:
         for definition in definitions:
             print_note(describe_study(definition, tuning))
         note_revisions(studies)
+        note_changed_code(definitions, store)
         runtimes = backend.start(facts, store, limits, runs)
         executor = backend.make_executor(runs)
         outcome, results = run_studies(studies, tuning, store, runtimes, backend.count_jobs(), executor)
@@ -144,6 +146,16 @@ def note_revisions(studies: Sequence[OptunaStudy]) -> None:
                 f"the code, this is {short_revision(head)}. Its trials count: equal run ids mean equal training. "
                 "--study-name keeps them apart"
             )
+
+
+def note_changed_code(definitions: Sequence[StudyDefinition], store: Store) -> None:
+    """Print which stored runs of the studies' methods were trained by other code of them than there is now."""
+    methods = {definition.base.method for definition in definitions}
+    searched = (record for record in store.records() if record["spec"]["seed"] >= SEARCH_SEEDS)
+    of_studies = [record for record in searched if record["spec"]["method"] in methods]
+    changed = note_changed_methods(of_studies, train_anew="give another --out")
+    if changed is not None:
+        print_note(changed)
 
 
 def publish_results(results: Results, store: Store, target: OutputTarget, options: Mapping[str, Any], form: str) -> int:

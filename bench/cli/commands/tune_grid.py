@@ -21,6 +21,7 @@ from bench.planning.plan import Plan
 from bench.planning.request import OPTIONS, Request
 from bench.planning.validate import validate_request
 from bench.records.store import Store
+from bench.registry.method_code import note_changed_methods
 from bench.reporting.command_line import command_line
 from bench.spec import RunSpec
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
@@ -56,6 +57,9 @@ def grid_command(options: Mapping[str, Any]) -> int:
             backend.close()
             return show_plan(plan, store, certain, possible, limits.jobs)
         print_note(search.describe_grid(plan))
+        changed = note_changed_methods(search.stored_records(plan, store).values(), train_anew="give another --out")
+        if changed is not None:
+            print_note(changed)
         runtimes = backend.start(facts, store, limits, runs)
 
         def train(rung: Sequence[RunSpec]) -> StudyOutcome:

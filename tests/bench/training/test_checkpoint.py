@@ -67,6 +67,17 @@ def test_the_file_has_the_keys_that_it_always_had(path: Path) -> None:
     assert saved == {"format": 3, "threads": torch.get_num_threads()} | {name: {"value": 1.5} for name in parts}
 
 
+def test_what_other_code_of_the_method_began_is_not_continued(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = {"methods/gce.py": "1", "methods/losses.py": "2"}, {"methods/gce.py": "1", "methods/losses.py": "3"}
+    Checkpoint(path, code=old).save({"trainer": Part(1)})
+    assert not Checkpoint(path, code=new).load({"trainer": Part()})
+    assert f"changed since {RUN} was begun" in capsys.readouterr().err
+    moved = {f"/elsewhere/{name}": code for name, code in old.items()}
+    assert all(Checkpoint(path, code=code).load({"trainer": Part()}) for code in (old, moved, None))
+    Checkpoint(path).save({"trainer": Part(1)})  # by a release that kept no code
+    assert Checkpoint(path, code=new).load({"trainer": Part()})
+
+
 def test_a_continued_run_has_the_threads_of_the_saved_one(path: Path) -> None:
     threads = torch.get_num_threads()
     Checkpoint(path).save({})
