@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from bench.execution.display import Display
 from bench.execution.executor import Executor, Job, JobSource
 from bench.execution.local import LocalExecutor
-from bench.execution.progress import Display
 from bench.execution.study_loop import StudyLoop
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime

@@ -16,8 +16,8 @@ from enum import Enum, auto
 from types import FrameType
 
 from bench.execution import events
+from bench.execution.display import Display
 from bench.execution.executor import Executor, Job, JobSource
-from bench.execution.progress import Display
 from bench.records.store import Store
 
 SECONDS_TO_STOP = 3.5

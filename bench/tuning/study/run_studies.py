@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from bench.execution.display import Display
 from bench.execution.events import RunFailed, RunFinished, RunPaused
 from bench.execution.executor import Executor, Job, JobSource
-from bench.execution.progress import Display, open_display
+from bench.execution.progress import open_display
 from bench.execution.study import StudyOutcome, run_job_source
 from bench.records.store import Store
 from bench.spec import RunSpec, Runtime

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.execution.progress import CountingDisplay, Display, LiveDisplay, PlainDisplay, open_display
+from bench.execution.display import CountingDisplay, Display
+from bench.execution.progress import LiveDisplay, PlainDisplay, open_display
 from bench.system.text import format_duration
 from bench.tuning.study.run_studies import TrialsDisplay
 
