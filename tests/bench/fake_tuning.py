@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.execution.local import LocalExecutor
 from bench.execution.display import Display
+from bench.execution.local import LocalExecutor
 from bench.execution.study import StudyOutcome, run_job_source
 from bench.execution.worker import load_file
 from bench.records.store import Store

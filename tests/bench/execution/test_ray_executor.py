@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
+from bench.execution.display import Display
 from bench.execution.events import Event, RunBusy, RunFailed, RunFinished, RunStarted, RunStopped, WorkerLost
 from bench.execution.executor import Job
-from bench.execution.display import Display
 from bench.execution.ray import ray_executor
 from bench.execution.ray.cluster import RayCluster, connect_cluster
 from bench.execution.ray.node_check import DataCheck

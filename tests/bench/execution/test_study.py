@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.execution.display import Display
 from bench.execution.events import Event, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
 from bench.execution.executor import Job, JobSource
 from bench.execution.local import LocalExecutor
-from bench.execution.display import Display
 from bench.execution.study import StudyOutcome, When, run_job_source, run_study, split_by_stored
 from bench.execution.study_loop import ATTEMPTS, DEATHS_BEFORE_GIVING_UP
 from bench.execution.worker import load_file
