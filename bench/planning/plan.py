@@ -65,6 +65,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         raise UsageError(
             "none of the methods can run here. Try --methods all, or another --noise\n" + list_offenders(reasons)
         )
+    if facts.grid is not None:
+        notes = (*notes, *recipe_choice.note_older_versions(facts.grid.file, specs))
     if any(seed >= RESERVED_SEEDS for seed in request.seeds):
         notes = (*notes, f"seeds from {RESERVED_SEEDS:,} up are for choosing: their runs stand on no board")
     return Plan(tuple(specs), tuple(left_out), notes)

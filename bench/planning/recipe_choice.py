@@ -8,14 +8,14 @@ chose; `applicable_grid` and `applicable_study` decide whether a file holds in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.planning.recipe_files import MethodRecipe, RecipeFile, setting_differences
 from bench.planning.request import Request
 from bench.spec import RunSpec
-from bench.spec.privileges import CLEAN_VALIDATION, tuned_privilege
+from bench.spec.privileges import CLEAN_VALIDATION, is_tuned, tuned_privilege
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.system.errors import UsageError
 from bench.system.text import list_first
@@ -153,11 +153,11 @@ def _why_not(source: SourcedRecipes, spec: RunSpec) -> str | None:
 
 def missing_recipe(source: SourcedRecipes, declaration: Declaration) -> str | None:
     """The reason why the file has no values for a method, or None."""
-    recipes, version = source.file.of(declaration["name"]), declaration["version"]
+    recipes = source.file.of(declaration["name"])
     if not recipes:
         return f"{source.path} holds no values for it"
-    if all(recipe.method_version != version for recipe in recipes):
-        other = recipes[0].method_version
+    if not _usable_recipes(source, declaration):
+        other, version = recipes[0].method_version, declaration["version"]
         return f"the values in {source.path} are for version {other} of it, and this is version {version}"
     return None
 
@@ -166,11 +166,35 @@ def recipe_with_grid(source: SourcedRecipes, declaration: Declaration, published
     """A method's values under the shared protocol: learning rate and weight decay (or its own penalty) of the grid.
 
     `published` is its recipe by `--recipes`: one that is keyed by the noise keeps its parameters. The file must have
-    values for the method (see `missing_recipe`).
+    values for the method (see `missing_recipe`). What the grid chose for an older version of the method is its learning
+    rate and weight decay (or penalty); the other parameters are then those of today's version.
     """
-    tuned = _current_recipes(source, declaration)[0]
-    recipe = published.recipe if published.privileges else {"values": tuned.parameters}
+    tuned = _usable_recipes(source, declaration)[0]
+    if published.privileges:
+        recipe = published.recipe
+    elif tuned.method_version == declaration["version"]:
+        recipe = {"values": tuned.parameters}
+    else:
+        penalty = {name: value for name, value in tuned.parameters.items() if name == declaration["own_penalty"]}
+        recipe = {"values": {**published.values, **penalty}}
     return RecipeChoice(recipe, published.privileges, _core_values(tuned))
+
+
+def note_older_versions(file: RecipeFile, specs: Iterable[RunSpec]) -> tuple[str, ...]:
+    """A note on the methods of `specs` that train with what the grid of `file` chose for an older version, if any."""
+    chosen = {recipe.method: recipe.method_version for recipe in file.recipe}
+    versions = {spec.method: spec.method_version for spec in specs if not is_tuned(spec.privileges)}
+    older = [
+        f"{method} (for version {chosen[method]}, now {now})"
+        for method, now in sorted(versions.items())
+        if chosen.get(method, now) < now
+    ]
+    if not older:
+        return ()
+    return (
+        f"the grid chose learning rate and weight decay for an older version of {len(older)} "
+        f"method{'s' * (len(older) > 1)}: {list_first(older, 1)}; python -m bench tune --grid shared chooses anew",
+    )
 
 
 def recipe_from_study(
@@ -183,7 +207,7 @@ def recipe_from_study(
     """
     keyed = [
         {"noise": tuned.noise, "rate": tuned.rate, "values": tuned.parameters, "tuned": tuned}
-        for tuned in _current_recipes(source, declaration)
+        for tuned in _usable_recipes(source, declaration)
     ]
     choice = published_recipe(keyed, noise, rate)
     if choice.recipe is None:
@@ -195,9 +219,15 @@ def recipe_from_study(
     return RecipeChoice(choice.recipe, tuple(privileges), _core_values(tuned))
 
 
-def _current_recipes(source: SourcedRecipes, declaration: Declaration) -> list[MethodRecipe]:
-    """The file's recipes for a method's current version."""
-    return [recipe for recipe in source.file.of(declaration["name"]) if recipe.method_version == declaration["version"]]
+def _usable_recipes(source: SourcedRecipes, declaration: Declaration) -> list[MethodRecipe]:
+    """The file's recipes that hold for a method: those for its version, and of a grid those for an older one too.
+
+    A learning rate is worth keeping while nobody has run the grid again; a study chose parameters of what the older
+    version computed.
+    """
+    recipes, version = source.file.of(declaration["name"]), declaration["version"]
+    grid = source.file.kind == "grid"
+    return [recipe for recipe in recipes if recipe.method_version in range(1 if grid else version, version + 1)]
 
 
 def _core_values(recipe: MethodRecipe) -> dict[str, float]:

@@ -250,15 +250,21 @@ def explain_file_error(error: Any, data: Any, table: str = "") -> str:
 
 
 def check_recipe_file(file: RecipeFile, methods: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Raise UsageError, with file and key, for an unknown method or parameter, or a value out of bounds."""
+    """Raise UsageError, with file and key, for an unknown method or parameter, or a value out of bounds.
+
+    Of the parameters of an older version of a method no run takes any but a penalty.
+    """
     for number, recipe in enumerate(file.recipe):
         key = "method"
         try:
             name = canonical_name("method", recipe.method, methods, "methods")
             if name != recipe.method:
                 raise UsageError(f"{recipe.method!r} is an alias: write {name!r}")
-            key = "parameters"
-            check_parameters(methods[name], {name: str(value) for name, value in recipe.parameters.items()})
+            key, declared = "parameters", methods[name]
+            taken = {parameter: str(value) for parameter, value in recipe.parameters.items()}
+            if recipe.method_version < declared["version"]:
+                taken = {parameter: taken[parameter] for parameter in taken if parameter == declared["own_penalty"]}
+            check_parameters(declared, taken)
         except UsageError as error:
             raise UsageError(f"{path}: recipe.{number}.{key}: {error}") from None
 

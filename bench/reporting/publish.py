@@ -23,10 +23,11 @@ from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.recipe_files import RecipeFile
 from bench.reporting.command_line import TypedCommand
 from bench.reporting.reproduce import command_for
-from bench.spec import RESERVED_SEEDS
+from bench.spec import RESERVED_SEEDS, SHARED_GRID
 from bench.spec.privileges import is_tuned
 from bench.system.console import print_note
 from bench.system.errors import UsageError
+from bench.system.text import join_words
 
 Record = Mapping[str, Any]
 
@@ -66,9 +67,9 @@ def publish_boards(
     if not records and not failures:
         print_note("no run has a record yet, so there is no leaderboard")
         return None
-    studies = read_study_files(boards)
+    tuning_files = read_tuning_files(boards)
     typed_command = None if typed is None or planned is None else TypedCommand(typed, planned)
-    beside = describe_tables([*records, *failures], typed_command, studies)
+    beside = describe_tables([*records, *failures], typed_command, tuning_files)
     report = tables.build_report(records, failures=failures, select=select, beside=beside, budget=budget)
     if budget is not None and not any(board.equal_compute for board in report.boards):
         print_note(
@@ -76,19 +77,21 @@ def publish_boards(
             "python -m bench run --budget equal-compute"
         )
     files = markdown.write_boards(report, boards)
-    gains = tuning_gains.tuning_gains(report, studies)
+    gains = tuning_gains.tuning_gains(report, studies_of(tuning_files))
     if gains:
         files.append(tuning_gains.write_gains_page(gains, boards))
     return Publication(report, gains, files)
 
 
 def describe_tables(
-    runs: Iterable[Record], typed: TypedCommand | None = None, studies: Mapping[Path, RecipeFile] | None = None
+    runs: Iterable[Record], typed: TypedCommand | None = None, files: Mapping[Path, RecipeFile] | None = None
 ) -> TableNotes:
-    """The command under each table, the methods that it leaves out, and notes on disabled terms.
+    """The command under each table, the methods that it leaves out, and notes on disabled terms and the grid's choices.
 
-    `runs` are records and failures of any number of settings; `studies` are the files that `read_study_files` returns.
+    `runs` are records and failures of any number of settings; `files` are those that `read_tuning_files` returns.
     """
+    files = files or {}
+    studies = studies_of(files)
     left_out = [] if typed is None else group_left_out(typed.planned)
     commands, notes = {}, {}
     try:
@@ -98,25 +101,56 @@ def describe_tables(
         methods = {}
     for setting_id, setting_runs in tables.runs_by_setting(runs).items():
         specs = [run["spec"] for run in setting_runs]
-        command = command_for(setting_id, setting_runs, typed, _study_of(specs, studies or {}))
+        command = command_for(setting_id, setting_runs, typed, _study_of(specs, studies))
         commands[setting_id] = command.command
-        notes[setting_id] = describe_disabled_terms(specs, methods)
+        notes[setting_id] = [*describe_disabled_terms(specs, methods), *describe_older_choices(specs, files.values())]
         left_out += [_under_setting(setting_id, left) for left in command.left_out]
     return TableNotes(left_out, commands, notes)
 
 
-def read_study_files(boards: Path) -> dict[Path, RecipeFile]:
-    """The files of studies in a folder of boards; one that can't be read costs a note."""
-    studies = {}
+def studies_of(files: Mapping[Path, RecipeFile]) -> dict[Path, RecipeFile]:
+    """The files that hold what studies chose."""
+    return {path: file for path, file in files.items() if file.kind == "study"}
+
+
+def describe_older_choices(specs: Sequence[Mapping[str, Any]], files: Iterable[RecipeFile]) -> list[str]:
+    """Sentences on the rows of one setting that train with what the shared grid chose for an older version of them.
+
+    A row's choice is the first one with its learning rate in `files`, or else in the project's own file.
+    """
+    if specs[0].get("protocol") != SHARED_GRID:
+        return []
+    shared = recipe_files.shared_recipe_file(str(specs[0]["data_set"]), str(specs[0]["model"]))
+    grids = [file for file in files if file.kind == "grid"] + ([] if shared is None else [shared[1]])
+    chosen = {
+        (recipe.method, recipe.learning_rate): recipe.method_version
+        for file in reversed(grids)
+        for recipe in file.recipe
+    }
+    by_versions: dict[tuple[int, int], set[str]] = {}
+    for spec in specs:
+        method, now = str(spec["method"]), spec.get("method_version", 1)
+        older = chosen.get((method, spec["learning_rate"]), now)
+        if older < now and not is_tuned(spec.get("privileges", ())):
+            by_versions.setdefault((older, now), set()).add(method)
+    return [
+        f"Learning rate and weight decay of {join_words(sorted(names))}: the grid chose for version {older}, and "
+        f"{'this row is' if len(names) == 1 else 'these rows are'} of version {now}."
+        for (older, now), names in sorted(by_versions.items())
+    ]
+
+
+def read_tuning_files(boards: Path) -> dict[Path, RecipeFile]:
+    """The recipe files in a folder of boards; one that can't be read costs a note."""
+    files = {}
     for path in sorted((boards / recipe_files.FOLDER).glob("*.toml")):
         try:
             file = recipe_files.read_recipe_file(path)
         except UsageError as error:
             print_note(f"note: {error}")
             continue
-        if file.kind == "study":
-            studies[path] = file
-    return studies
+        files[path] = file
+    return files
 
 
 def _study_of(specs: Sequence[Mapping[str, Any]], studies: Mapping[Path, RecipeFile]) -> SourcedRecipes | None:

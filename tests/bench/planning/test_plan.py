@@ -44,7 +44,7 @@ def recipe(values: Mapping[str, Any], noise: str | None = None, rate: float | No
 
 def method(name: str, **more: Any) -> dict[str, Any]:
     blank = {"name": name, "aliases": [], "version": 1, "needs": [], "weight_decay": None, "may_be_unsuitable": False}
-    return blank | {"parameters": [], "recipes": []} | more
+    return blank | {"parameters": [], "recipes": [], "own_penalty": None} | more
 
 
 METHODS = {

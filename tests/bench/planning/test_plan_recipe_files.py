@@ -113,6 +113,47 @@ def test_a_method_that_a_glob_brought_in_is_left_out_where_the_file_lacks_it() -
     assert "tune --grid shared" in left.reason
 
 
+def newer(grid: SourcedRecipes, name: str, changes: dict[str, Any], **options: Any) -> Plan:
+    """The plan where the method `name` has become version 3, with `changes` of its declaration."""
+    methods = BARE.methods | {name: {**BARE.methods[name], "version": 3, **changes}}
+    request = Request.typed(seeds="2", **options)
+    facts = replace(planning.facts(planning.noise("sym")), methods=methods, grid=grid)
+    return planning.plan(request, facts)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_newer_version_keeps_the_grids_learning_rate_and_has_its_own_parameters(version: int) -> None:
+    sigma = planning.parameter("sigma", 4.0, 0)
+    grid = sourced(CE, GCE | {"method_version": version, "parameters": {"q": 0.3, "gone": 1.0}}, named=False)
+    parameters = [*BARE.methods["gce"]["parameters"], sigma]
+    plan = newer(grid, "gce", {"parameters": parameters}, methods="ce,gce")
+    specs = [spec for spec in plan.specs if spec.method == "gce"]
+    assert {(spec.learning_rate, spec.weight_decay, spec.method_version) for spec in specs} == {(0.02, 1e-3, 3)}
+    assert {spec.protocol for spec in plan.specs} == {SHARED_GRID}
+    # as published (0.6) and as declared, not as the file has them
+    assert all(spec.parameters == {"q": 0.6, "sigma": 4.0} for spec in specs)
+    assert plan.notes == (
+        f"the grid chose learning rate and weight decay for an older version of 1 method: gce (for version {version}, "
+        "now 3); python -m bench tune --grid shared chooses anew",
+    )
+    assert newer(grid, "gce", {}, methods="ce").notes == ()
+
+
+def test_a_newer_version_keeps_the_penalty_that_the_grid_chose() -> None:
+    grid = sourced({"method": "gce", "parameters": {"q": 0.3, "gone": 1.0}}, named=False)
+    (spec, _) = newer(grid, "gce", {"own_penalty": "q", "weight_decay": 0.0}, methods="gce").specs
+    assert spec.parameters == {"q": 0.3} and (spec.learning_rate, spec.weight_decay) == (0.15, 0.0)
+
+
+def test_what_a_study_chose_for_another_version_is_refused() -> None:
+    for version in (2, 4):
+        study = sourced(GCE | {"method_version": version}, kind="study")
+        methods = BARE.methods | {"gce": {**BARE.methods["gce"], "version": 3}}
+        facts = replace(BARE, methods=methods, study=study)
+        with pytest.raises(UsageError, match=f"are for version {version} of it, and this is version 3"):
+            planning.plan(Request.typed(methods="gce", seeds="1", recipes="mine.toml"), facts)
+
+
 @pytest.mark.parametrize("options", [{"lr": "0.3"}, {"weight_decay": "0"}])
 def test_what_is_typed_for_all_is_for_all(options: dict[str, str]) -> None:
     plan = planned(sourced(CE, named=False), methods="ce", **options)

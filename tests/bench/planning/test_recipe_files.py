@@ -116,9 +116,11 @@ runs = 135
 parameters = { q = 0.7 }
 """
 METHODS: dict[str, dict[str, Any]] = {
-    "ce": {"name": "ce", "aliases": ["cross-entropy"], "parameters": []},
+    "ce": {"name": "ce", "version": 1, "own_penalty": None, "aliases": ["cross-entropy"], "parameters": []},
     "gce": {
         "name": "gce",
+        "version": 1,
+        "own_penalty": None,
         "aliases": [],
         "parameters": [
             {
@@ -215,6 +217,13 @@ def test_what_methods_do_not_have_is_named_with_file_and_key(old: str, new: str,
     with pytest.raises(UsageError) as error:
         check_recipe_file(read_recipe_file(path), METHODS, path)
     assert str(error.value).startswith(f"{path}{message}")
+
+
+def test_parameters_of_an_older_version_are_not_todays(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace("q = 0.7", "p = 0.7", 1))
+    newer = METHODS | {"gce": {**METHODS["gce"], "version": 2}}
+    check_recipe_file(read_recipe_file(path), newer, path)
 
 
 def test_what_is_no_recipe_file_says_so(tmp_path: Path) -> None:

@@ -24,8 +24,11 @@ from bench.cli.main import main
 from bench.execution.worker import load_file
 from bench.leaderboard import comparison, tables
 from bench.leaderboard.render import markdown
+from bench.planning.recipe_files import shared_recipe_file, write_recipe_file
 from bench.records.compact import MOST_BYTES, export_records, read_jsonl, records_file_name
 from bench.records.store import Store
+from bench.reporting.publish import publish_boards
+from bench.spec import SHARED_GRID
 from bench.system.errors import UsageError
 
 Record = dict[str, Any]
@@ -117,6 +120,51 @@ def test_boards_of_short_records_say_what_those_of_whole_ones_do(tmp_path: Path)
     assert any("left_out" in record for record in short), "the factory's records are too short to lose anything"
     boards = [markdown.report_as_markdown(tables.build_report(runs)) for runs in (records, short)]
     assert boards[0] == boards[1]
+
+
+def grid_rows(**fields: Any) -> list[Record]:
+    """Rows of the shared grid's table of digits: two methods of a newer version than the file has, and one as it is."""
+    grid = shared_recipe_file("digits", "cnn-small")
+    assert grid is not None
+    rates = {name: grid[1].of(name)[0].learning_rate for name in ("ce", "gce", "mae")}
+    versions = {"ce": 1, "gce": 2, "mae": 2}
+    spec = {"protocol": SHARED_GRID} | fields
+    return [
+        fake.make(name, seed, 0.7, **({"learning_rate": rate, "method_version": versions[name]} | spec))
+        for name, rate in rates.items()
+        for seed in range(2)
+    ]
+
+
+def test_a_board_says_which_rows_train_with_what_the_grid_chose_for_an_older_version(tmp_path: Path) -> None:
+    note = (
+        "Learning rate and weight decay of gce and mae: the grid chose for version 1, and these rows are of version 2."
+    )
+    published = publish_boards(grid_rows(), failures=(), boards=tmp_path, select="last")
+    assert published is not None
+    assert note in fake.only_table(published.report).caveats
+    assert f"{note}\n" in (tmp_path / "digits.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"method_version": 1}, {"learning_rate": 0.123}, {"protocol": "shared"}, {"privileges": ("tuned=30",)}],
+)
+def test_no_board_says_so_of_rows_that_the_grid_did_not_choose_for(fields: dict[str, Any], tmp_path: Path) -> None:
+    published = publish_boards(grid_rows(**fields), failures=(), boards=tmp_path, select="last")
+    assert published is not None
+    assert not any("the grid chose" in note for _, table in published.report.tables for note in table.caveats)
+
+
+def test_a_grid_beside_the_boards_goes_before_the_projects_own(tmp_path: Path) -> None:
+    """Its choice is for the version of the rows, so that there is nothing to say."""
+    grid = shared_recipe_file("digits", "cnn-small")
+    assert grid is not None
+    recipes = [recipe.model_copy(update={"method_version": 2}) for recipe in grid[1].recipe]
+    write_recipe_file(grid[1].model_copy(update={"recipe": tuple(recipes)}), tmp_path / "tuning" / "shared-digits.toml")
+    published = publish_boards(grid_rows(), failures=(), boards=tmp_path, select="last")
+    assert published is not None
+    assert not any("the grid chose" in note for note in fake.only_table(published.report).caveats)
 
 
 def test_a_whole_store_becomes_records_and_they_become_boards_with_identical_bytes(
