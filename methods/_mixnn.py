@@ -27,7 +27,8 @@ PARAMETERS = (
     Parameter(
         "refreshes",
         25,
-        "epochs in which targets take a step, spread evenly; every epoch where there are fewer",
+        "epochs in which targets take a step, spread evenly (over the last ones of the learning rate's periods where "
+        "it restarts); every one where there are fewer",
         "official code: every tenth of 241 epochs",
         low=1,
         search=Search("integer", 5, 50),
@@ -65,10 +66,10 @@ PARAMETERS = (
     ),
     Parameter(
         "epsilon",
-        "symmetric",
-        "whether every weight has the e = 1e-10 that keeps sums above 0, or the sample's own alone",
-        "ASSUMPTION; as-released: official code",
-        choices=("symmetric", "as-released"),
+        "as-released",
+        "whether the sample's own weight alone has the e = 1e-10 that keeps sums above 0, or every one",
+        "official code; symmetric: ASSUMPTION",
+        choices=("as-released", "symmetric"),
     ),
     Parameter(
         "early_loss",

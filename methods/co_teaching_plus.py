@@ -25,22 +25,23 @@ class CoTeachingPlus(CoTeaching):
     For the first part of the training, `init`, it is `co-teaching`. From then on only the samples whose argmax differs
     between the networks are ranked, the int((1 - R) n) smallest of these n are exchanged, and the others give no
     gradient. Without any disagreement both networks take the whole batch's cross-entropy, but only in the first steps
-    of the training (5,000 of 78,000 in the code), later none.
+    of an epoch, and in the fewer of them the later it is: those in which epoch times step of the epoch, both from 0, is
+    under a share of all steps (5,000 of 78,000 in the code, a sixth of the steps of its epochs 20 to 199).
 
     init: 20 of 200 epochs on CIFAR-10 (the plain setting), 5 on CIFAR-100, 0 on MNIST, 100 on Tiny-ImageNet, scaled.
     tau, R(e) and the prediction are those of `co-teaching`. A sample counts as selected where both networks picked it
     when it was last ranked; one on which they agree keeps its verdict. Costs twice as much as `ce`.
 
     Deviations from the official code: it hands softmax outputs to a cross-entropy that takes their softmax again
-    (`double_softmax` does so too; default off); it drops the sample with index 0; its count of steps is epoch times
-    step; it divides means by the number of picks once more; it keeps all n where int((1 - R) n) is 0. ASSUMPTION: at
-    least one sample is kept, and steps are counted from the beginning of the training.
+    (`double_softmax` does so too; default off); it drops the sample with index 0; it divides means by the number of
+    picks once more; it keeps all n where int((1 - R) n) is 0. ASSUMPTION: at least one sample is kept.
 
     Source: Yu et al., ICML 2019, arXiv 1901.04215, and its official code. The recipes hold no training settings, for
     the same reasons as those of `co-teaching`.
     """
 
     name = "co-teaching+"
+    version = 2
     aliases = ("coteaching+", "co-teaching-plus")
     summary = "co-teaching where the two networks disagree"
     source = "Yu et al., ICML 2019, arXiv 1901.04215"
@@ -59,7 +60,8 @@ class CoTeachingPlus(CoTeaching):
         Parameter(
             "agreement",
             5000 / 78_000,
-            "share of the steps, from the first, in which a batch without disagreement is trained on whole",
+            "share of all steps that epoch times step of the epoch stays under while a batch without disagreement is "
+            "trained on whole",
             f"{CO_TEACHING_PLUS}: 5,000 of 200 epochs of 390 steps",
             low=0.0,
             high=1.0,
@@ -103,12 +105,11 @@ class CoTeachingPlus(CoTeaching):
 
     def _draws(self, epoch: int, steps: Steps, generator: Generator) -> Mapping[str, Tensor]:
         """Beside `keep`, bool (steps,): `apart`, init is over; `whole`, a batch without disagreement counts."""
-        passed = epoch * steps.count + torch.arange(steps.count)
         apart = torch.full((steps.count,), epoch >= epochs_of(self.init, self.task.epochs))
         return {
             **super()._draws(epoch, steps, generator),
             "apart": apart,
-            "whole": apart & (passed < self.agreement * self.task.epochs * steps.count),
+            "whole": apart & (epoch * torch.arange(steps.count) < self.agreement * self.task.epochs * steps.count),
         }
 
     def loss(self, step: Step) -> Tensor:

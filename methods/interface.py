@@ -275,9 +275,10 @@ class Task(Protocol):
     """What `start` is handed, and a method keeps as `self.task`. It holds no clean label unless that was declared.
 
     `samples` is the size of the training part, `labels` (samples,) its noisy labels on the device, `epochs` the
-    run's length, `steps_per_epoch` the steps of a pass over everything, `held_labels` (m,) the noisy labels of the
-    hold-out, which every method may choose an epoch by (none under --hold-out 0), `privileges` what the method declared
-    to need ("noise_rate": float, "transition_matrix": (K, K) float32, "clean_labels": (samples,)).
+    run's length, `steps_per_epoch` the steps of a pass over everything, `restart_period` the epochs after which the
+    learning rate starts anew (None: it never does), `held_labels` (m,) the noisy labels of the hold-out, which a method
+    that declares `uses_held_labels` may choose an epoch by (none under --hold-out 0), `privileges` what the method
+    declared to need ("noise_rate": float, "transition_matrix": (K, K) float32, "clean_labels": (samples,)).
     """
 
     samples: int
@@ -286,6 +287,7 @@ class Task(Protocol):
     epochs: int
     batch_size: int
     steps_per_epoch: int
+    restart_period: int | None
     held_labels: Tensor
     privileges: Mapping[str, Any]
 
@@ -314,8 +316,20 @@ class Task(Protocol):
     def rows(self, name: str, tensor: Tensor, learning_rate: float) -> nn.Parameter:
         """Learned per-sample parameters, first axis = sample, stepped by plain SGD with the networks."""
 
-    def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
-        """A learned tensor of any shape beside the networks (a transition matrix), stepped by SGD with them."""
+    def parameter(
+        self,
+        name: str,
+        tensor: Tensor,
+        learning_rate: float,
+        momentum: float = 0.0,
+        optimizer: Literal["sgd", "adam"] = "sgd",
+        scheduled: bool = False,
+    ) -> nn.Parameter:
+        """A learned tensor of any shape beside the networks (a transition matrix), stepped with them.
+
+        `momentum` is Adam's first beta, too. `scheduled`: its rate follows the networks' schedule (their milestones,
+        their cosine); otherwise it stays what it is.
+        """
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> Network:
         """An exponential moving average of a network, updated after each step in which that network learns.

@@ -10,11 +10,12 @@ from torch import Generator, Tensor
 from methods._published import cifar_training
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy, soft_cross_entropy
-from methods.pieces.lengths import LONGEST_WARM_UP, too_short, warm_up_epochs, warm_up_parameter
+from methods.pieces.lengths import published_epochs, too_short, warm_up_epochs, warm_up_parameter
 from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import beta_clean_probability
 
 _CODE = "M-correction, official code (PaulAlbert31/LabelNoiseCorrection), M-DYR-H"
+_WARM_UP = 105 / 300
 _TRAINING = cifar_training("preact-resnet18", 300, 0.1, 1e-4, "step:100,250@0.1")
 
 
@@ -30,9 +31,10 @@ class MCorrection(Method):
     Deviations from the released code: w is of each sample's loss at the end of the last epoch, not of its loss in the
     step, taken by a third forward; losses are of unaugmented images, where its own are of one weak view; soft z are
     weighed by l there too, where the code takes 1/2 each (alpha 32 draws l near 1/2); its soft variant computes the
-    uniform prior of 10 classes on any data, which isn't copied. Its bootstrapping begins in epoch 106 of 300, after
-    the learning rate's first drop: a third at most here, and under the shared protocol the schedule has no such drop.
-    Its dynamic mixup (MD-DYR-SH) is another method. Reported to collapse at 90 % noise (40.8 best, 9.9 last).
+    uniform prior of 10 classes on any data, which isn't copied. Bootstrapping begins in epoch 106 of 300, as there,
+    five epochs after the learning rate's first drop, so that the first mixture is of a network that has settled; a
+    shorter training warms up for a third at most, and under the shared protocol the schedule has no such drop. Its
+    dynamic mixup (MD-DYR-SH) is another method. Reported to collapse at 90 % noise (40.8 best, 9.9 last).
     ASSUMPTION: samples with w above 1/2 count as selected.
 
     Source: Arazo et al., ICML 2019, arXiv 1904.11238, and its official code; the same setting for every noise.
@@ -60,12 +62,13 @@ class MCorrection(Method):
             low=0.0,
             search=Search("log-uniform", 0.1, 10.0),
         ),
-        warm_up_parameter(LONGEST_WARM_UP, "official code: 105 of 300 epochs, here a third at most"),
+        warm_up_parameter(_WARM_UP, "official code: 105 of 300 epochs", high=_WARM_UP),
     )
     recipes = tuple(
         Recipe(data_set, {"alpha": 32.0, "z": "hard", "regulariser": 1.0}, _CODE, training=_TRAINING)
         for data_set in ("cifar10", "cifar100")
     )
+    version = 2
     assumes = ("balanced_classes",)
     units = 4.4
     alpha: float
@@ -82,7 +85,8 @@ class MCorrection(Method):
         super().start(task)
         self.clean = task.state("clean", torch.ones(task.samples))
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
-        self.effective = {"warm_up": warm_up_epochs(self.warm_up, task)}
+        published = published_epochs(self, "warm_up")
+        self.effective = {"warm_up": warm_up_epochs(self.warm_up, task, published)}
 
     def passes(self, phase: Phase, epoch: int) -> Sequence[Pass]:
         """One pass over everything, with its mixing drawn ahead."""

@@ -11,7 +11,7 @@ from methods import _mixnn
 from methods.interface import Method, Pass, Phase, Setting, Step, Stream, Task
 from methods.losses import cross_entropy, mean_absolute_error, soft_cross_entropy
 from methods.pieces.features import logits_and_features
-from methods.pieces.lengths import epochs_of, too_short, warm_up_epochs
+from methods.pieces.lengths import epochs_of, published_epochs, too_short, warm_up_epochs
 from methods.pieces.mixing import blended, mix, mixup_draws, one_hot, partners
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 from methods.pieces.neighbours import Metric, mix_neighbours, nearest, nearest_in_batch, neighbour_weights
@@ -24,20 +24,21 @@ class NearestNeighbourMixing(Method):
     2. From there, before each epoch: w_i = posterior of the low-loss component of a two-component Gaussian mixture on
        the min-max normalised losses against argmax q_i (mean of the last `history` epochs' losses).
     3. Until `correction_start`: mixup with random partners, l ~ Beta(1, 1), L = l (1 - p_a) + (1 - l) (1 - p_b).
-    4. After it: the neighbours of i by the features of its batch, o_ij = (w_j + e) / sum_k (w_k + e), e = 1e-10. In
-       `refreshes` epochs spread evenly over the rest, q_i <- m q_i + (1 - m) p(x_i); q_i is the given label before.
+    4. After it: the neighbours of i by the features of its batch, o_ij = w_j / sum_k w_k, where w_i is raised by 1e-10:
+       of weights that are all 0 the sample gets all. In `refreshes` epochs, q_i <- m q_i + (1 - m) p(x_i); q_i is the
+       given label before. These are the last epochs of the learning rate's periods, where it is lowest: the first may
+       be the epoch before step 4 (59 of 300, counted from 0). Without restarts they are spread evenly over the rest.
     m is per visit and doesn't scale with the training; nor does the number of refreshes, one an epoch if they are more.
 
-    ASSUMPTION: K > 1, which the abstract implies and the code lacks; there, at K = 1, only w_i has an e in numerator
-    and sum (`epsilon=as-released`), so that of two weights of 0 the sample gets all and not a half. `scope=bank`:
+    ASSUMPTION: K > 1, which the abstract implies and the code lacks. `epsilon=symmetric`: every w_j is raised, so that
+    of two weights of 0 the sample gets a half. Refreshes without restarts, which the code always has. `scope=bank`:
     neighbours in the whole set by the features of the last epoch, in views of their own. `metric=cosine`.
     `early_loss=ce`: the linear loss of step 3 is what the code computes by handing probabilities to a function of
     log-probabilities. `clean_probability` is w_i, and 0 where argmax q_i has left the given label, since w_i then
     speaks of another label; `selected` is where it is over 1/2.
     Deviations: the code never shuffles in the warm-up, and asks an approximate index, taking its first answer to be the
-    sample itself; here neighbours are exact and never the sample. Its first epoch of corrected targets still mixes at
-    random. Its first forward pass of each step, for features and q, is left out where neither is used, and takes no
-    gradient (its result never had a use for one).
+    sample itself; here neighbours are exact and never the sample. Its first forward pass of each step, for features
+    and q, is left out where neither is used, and takes no gradient (its result never had a use for one).
 
     Cost after the warm-up: an inference and 3 units, 5 with neighbours in the batch.
     Source: He and Lu, arXiv 2406.16966 (MixNN; Lu and He, IEEE Big Data 2021), whose body wasn't at hand; algorithm
@@ -50,6 +51,7 @@ class NearestNeighbourMixing(Method):
     source = "He and Lu, arXiv 2406.16966"
     parameters = _mixnn.PARAMETERS
     recipes = _mixnn.RECIPES
+    version = 2
     units = 4.7
     warm_up: float
     correction_start: float
@@ -79,10 +81,10 @@ class NearestNeighbourMixing(Method):
     def start(self, task: Task) -> None:
         """Targets begin as the given labels, weights at 1."""
         super().start(task)
-        self.warm_epochs = warm_up_epochs(self.warm_up, task)
+        self.warm_epochs = warm_up_epochs(self.warm_up, task, published_epochs(self, "warm_up"))
         self.first_corrected = max(epochs_of(self.correction_start, task.epochs), self.warm_epochs)
-        self.refresh_count = min(self.refreshes, task.epochs - self.first_corrected)
-        lengths = (self.warm_epochs, self.first_corrected, self.refresh_count)
+        self.refreshed = self._refreshed_epochs(task)
+        lengths = (self.warm_epochs, self.first_corrected, len(self.refreshed))
         self.effective = dict(zip(("warm_up", "correction_start", "refreshes"), lengths, strict=True))
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
         self.weights = task.state("weights", torch.ones(task.samples))
@@ -110,6 +112,9 @@ class NearestNeighbourMixing(Method):
             return cross_entropy(step.logits(), step.labels).mean()
         images, network = step.streams["all"].views[0], step.network(0)
         if step.epoch < self.first_corrected:
+            if step.epoch in self.refreshed:
+                with torch.no_grad():
+                    self._refresh(step.index, network(images))
             weight, partner = step.draws["weight"], partners(step.draws["order"], len(images))
             logits = network(mix(images, partner, weight))
             losses = mean_absolute_error if self.early_loss == "linear" else cross_entropy
@@ -120,12 +125,11 @@ class NearestNeighbourMixing(Method):
 
     def _mixed(self, step: Step, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mixed images (B, C, H, W) and their mixed targets (B, K)."""
-        index, refreshes = step.index, self.refreshes_in(step.epoch)
+        index, refreshes = step.index, step.epoch in self.refreshed
         if refreshes or self.scope == "batch":
             logits, features = step.network(0).with_features(images)
         if refreshes:
-            moved = self.momentum * self.targets[index] + (1 - self.momentum) * logits.softmax(dim=1)
-            self.targets.index_copy_(0, index, moved)
+            self._refresh(index, logits)
         if self.scope == "bank":
             beside = [step.streams[f"neighbour-{j}"] for j in range(self.neighbours)]
             others = torch.stack([batch.index for batch in beside], dim=1)
@@ -138,10 +142,20 @@ class NearestNeighbourMixing(Method):
         targets = self.targets[together].unbind(1)
         return mix_neighbours([images, *theirs], shares), mix_neighbours(targets, shares)
 
-    def refreshes_in(self, epoch: int) -> bool:
-        """Whether targets take their step in this epoch: `refresh_count` times after the start, at the end the last."""
-        done, rest = epoch - self.first_corrected, self.task.epochs - self.first_corrected
-        return done >= 0 and (done + 1) * self.refresh_count // rest > done * self.refresh_count // rest
+    def _refresh(self, index: Tensor, logits: Tensor) -> None:
+        """One step of the targets of samples `index` towards the predictions, logits (B, K)."""
+        moved = self.momentum * self.targets[index] + (1 - self.momentum) * logits.softmax(dim=1)
+        self.targets.index_copy_(0, index, moved)
+
+    def _refreshed_epochs(self, task: Task) -> frozenset[int]:
+        """The epochs in which targets take their step, the last of those that are possible among them."""
+        possible: Sequence[int] = range(self.first_corrected, task.epochs)
+        if task.restart_period is not None:
+            earliest = max(self.first_corrected - 1, self.warm_epochs)
+            ends = [epoch for epoch in range(earliest, task.epochs) if (epoch + 1) % task.restart_period == 0]
+            possible = ends or possible
+        count = min(self.refreshes, len(possible))
+        return frozenset(possible[-(-number * len(possible) // count) - 1] for number in range(1, count + 1))
 
     def end_epoch(self, phase: Phase, epoch: int) -> None:
         """From the warm-up's end on: weights for the next epoch, and its neighbours under bank scope."""

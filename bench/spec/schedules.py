@@ -53,6 +53,12 @@ def scale_schedule(schedule: str, published: int, epochs: int) -> str:
     return kind
 
 
+def restart_period(schedule: str) -> int | None:
+    """Epochs from one restart of the learning rate to the next; None for a schedule without restarts."""
+    kind, _, argument = schedule.partition(":")
+    return int(argument) if kind == "cosine-restarts" else None
+
+
 def _scale_epoch(text: str, share: float) -> int:
     """The epoch in `text` times `share`, halves upwards, at least 1."""
     epoch = int(text)

@@ -136,6 +136,7 @@ class MemberTask:
         self.samples, self.classes, self.epochs = task.samples, task.classes, task.epochs
         self.labels, self.held_labels = task.labels, task.held_labels
         self.batch_size, self.steps_per_epoch = task.batch_size, task.steps_per_epoch
+        self.restart_period = task.restart_period
         self.privileges: Mapping[str, Any] = task.privileges
         self._task, self._member, self._first = task, member, member * networks_per_member
 
@@ -155,9 +156,9 @@ class MemberTask:
         """See `methods.interface.Task`."""
         return self._task.rows(self._prefix(name), tensor, learning_rate)
 
-    def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
+    def parameter(self, name: str, tensor: Tensor, *arguments: Any, **options: Any) -> nn.Parameter:
         """See `methods.interface.Task`."""
-        return self._task.parameter(self._prefix(name), tensor, learning_rate, momentum)
+        return self._task.parameter(self._prefix(name), tensor, *arguments, **options)
 
     def average(self, network: int, decay: float | Callable[[int], float]) -> Network:
         """See `methods.interface.Task`."""

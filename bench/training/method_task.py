@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bench.spec import RunSpec
+from bench.spec.schedules import restart_period
 from bench.training import seeds
 from bench.training.augmentation import Augmentation
 from bench.training.batch_loader import batch_bounds
@@ -37,14 +38,23 @@ class TrainingPart:
     privileges: Mapping[str, Any] = field(default_factory=dict)
 
 
+LearnedBy = Literal["sgd", "adam"]
+"""The optimisers of learned tensors."""
+
+
 @dataclass(frozen=True)
 class LearnedTensor:
-    """A tensor beside the networks that a run learns, stepped by SGD with settings of its own."""
+    """A tensor beside the networks that a run learns, stepped by an optimiser with settings of its own.
+
+    `scheduled`: its learning rate follows the networks' schedule.
+    """
 
     values: nn.Parameter
     learning_rate: float
     momentum: float = 0.0
     per_sample: bool = False
+    optimizer: LearnedBy = "sgd"
+    scheduled: bool = False
 
 
 class MethodTask:
@@ -65,6 +75,7 @@ class MethodTask:
         self.samples, self.classes = len(part.labels), part.classes
         self.labels, self.held_labels, self.privileges = part.labels, part.held_labels, part.privileges
         self.epochs, self.batch_size = spec.epochs, spec.batch_size
+        self.restart_period = restart_period(spec.schedule)
         self.steps_per_epoch = len(batch_bounds(self.samples, spec.batch_size, group.world_size))
         self.states: dict[str, Tensor] = {}
         self.learned: dict[str, LearnedTensor] = {}
@@ -174,9 +185,22 @@ class MethodTask:
             raise ValueError(f"the rows {name!r} have {len(tensor)} entries for {self.samples} samples")
         return self._learn("rows", name, LearnedTensor(self._parameter(tensor), learning_rate, per_sample=True))
 
-    def parameter(self, name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
-        """Register a learned tensor of any shape (a transition matrix, say), stepped by SGD with the networks."""
-        return self._learn("parameter", name, LearnedTensor(self._parameter(tensor), learning_rate, momentum))
+    def parameter(
+        self,
+        name: str,
+        tensor: Tensor,
+        learning_rate: float,
+        momentum: float = 0.0,
+        optimizer: LearnedBy = "sgd",
+        scheduled: bool = False,
+    ) -> nn.Parameter:
+        """Register a learned tensor of any shape (a transition matrix, say), stepped with the networks.
+
+        `momentum` is Adam's first beta, too; `scheduled`: its learning rate follows the networks' schedule.
+        """
+        values = self._parameter(tensor)
+        learned = LearnedTensor(values, learning_rate, momentum, optimizer=optimizer, scheduled=scheduled)
+        return self._learn("parameter", name, learned)
 
     def _parameter(self, tensor: Tensor) -> nn.Parameter:
         return nn.Parameter(tensor.to(self.labels.device, copy=True))

@@ -5,7 +5,7 @@ Read `OptimizerStep.__call__` first: it is the arithmetic of every training step
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.spec import RunSpec
 from bench.spec.schedules import learning_rate_at, momentum_at
 from bench.training.distributed import ProcessGroup
-from bench.training.method_task import MethodTask
+from bench.training.method_task import LearnedTensor, MethodTask
 from bench.training.networks import TrainedNetwork
 from bench.training.optimizers import (
     allow_recording,
@@ -31,6 +31,20 @@ from methods.interface import Method, Phase
 
 SETTINGS = ("optimizer", "learning_rate", "weight_decay", "momentum", "nesterov", "schedule")
 """Fields of the spec that a phase may set to its own values."""
+LEARNED_KEYS = {"sgd": "learned_optimizer", "adam": "learned_adam"}
+"""Where a checkpoint holds the optimisers of learned tensors; the first key is older than the choice."""
+LEARNED_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
+
+
+def learned_group(learned: LearnedTensor) -> dict[str, Any]:
+    """A learned tensor as a group of its optimiser."""
+    rates: dict[str, Any] = {"params": [learned.values], "lr": learned.learning_rate}
+    if learned.optimizer == "adam":
+        return rates | {"betas": (learned.momentum, 0.999)}
+    return rates | {"momentum": learned.momentum}
 
 
 def has_gradient(optimizer: torch.optim.Optimizer) -> bool:
@@ -41,7 +55,7 @@ def has_gradient(optimizer: torch.optim.Optimizer) -> bool:
 class OptimizerStep:
     """The updates of one run: `begin_phase`, then `set_learning_rate` for each epoch, then a call with every step.
 
-    The method has started with `task`; its learned tensors keep one optimiser of their own through all phases.
+    The method has started with `task`; its learned tensors keep optimisers of their own through all phases.
     """
 
     def __init__(
@@ -56,13 +70,10 @@ class OptimizerStep:
         self.method, self.spec, self.networks, self.task, self.group = method, spec, networks, task, group
         self.scaler = precision.scaler()
         self.optimizer: torch.optim.Optimizer | None = None
-        self._learned_optimizer: torch.optim.Optimizer | None = None
-        if task.learned:
-            groups = [
-                {"params": [learned.values], "lr": learned.learning_rate, "momentum": learned.momentum}
-                for learned in task.learned.values()
-            ]
-            self._learned_optimizer = torch.optim.SGD(groups, fused=True)
+        self._learned_optimizers: dict[str, torch.optim.Optimizer] = {
+            name: LEARNED_OPTIMIZERS[name]([learned_group(learned) for learned in self._learned_by(name)], fused=True)
+            for name in dict.fromkeys(learned.optimizer for learned in task.learned.values())
+        }
 
     def begin_phase(self, phase: Phase) -> None:
         """Make the optimiser of `phase`. Raises ValueError where the phase sets something that a phase can't."""
@@ -92,7 +103,16 @@ class OptimizerStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         set_momentum(self.optimizer, momentum_at(settings["schedule"], settings["momentum"], epoch))
-        allow_recording(self.optimizer, recorded)
+        for name, optimizer in self._learned_optimizers.items():
+            for learned, group in zip(self._learned_by(name), optimizer.param_groups, strict=True):
+                if learned.scheduled:
+                    group["lr"] = learning_rate_at(settings["schedule"], learned.learning_rate, epoch, phase.epochs)
+        for optimizer in (self.optimizer, *self._learned_optimizers.values()):
+            allow_recording(optimizer, recorded)
+
+    def _learned_by(self, optimizer: str) -> list[LearnedTensor]:
+        """The learned tensors that an optimiser steps, in the order of its groups."""
+        return [learned for learned in self.task.learned.values() if learned.optimizer == optimizer]
 
     def _settings(self, phase: Phase) -> dict[str, Any]:
         """The optimiser's settings in one phase: the run's, unless the phase names its own."""
@@ -110,9 +130,7 @@ class OptimizerStep:
         loss = self.method.loss(step)
         if not self.group.is_single:
             loss = loss * step.share
-        optimizers = [self.optimizer]
-        if self._learned_optimizer is not None:
-            optimizers.append(self._learned_optimizer)
+        optimizers = [self.optimizer, *self._learned_optimizers.values()]
         for optimizer in optimizers:
             clear_gradients(optimizer)
         scaled = self.scaler.is_enabled()
@@ -161,14 +179,19 @@ class OptimizerStep:
         """The state of optimisers and scaler, which the next step depends on besides weights and learned tensors."""
         return {
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "learned_optimizer": None if self._learned_optimizer is None else self._learned_optimizer.state_dict(),
+            **{key: self._learned_state(name) for name, key in LEARNED_KEYS.items()},
             "scaler": self.scaler.state_dict(),
         }
 
+    def _learned_state(self, name: str) -> dict[str, Any] | None:
+        """The state of one optimiser of learned tensors, or None where it steps none."""
+        optimizer = self._learned_optimizers.get(name)
+        return None if optimizer is None else optimizer.state_dict()
+
     def load_state(self, state: Mapping[str, Any], phase: Phase | None) -> None:
         """Continue from what `state` returned; `phase` is the one that had begun, if one had."""
-        if self._learned_optimizer is not None:
-            load_optimizer_state(self._learned_optimizer, state["learned_optimizer"])
+        for name, optimizer in self._learned_optimizers.items():
+            load_optimizer_state(optimizer, state[LEARNED_KEYS[name]])
         if state["optimizer"] is not None and phase is not None:
             self.begin_phase(phase)
             assert self.optimizer is not None

@@ -10,10 +10,10 @@ import math
 
 from torch import Tensor, arange, exp, float64
 
-from methods.interface import Parameter, Search, Setting, Steps, Task
+from methods.interface import Method, Parameter, Search, Setting, Steps, Task
 
 LONGEST_WARM_UP = 1 / 3
-"""A warm-up takes at most this share of the training."""
+"""A warm-up takes at most this share of a training that is shorter than the published one."""
 
 
 def epochs_of(share: float, epochs: int) -> int:
@@ -21,26 +21,42 @@ def epochs_of(share: float, epochs: int) -> int:
     return 0 if share == 0 else max(1, round(share * epochs))
 
 
-def warm_up_epochs(share: float, task: Task) -> int:
-    """Epochs of a warm-up of `share` in [0, 1/3]: at least 2 epochs and 100 steps, at most a third of the training.
+def published_epochs(method: Method, name: str) -> int | None:
+    """Epochs of the shortest training that was published with this value of the method's parameter `name`, or None."""
+    default = next(parameter.default for parameter in method.parameters if parameter.name == name)
+    trainings = [
+        recipe.training for recipe in method.recipes if recipe.values.get(name, default) == getattr(method, name)
+    ]
+    return min((training["epochs"] for training in trainings if "epochs" in training), default=None)
 
-    A share of 0 is no warm-up. It never takes the whole training, unless that is a single epoch.
+
+def warm_up_epochs(share: float, task: Task, published: int | None = None) -> int:
+    """Epochs of a warm-up of `share`: at least 2 epochs and 100 steps, at most a third of the training.
+
+    In a training of at least `published` epochs, the length that the share was published for, it is just the share. A
+    share of 0 is no warm-up. A warm-up never takes the whole training, unless that is a single epoch.
     """
     if share == 0:
         return 0
+    if published is not None and task.epochs >= published:
+        return epochs_of(share, task.epochs)
     lowest = max(2, math.ceil(100 / task.steps_per_epoch))
     return min(max(epochs_of(share, task.epochs), lowest), max(1, task.epochs // 3))
 
 
-def warm_up_parameter(share: float, source: str) -> Parameter:
-    """The parameter `warm_up` as every method that has one declares it; `source` names where `share` is from."""
+def warm_up_parameter(share: float, source: str, high: float = LONGEST_WARM_UP) -> Parameter:
+    """The parameter `warm_up` as every method that has one declares it; `source` names where `share` is from.
+
+    `high`: the largest share, more than a third only where a longer one was published.
+    """
     return Parameter(
         "warm_up",
         share,
-        "share of the training that is plain cross-entropy first (at least 2 epochs and 100 steps, at most a third)",
+        "share of the training that is plain cross-entropy first (in one that is shorter than published at least 2 "
+        "epochs and 100 steps, at most a third)",
         source,
         low=0.0,
-        high=LONGEST_WARM_UP,
+        high=high,
         search=Search("uniform", 0.02, 0.3),
     )
 

@@ -234,14 +234,32 @@ def test_plus_learns_from_disagreement_only(seed: int, rate: float, double_softm
     assert method.selected()[~disagree].all(), "no verdict where the networks agree"
 
 
+def test_plus_counts_the_steps_that_train_on_a_whole_batch_as_the_code_does() -> None:
+    """On CIFAR-10: epoch x step < 5,000, a sixth of the steps of epochs 20 to 199, and fewer the later the epoch."""
+    method = started(CoTeachingPlus(), epochs=200)
+    share = []
+    for epoch in range(200):
+        (work,) = method.passes(TRAIN, epoch)
+        whole = work.draws(Steps(390, 128), torch.Generator())["whole"]
+        if epoch >= 20:
+            assert whole.tolist() == [epoch * step < 5000 for step in range(390)]
+        share.append(float(whole.float().mean()))
+    assert not any(share[:20]) and sum(share[20:]) / 180 == pytest.approx(0.167, abs=0.001)
+    # a run of 30 epochs of 20 steps has its part of them, too
+    short = started(CoTeachingPlus(), epochs=30)
+    draws = [short.passes(TRAIN, epoch)[0].draws(Steps(20, 64), torch.Generator()) for epoch in range(30)]
+    assert 0.1 < sum(int(values["whole"].sum()) for values in draws) / (27 * 20) < 0.3
+
+
 def test_plus_without_disagreement_trains_on_everything_at_first_and_on_nothing_later() -> None:
     first, _, labels = scores_of(3)
     second = (first.detach() * 1.5).requires_grad_()
     method = started(CoTeachingPlus(init=0.0, agreement=0.5))
-    early = loss_of(method, first, second, labels, epoch=EPOCHS // 2 - 1, at=2)
+    # of epochs of three steps those in which epoch x step is under half of all 60 steps
+    early = loss_of(method, first, second, labels, epoch=EPOCHS // 2, at=2)
     expected = cross_entropy(first, labels).mean() + cross_entropy(second, labels).mean()
     assert torch.allclose(early, expected)
-    late = loss_of(method, first, second, labels, epoch=EPOCHS // 2, at=0)
+    late = loss_of(method, first, second, labels, epoch=EPOCHS - 4, at=2)
     assert late == 0
     assert not any(gradient.any() for gradient in torch.autograd.grad(late, (first, second)))
 

@@ -64,8 +64,9 @@ class Step:
         return logits
 
 
-def started(**values: Any) -> tuple[Any, Any]:
+def started(epochs: int = 9, **values: Any) -> tuple[Any, Any]:
     method, task = MCorrection(**values), Task()
+    task.epochs = epochs
     method.start(task)  # type: ignore[arg-type]
     return method, task
 
@@ -116,6 +117,12 @@ def test_the_mixture_is_fitted_from_the_last_epoch_of_warm_up_on() -> None:
         assert (method.clean_probability() == 1).all() and method.selected().all()
     method.end_epoch(TRAIN, 2)
     assert sorted((~method.selected()).nonzero().flatten().tolist()) == wrong.tolist()
+
+
+def test_under_the_published_length_bootstrapping_begins_where_the_code_begins_it() -> None:
+    """Epoch 106 of 300, counted from 1, so after the learning rate's drop; a third of a shorter training."""
+    assert started(epochs=300)[0].effective == {"warm_up": 105}
+    assert started(epochs=30)[0].effective == {"warm_up": 10}
 
 
 def test_draws_repeat_and_warm_up_needs_room() -> None:

@@ -40,7 +40,7 @@ class LinearNetwork(nn.Module):
 class Setup:
     """Images, labels, a network and a started method."""
 
-    def __init__(self, seed: int = 0, epochs: int = 30, **values: Any) -> None:
+    def __init__(self, seed: int = 0, epochs: int = 30, period: int | None = None, **values: Any) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.images = torch.randn(SAMPLES, 1, SIZE, SIZE, generator=generator)
         self.labels = torch.randint(CLASSES, (SAMPLES,), generator=generator)
@@ -54,6 +54,7 @@ class Setup:
             epochs=epochs,
             batch_size=SAMPLES,
             steps_per_epoch=50,
+            restart_period=period,
             state=self.state,
             infer=self.infer,
         )
@@ -151,12 +152,19 @@ def test_equal_weights_are_plain_mixing(seed: int, scope: str) -> None:
 
 
 def test_equal_weights_of_k_neighbours_are_their_mean() -> None:
-    setup = Setup(neighbours=SAMPLES - 1, refreshes=1)
+    setup = Setup(neighbours=SAMPLES - 1, refreshes=1, epsilon="symmetric")
     setup.states["weights"].zero_()
     # everybody is everybody's neighbour, so all mixtures are the mean image and the mean target
     mean = setup.network(setup.images.mean(dim=0, keepdim=True))
     expected = soft_cross_entropy(mean, setup.states["targets"].mean(dim=0, keepdim=True))
     assert torch.allclose(setup.loss(after_start(setup)), expected.mean(), atol=1e-5)
+
+
+def test_surely_noisy_neighbours_leave_a_sample_to_itself_as_in_the_code() -> None:
+    setup = Setup(refreshes=1)
+    setup.states["weights"].zero_()
+    own = soft_cross_entropy(setup.network(setup.images), setup.states["targets"])
+    assert torch.allclose(setup.loss(after_start(setup)), own.mean(), atol=1e-5)
 
 
 @given(seeds)
@@ -205,12 +213,47 @@ def test_targets_move_in_their_epochs_only_and_by_their_momentum() -> None:
 @given(st.integers(2, 400), st.integers(1, 60), st.floats(0, 0.99))
 def test_there_are_as_many_refreshes_as_asked_for_or_epochs_left(epochs: int, asked: int, start: float) -> None:
     method = Setup(epochs=epochs, refreshes=asked, correction_start=start).method
-    refreshed = [epoch for epoch in range(epochs) if method.refreshes_in(epoch)]
+    refreshed = [epoch for epoch in range(epochs) if epoch in method.refreshed]
     first = int(method.effective["correction_start"])
     assert len(refreshed) == method.effective["refreshes"] == min(asked, epochs - first)
     assert all(epoch >= first for epoch in refreshed)
     if refreshed:
         assert refreshed[-1] == epochs - 1
+
+
+def test_under_restarts_targets_move_in_the_last_epoch_of_each_period() -> None:
+    assert sorted(Setup(epochs=300, period=10).method.refreshed) == [*range(59, 300, 10)]
+    assert Setup(epochs=300, period=10).method.effective["refreshes"] == 25
+    # of 25 periods' ends every fifth, the last one among them
+    assert sorted(Setup(epochs=300, period=10, refreshes=5).method.refreshed) == [99, 149, 199, 249, 299]
+    # a period of the shortened schedule that is a single epoch, and one that never ends
+    assert sorted(Setup(epochs=30, period=1).method.refreshed) == [*range(5, 30)]
+    assert Setup(epochs=30, period=40).method.refreshed == Setup(epochs=30).method.refreshed
+
+
+@given(st.integers(2, 400), st.integers(1, 60), st.floats(0, 0.99), st.integers(1, 50))
+def test_periods_that_end_after_the_warm_up_are_where_targets_move(
+    epochs: int, asked: int, start: float, period: int
+) -> None:
+    method = Setup(epochs=epochs, refreshes=asked, correction_start=start, period=period).method
+    first = max(int(method.effective["correction_start"]) - 1, int(method.effective["warm_up"]))
+    ends = [epoch for epoch in range(first, epochs) if epoch % period == period - 1]
+    if ends:
+        assert method.refreshed <= set(ends) and max(method.refreshed) == ends[-1]
+        assert len(method.refreshed) == min(asked, len(ends))
+
+
+def test_the_epoch_before_neighbours_are_mixed_may_move_targets_and_still_mixes_at_random() -> None:
+    setup, plain = Setup(period=3, refreshes=99), Setup()
+    before = after_start(setup) - 1
+    assert before == 5
+    drawn = setup.method.passes(TRAIN, before)[0].draws(Steps(1, SAMPLES), torch.Generator().manual_seed(1))
+    draws = {name: values[0] for name, values in drawn.items()}
+    p = setup.network(setup.images).softmax(dim=1).detach()
+    assert torch.equal(setup.loss(before, draws=draws), plain.loss(before, draws=draws))
+    expected = 0.9 * plain.states["targets"] + 0.1 * p
+    assert torch.allclose(setup.states["targets"], expected, atol=1e-6)
+    assert torch.equal(plain.states["targets"], nn.functional.one_hot(setup.labels, CLASSES).float())
 
 
 @given(seeds, st.floats(0, 1), st.integers(1, 4), st.integers(2, SAMPLES))
@@ -253,7 +296,7 @@ def test_only_the_mixed_pass_has_a_gradient() -> None:
     assert passes == [False, True]
     setup.method.scope = "bank"
     setup.states["neighbours"] = setup.method.found = setup.others().unsqueeze(1)
-    setup.method.refresh_count = 1
+    setup.method.refreshed = frozenset()
     setup.loss(after_start(setup))
     assert passes == [False, True, True]
 

@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from methods.dividemix import DivideMix
 from methods.interface import Steps
-from methods.pieces.lengths import epochs_of, linear_ramp, sigmoid_ramp, step_times, warm_up_epochs
+from methods.m_correction import MCorrection
+from methods.pieces.lengths import epochs_of, linear_ramp, published_epochs, sigmoid_ramp, step_times, warm_up_epochs
 from methods.pieces.mixing import beta_draws, mix, mixup_draws, one_hot, partners, sharpen, uniform_prior_penalty
 
 seeds = st.integers(0, 2**31)
@@ -127,6 +129,32 @@ def test_a_warm_up_scales_with_the_training_within_its_bounds(
 ) -> None:
     task = SimpleNamespace(epochs=epochs, steps_per_epoch=steps)
     assert warm_up_epochs(share, task) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "steps", "published", "expected"),
+    [
+        (1 / 80, 80, 15_625, 80, 1),  # DivideMix on Clothing1M: one epoch, and enough steps
+        (1 / 80, 160, 15_625, 80, 2),
+        (1 / 80, 79, 15_625, 80, 2),  # shorter: at least two
+        (105 / 300, 300, 391, 300, 105),  # M-correction: more than a third
+        (105 / 300, 30, 391, 300, 10),
+        (10 / 300, 300, 5, 300, 10),
+        (10 / 300, 299, 5, 300, 20),
+    ],
+)
+def test_bounds_of_a_warm_up_hold_in_shorter_trainings_than_the_published_one(
+    share: float, epochs: int, steps: int, published: int, expected: int
+) -> None:
+    task = SimpleNamespace(epochs=epochs, steps_per_epoch=steps)
+    assert warm_up_epochs(share, task, published) == expected  # type: ignore[arg-type]
+
+
+def test_a_length_is_published_with_the_recipes_that_have_its_value() -> None:
+    assert published_epochs(MCorrection(), "warm_up") == 300
+    assert published_epochs(MCorrection(warm_up=0.1), "warm_up") is None
+    assert published_epochs(DivideMix(warm_up=1 / 80), "warm_up") == 80
+    assert published_epochs(DivideMix(), "warm_up") == 300
 
 
 def test_a_share_of_the_epochs_is_at_least_one_of_them() -> None:

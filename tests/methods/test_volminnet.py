@@ -20,10 +20,12 @@ CLASSES = 4
 
 def started(method: Method, classes: int = CLASSES, epochs: int = 1, steps: int = REFERENCE_STEPS) -> Any:
     """The method on a task that keeps what it learns and how fast."""
-    task = SimpleNamespace(classes=classes, epochs=epochs, steps_per_epoch=steps, rate=None)
+    task = SimpleNamespace(classes=classes, epochs=epochs, steps_per_epoch=steps)
 
-    def parameter(name: str, tensor: Tensor, learning_rate: float, momentum: float = 0.0) -> nn.Parameter:
-        task.rate = learning_rate
+    def parameter(
+        name: str, tensor: Tensor, learning_rate: float, momentum: float, optimizer: str, scheduled: bool
+    ) -> nn.Parameter:
+        task.rate, task.momentum, task.optimizer, task.scheduled = learning_rate, momentum, optimizer, scheduled
         return nn.Parameter(tensor)
 
     task.parameter = parameter
@@ -94,11 +96,80 @@ def test_the_volume_shrinks_where_it_is_all_that_counts() -> None:
     assert after < before
 
 
-def test_the_rate_of_the_matrix_is_the_published_one_over_as_many_steps() -> None:
-    for epochs, steps in ((1, REFERENCE_STEPS), (10, 20)):
-        method = started(VolMinNet(), epochs=epochs, steps=steps)
-        assert method.task.rate * epochs * steps == pytest.approx(0.01 * REFERENCE_STEPS)
-        assert method.effective == {"transition_rate": method.task.rate}
+@pytest.mark.parametrize(("data_set", "optimizer", "init"), [("mnist", "adam", 2.0), ("cifar100", "adam", 4.5)])
+def test_recipes_name_the_optimiser_of_the_released_code(data_set: str, optimizer: str, init: float) -> None:
+    values = {recipe.data_set: recipe.values for recipe in VolMinNet.recipes}
+    assert values["cifar10"]["transition_optimizer"] == "sgd"
+    assert (values[data_set]["transition_optimizer"], values[data_set]["init"]) == (optimizer, init)
+    assert {recipe["transition_rate"] for recipe in values.values()} == {0.01}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_in_a_published_length_the_rate_of_the_matrix_is_the_published_one_and_follows_the_schedule(
+    optimizer: str,
+) -> None:
+    for epochs, steps in ((80, 352), (80, 391), (200, 400)):
+        task = started(VolMinNet(transition_optimizer=optimizer), epochs=epochs, steps=steps).task
+        assert (task.rate, task.optimizer, task.momentum, task.scheduled) == (0.01, optimizer, 0.9, True)
+
+
+def test_in_a_shorter_training_sgd_goes_as_far_and_adam_more_slowly() -> None:
+    method = started(VolMinNet(transition_optimizer="sgd"), epochs=30, steps=20)
+    assert method.task.rate * 600 == pytest.approx(0.01 * REFERENCE_STEPS)
+    assert method.effective == {"transition_rate": method.task.rate}
+    rates = [started(VolMinNet(), epochs=1, steps=steps).task.rate for steps in (20, 600, 3520, 28_159)]
+    assert rates == sorted(rates) and rates[1] == pytest.approx(0.0028, abs=1e-4) and rates[2] == pytest.approx(0.005)
+    assert rates[-1] == pytest.approx(0.01, rel=1e-4)
+
+
+def transition_learned(method: Any, true: Tensor, steps: int, batch: int) -> Tensor:
+    """T after `steps` on labels drawn from the true one (K, K), where p is 0.95 at the true class."""
+    classes = len(true)
+    generator = torch.Generator().manual_seed(0)
+    spread = 0.05 / (classes - 1)
+    log_probabilities = torch.full((classes, classes), spread).fill_diagonal_(0.95).log()
+    settings = {"lr": method.task.rate}
+    adam = method.task.optimizer == "adam"
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.Adam([method.weights], **settings)
+        if adam
+        else torch.optim.SGD([method.weights], momentum=method.task.momentum, **settings)
+    )
+    clean = torch.randint(classes, (steps, batch), generator=generator)
+    noisy = torch.multinomial(true[clean.flatten()], 1, generator=generator).view(steps, batch)
+    for right, labels in zip(clean, noisy, strict=True):
+        optimizer.zero_grad()
+        loss_of(method, log_probabilities[right], labels).backward()
+        optimizer.step()
+    return transition_of(method.weights.detach())
+
+
+def pairs(classes: int) -> Tensor:
+    """Pair noise of 0.45."""
+    return 0.55 * torch.eye(classes) + 0.45 * torch.eye(classes).roll(1, 1)
+
+
+def test_with_a_hundred_classes_the_published_setting_leaves_its_start() -> None:
+    """2,000 steps of pair noise: the diagonal moves by more than 0.05, towards the true one; by SGD it would stay."""
+    recipe = next(recipe for recipe in VolMinNet.recipes if recipe.data_set == "cifar100")
+    diagonals, errors = [], []
+    for optimizer, steps in (("adam", 2000), ("sgd", 500)):
+        method = started(VolMinNet(**dict(recipe.values) | {"transition_optimizer": optimizer}), 100)
+        start = transition_of(method.weights.detach()).diagonal().mean()
+        learned = transition_learned(method, pairs(100), steps, 32)
+        diagonals.append(float(abs(learned.diagonal().mean() - start)))
+        errors.append(float((learned - pairs(100)).abs().sum() / 100))
+    assert diagonals[0] > 0.05 > 0.01 > diagonals[1]
+    assert errors[0] < 0.3 < 0.9 < errors[1]
+
+
+def test_the_core_hands_the_methods_optimiser_to_the_matrix(trained: Any) -> None:
+    by_adam, by_sgd, frozen = (
+        trained(VolMinNet(transition_optimizer=optimizer, transition_rate=rate))[0]
+        for optimizer, rate in (("adam", 0.3), ("sgd", 0.3), ("adam", 0.0))
+    )
+    assert not any(torch.equal(by_adam[name], by_sgd[name]) for name in by_adam if name.endswith("weight"))
+    assert not any(torch.equal(by_adam[name], frozen[name]) for name in by_adam if name.endswith("weight"))
 
 
 @pytest.mark.parametrize("asymmetric", [False, True])

@@ -156,6 +156,9 @@ class Everything(Averaging):
         super().start(task)
         self.memory = task.state("memory", torch.zeros(task.samples, task.classes))
         self.rows = task.rows("offsets", torch.zeros(task.samples), learning_rate=0.1)
+        scales = [torch.ones(CLASSES) for _ in range(2)]
+        self.scale = task.parameter("scale", scales[0], 0.01, 0.9, optimizer="adam", scheduled=True)
+        self.other_scale = task.parameter("other scale", scales[1], 0.01, 0.9)
 
     def phases(self) -> tuple[Phase, ...]:
         second = Phase("second", 2, initialise=(1,), trainable=(1,), optimizer={"optimizer": "adam"})
@@ -170,7 +173,8 @@ class Everything(Averaging):
         return {"weight": torch.rand(steps.count, generator=generator)}
 
     def loss(self, step: Step) -> Tensor:
-        logits = step.logits(view=1, network=step.learn[0]) + self.rows[step.index].unsqueeze(1) * torch.arange(3.0)
+        logits = step.logits(view=1, network=step.learn[0]) * self.scale * self.other_scale
+        logits = logits + self.rows[step.index].unsqueeze(1) * torch.arange(3.0)
         with torch.no_grad():
             self.memory.index_copy_(0, step.index, 0.5 * self.memory[step.index] + 0.5 * logits.softmax(dim=1))
         return step.draws["weight"] * cross_entropy(logits, self.memory[step.index]) + super().loss(step)
@@ -620,8 +624,49 @@ def test_a_run_continued_from_any_epoch_is_the_same_bit_for_bit(tmp_path: Path) 
         ):
             assert same(list(theirs.module.state_dict().values()), list(mine.module.state_dict().values()))
         assert torch.equal(whole.task.states["memory"], continued.task.states["memory"])
-        assert torch.equal(whole.task.learned["offsets"].values, continued.task.learned["offsets"].values)
+        assert all(
+            torch.equal(learned.values, continued.task.learned[name].values)
+            for name, learned in whole.task.learned.items()
+        )
         assert continued.pass_counter == whole.pass_counter
+
+
+class Learned(Plain):
+    """A learned tensor whose gradient is 1 everywhere."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__()
+        self.how = how
+
+    def start(self, task: Task) -> None:
+        super().start(task)
+        self.values = task.parameter("values", torch.zeros(2), 0.1, **self.how)
+
+    def loss(self, step: Step) -> Tensor:
+        return super().loss(step) + self.values.sum()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_learned_tensors_rate_follows_the_networks_schedule_where_it_asks_to(optimizer: str) -> None:
+    """With a gradient of 1 a step of either optimiser is as long as its rate."""
+    steps = trainer_of(Plain()).task.steps_per_epoch
+    for scheduled, full_rates in ((True, 1 + 0.1 + 0.01), (False, 3)):
+        method = Learned(optimizer=optimizer, scheduled=scheduled)
+        trained(method, epochs=3, schedule="step:1,2@0.1", learning_rate=1e-3)
+        expected = torch.full((2,), -0.1 * steps * full_rates)
+        assert torch.allclose(method.values, expected, rtol=1e-3)
+
+
+def test_a_checkpoint_holds_the_state_of_learned_tensors_where_older_ones_have_it() -> None:
+    """A store of an older version continues, and the other way round."""
+    trainer = trainer_of(Learned(momentum=0.9), epochs=2)
+    next(trainer.epochs())
+    state = trainer.state()
+    assert state["learned_optimizer"]["param_groups"][0]["lr"] == 0.1 and state["learned_adam"] is None
+    del state["learned_adam"]
+    continued = trainer_of(Learned(momentum=0.9), epochs=2)
+    continued.load_state(state)
+    assert continued.epochs_done == 1 and len(list(continued.epochs())) == 1
 
 
 def test_a_runs_memory_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
