@@ -85,7 +85,7 @@ PARAMETERS = {
     "selc": ["momentum", "turning_point"],
     "selc+": ["turning_point"],
     "elr+": ["lam", "beta", "alpha", "decay", "average_ramp", "reference_steps", "ramp", "refine"],
-    "volminnet": ["lam", "init", "transition_rate"],
+    "volminnet": ["lam", "init", "transition_rate", "transition_optimizer"],
     "mixnn": ["warm_up", "history"],
 }
 
@@ -253,7 +253,7 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
         cell("clothing1m", 0.9999, 0, 45_000),
         cell("webvision", 1.5, 0, 206_100),
     ],
-    "volminnet": row((1e-4, 2, 0.01), (1e-4, 2, 0.01), (1e-4, 4.5, 0.01)),
+    "volminnet": row((1e-4, 2, 0.01, "adam"), (1e-4, 2, 0.01, "sgd"), (1e-4, 4.5, 0.01, "adam")),
     "mixnn": [
         cell("cifar10", 9 / 300, 1),
         cell("cifar10", 9 / 300, 5, noise="sym-incl", rate=0.8),
