@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ DECODER = 1
 """Raised whenever the same file would decode to other pixels."""
 
 DECODED_AT_ONCE = 128
+DIGEST_BYTES = 32
+"""Bytes of the SHA-256 of all before it, with which a cached array ends."""
 SUFFIXES = frozenset(
     {
         *(".apng", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg"),
@@ -48,9 +51,8 @@ def decoded(paths: Sequence[str], name: Callable[[int], str], content: str, opti
     Raises:
         DataError: files that can't be decoded (all of them named), sizes that differ, a cache that can't be written.
     """
-    size = options.image_size
-    key = f"{content[:40]}-{size or 'own'}-{DECODER}"
-    target = cache_folder(options) / "images" / f"{key}.npy"
+    target = _cache_file(content, options)
+    key = target.stem
     kept = _open(target, key, len(paths))
     if kept is None:
         try:
@@ -67,15 +69,36 @@ def decoded(paths: Sequence[str], name: Callable[[int], str], content: str, opti
     return kept
 
 
+def drop_damaged(content: str, options: Options) -> None:
+    """Remove the cached array of this content if its pixels aren't those that were decoded: it is made again then.
+
+    Reads the whole file, once a command: too long for every process that opens it.
+    """
+    target = _cache_file(content, options)
+    with suppress(OSError), target.open("rb") as stream:
+        size, done = target.stat().st_size - DIGEST_BYTES, 0
+        value = hashlib.sha256()
+        while done < size and (block := stream.read(min(size - done, 1 << 22))):
+            value.update(block)
+            done += len(block)
+        if stream.read() == value.digest():
+            return
+        target.unlink()
+
+
+def _cache_file(content: str, options: Options) -> Path:
+    return cache_folder(options) / "images" / f"{content[:40]}-{options.image_size or 'own'}-{DECODER}.npy"
+
+
 def _open(target: Path, key: str, count: int) -> Images | None:
-    """The cached array, or None if it isn't there or isn't whole: it must end with its key right after the pixels."""
+    """The cached array, or None if it isn't there or isn't whole: its key and a hash stand right after the pixels."""
     with suppress(OSError, ValueError):
         with target.open("rb") as stream:
-            stream.seek(-len(key), 2)
-            if stream.read() != key.encode():
+            stream.seek(-len(key) - DIGEST_BYTES, 2)
+            if stream.read(len(key)) != key.encode():
                 return None
         array = np.load(target, mmap_mode="r")
-        whole = target.stat().st_size == array.offset + array.nbytes + len(key)
+        whole = target.stat().st_size == array.offset + array.nbytes + len(key) + DIGEST_BYTES
         if whole and array.dtype == np.uint8 and array.ndim == 4 and len(array) == count and array.shape[3] in (1, 3):
             return np.asarray(array)
     return None
@@ -98,6 +121,11 @@ def _build(target: Path, key: str, paths: Sequence[str], name: Callable[[int], s
             _header(stream.write, (len(paths), *shape, 3))
             stream.seek(0, 2)
         stream.write(key.encode())
+        stream.seek(0)
+        value = hashlib.sha256()
+        while block := stream.read(1 << 22):
+            value.update(block)
+        stream.write(value.digest())
 
 
 def go_through(

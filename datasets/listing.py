@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from datasets.arrays import channel_statistics, check_size, statistics
 from datasets.data_report import DataReport, count_by_class
 from datasets.files import digests, listed, remembered, states
-from datasets.images import DECODER, decoded
+from datasets.images import DECODER, decoded, drop_damaged
 from datasets.interface import (
     Data,
     DataError,
@@ -129,6 +129,8 @@ class ListedImages(DataSet):
         )
 
     def prepare(self) -> None:
+        if not self.options.stream:
+            drop_damaged(self._hash, self.options)
         _ = self._streamed if self.options.stream else self._images
 
     def load(self, split_seed: int) -> Data:
@@ -156,13 +158,19 @@ class ListedImages(DataSet):
         return checked(self.read())
 
     @cached_property
-    def _hash(self) -> str:
+    def _states(self) -> NDArray[np.int64]:
+        """Size and time of change of each file, as they were when the content was hashed."""
         listing = self._listing
-        known, missing = states(listing.paths)
+        found, missing = states(listing.paths)
         if missing:
             gone = [listing.paths[number] for number in missing if not Path(listing.paths[number]).exists()]
             hint = self.explain_missing(gone) if gone else ""
             raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), hint])))
+        return found
+
+    @cached_property
+    def _hash(self) -> str:
+        listing, known = self._listing, self._states
         rows = hashlib.sha256(listing.rows.encode()).digest()
         fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes()).hexdigest()
         return remembered(
@@ -180,7 +188,7 @@ class ListedImages(DataSet):
     @cached_property
     def _streamed(self) -> tuple[ImageFiles, Sums]:
         listing = self._listing
-        return streamed(listing.paths, listing.name, self._hash, self.options)
+        return streamed(listing.paths, listing.name, self._hash, self.options, self._states)
 
     @cached_property
     def _shape(self) -> tuple[int, int, int]:

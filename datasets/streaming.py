@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.files import cache_folder, in_order, replacing
+from datasets.files import cache_folder, in_order, replacing, states
 from datasets.images import DECODER, Found, decode, go_through, reason_of, scan
 from datasets.interface import DataError, Images, Options
 
@@ -23,15 +23,23 @@ Sums = NDArray[np.uint64]
 class ImageFiles:
     """Images uint8 (N, H, W, C) of files: indexing decodes those that are asked for, one after the other.
 
-    `shape` is what every file must come out as, `size` the `--image-size` they are brought to, if any. Indexing raises
+    `shape` is what every file must come out as, `size` the `--image-size` they are brought to, if any, `known` (N, 2)
+    the files' `states` when they were gone through (None: not compared). Indexing raises
     DataError naming a file that can't be read, or that is no longer what it was when the data was gone through.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, paths: Sequence[str], shape: tuple[int, int, int], size: int | None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        shape: tuple[int, int, int],
+        size: int | None,
+        known: NDArray[np.int64] | None = None,
+    ) -> None:
         self.shape = (len(paths), *shape)
         self._size = size
+        self._known = known
         # one block of bytes: a million strings would be copied into every process that a reading one forks
         encoded = [os.fsencode(path) for path in paths]
         self._text = b"".join(encoded)
@@ -57,6 +65,10 @@ class ImageFiles:
     def _read(self, number: int) -> Images:
         """One image (H, W, C), or (H, W, 1) to be repeated."""
         path = self.path(number)
+        if self._known is not None:
+            (found,), missing = states([path])
+            if not missing and not np.array_equal(found, self._known[number]):
+                raise _changed(path)
         try:
             pixels, grey = decode(path, self._size)
         except Exception as error:  # decoders of broken files raise whatever they stumble over
@@ -65,20 +77,29 @@ class ImageFiles:
                 "put it back, and run the same command again"
             ) from error
         if pixels.shape[:2] != self.shape[1:3] or (self.shape[3] == 1 and not grey):
-            raise DataError(
-                f"{path} has changed since this data was gone through. Put it back, or run the same command again to "
-                "train on what is there now"
-            )
+            raise _changed(path)
         return pixels[..., :1] if self.shape[3] == 1 else pixels
 
 
+def _changed(path: str) -> DataError:
+    return DataError(
+        f"{path} has changed since this data was gone through. Put it back, or run the same command again to train on "
+        "what is there now"
+    )
+
+
 def streamed(
-    paths: Sequence[str], name: Callable[[int], str], content: str, options: Options
+    paths: Sequence[str],
+    name: Callable[[int], str],
+    content: str,
+    options: Options,
+    known: NDArray[np.int64] | None = None,
 ) -> tuple[ImageFiles, Sums]:
     """The files as images, and each one's sums (N, 2, C) over its pixels: of values, and of their squares.
 
     The first call goes through all of them, a few at a time: so whatever can't be read is known before anything
     is trained, and normalisation is exact. The sums are kept in the cache folder, and later calls read no image.
+    `known` (N, 2) are the files' `states` when their content was hashed: one that differs when it is read has changed.
     Arguments and errors are those of `datasets.images.decoded`.
     """
     target = cache_folder(options) / "sums" / f"{content[:40]}-{options.image_size or 'own'}-{DECODER}.npz"
@@ -88,7 +109,7 @@ def streamed(
         with suppress(OSError), replacing(target) as stream:  # what can't be kept is gathered again next time
             np.savez(stream, sums=kept[0], size=np.array(kept[1]))
     sums, (height, width) = kept
-    return ImageFiles(paths, (height, width, sums.shape[2]), options.image_size), sums
+    return ImageFiles(paths, (height, width, sums.shape[2]), options.image_size, known), sums
 
 
 def _open(target: Path, count: int) -> tuple[Sums, tuple[int, int]] | None:

@@ -18,6 +18,7 @@ from bench.spec import RunSpec, Runtime
 from bench.system.cache import cache_folder
 from bench.system.console import print_note
 from bench.system.errors import UsageError
+from bench.system.files import file_hash
 from bench.system.processes import torchrun_world
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def make_runtimes(request: Request, facts: Facts, limits: JobLimits) -> Callable
         "images": facts.images,
         "gpu_bytes": limits.gpu_bytes,
         "plugins": registry.plugins(),
+        "plugin_hashes": tuple(map(file_hash, registry.plugins())),
+        "checked": True,
     }
     by_noise = {(noise.name, noise.sha256): Runtime(noise_source=noise.typed, **common) for noise in facts.noises}
     return lambda spec: by_noise[spec.noise, spec.noise_sha256]

@@ -173,6 +173,10 @@ class Runtime(BaseModel):
     gpu_bytes: int | None = Field(default=None, ge=1)
     """Bytes that this process's tensors may take of a GPU that it shares; None: all that are free."""
     plugins: tuple[str, ...] = ()
+    plugin_hashes: tuple[str | None, ...] = ()
+    """SHA-256 of each plugin's file."""
+    checked: bool = False
+    """Whether a run fails where a file that it reads isn't the one that it was planned for."""
     checkpoint_seconds: Finite = 5.0
     pause_at: float | None = Field(default=None, gt=0, lt=1)
     """Share of the run's epochs (rounded up) after which it is put aside with its checkpoint and curves. A later call

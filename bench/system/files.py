@@ -7,6 +7,7 @@ rename.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import re
@@ -105,6 +106,13 @@ def read_regular_file(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it isn't a regular file", str(path))
     return path.read_bytes()
+
+
+def file_hash(path: str | Path) -> str | None:
+    """SHA-256 (hex) of a file's bytes, None where it can't be read."""
+    with suppress(OSError):
+        return hashlib.sha256(read_regular_file(Path(path))).hexdigest()
+    return None
 
 
 def nearest_existing(path: Path) -> Path:

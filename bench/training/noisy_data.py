@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from bench.registry import load_method, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.spec.privileges import given_matrix, given_noise_rate
+from bench.system.files import file_hash
 from bench.training.augmentation import padding_and_flips
+from bench.training.content_check import check_data, check_matrix, check_noise
 from bench.training.distributed import SINGLE_PROCESS, ProcessGroup
 from bench.training.ensemble import Ensemble
 from bench.training.images.image_sets import ImageSets
@@ -60,8 +62,12 @@ class NoisyData:
 
 
 def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
-    """Draw, then add noise to the whole draw, then hold out: the same for every method and every machine."""
-    data = load_data(runtime.data_source, runtime, spec.image_size, spec.split_seed)
+    """Draw, then add noise to the whole draw, then hold out: the same for every method and every machine.
+
+    Raises DataError where a file isn't the one that the run was planned for.
+    """
+    data, data_sha256 = load_data(runtime.data_source, runtime, spec.image_size, spec.split_seed)
+    check_data(spec, runtime, data_sha256)
     classes = len(data.description.classes)
     noise = None if runtime.labels_source is not None else open_noise(runtime.noise_source)
     eligible = None if noise is None else noise.labelled(data.columns)
@@ -72,7 +78,9 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         path = Path(str(runtime.labels_source))
         split = split_name(data.description.seeded_split, spec.split_seed)
         noisy = load_labels(path, classes, spec.data_sha256, clean_labels, drawn, len(data.train), split)
+        check_noise(spec, runtime, file_hash(path))
     else:
+        check_noise(spec, runtime, noise.file_hash())
         facts = NoiseFacts.of(data.description)
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
@@ -83,9 +91,11 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
 
 def read_given_matrix(spec: RunSpec, runtime: Runtime, data: Data) -> NDArray[np.float64] | None:
     """The matrix of `--transition-matrix`, float64 (K, K), if the spec's method is told it."""
-    if given_matrix(spec.privileges) is None:
+    if (stated := given_matrix(spec.privileges)) is None:
         return None
-    return open_noise(f"matrix:{runtime.matrix_source}").matrix(NoiseFacts.of(data.description), None)
+    noise = open_noise(f"matrix:{runtime.matrix_source}")
+    check_matrix(runtime, stated, noise.file_hash())
+    return noise.matrix(NoiseFacts.of(data.description), None)
 
 
 def build_image_sets(
@@ -111,12 +121,16 @@ def count_decoders(runtime: Runtime) -> int:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(source: str, options: Options, split_seed: int) -> Data:
-    return open_data_set(source, options).load(split_seed)
+def _load(source: str, options: Options, split_seed: int) -> tuple[Data, str]:
+    data_set = open_data_set(source, options)
+    return data_set.load(split_seed), data_set.content_hash()
 
 
-def load_data(source: str, runtime: Runtime, image_size: int | None, split_seed: int) -> Data:
-    """A data set with its images; a worker process keeps the last two, since its next run likely needs the same."""
+def load_data(source: str, runtime: Runtime, image_size: int | None, split_seed: int) -> tuple[Data, str]:
+    """A data set with its images, and its content hash.
+
+    A worker process keeps the last two, since its next run likely needs the same.
+    """
     options = Options(
         root=None if runtime.data_root is None else Path(runtime.data_root),
         download=runtime.download,

@@ -19,6 +19,7 @@ from bench.registry import load_plugins
 from bench.registry.method_code import FileHashes, method_code
 from bench.spec import RunSpec, Runtime
 from bench.training.checkpoint import Checkpoint, Part, UnusableCheckpoint
+from bench.training.content_check import check_plugins
 from bench.training.curves import CurveRecorder, compute_cost
 from bench.training.distributed import current_process_group
 from bench.training.noisy_data import build_noisy_data, build_trainer
@@ -41,6 +42,7 @@ def run_spec(
     call continue.
     """
     prepare_process(runtime.threads)
+    check_plugins(runtime)
     load_plugins(runtime.plugins)
     device = torch.device(runtime.device)
     if runtime.gpu_bytes is not None:

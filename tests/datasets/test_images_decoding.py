@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from datasets.arrays import channel_statistics, resized
-from datasets.images import decode, decoded
+from datasets.images import decode, decoded, drop_damaged
 from datasets.interface import DataError, Options
 
 Save = Callable[..., None]
@@ -186,6 +186,23 @@ def test_cache_is_used(tmp_path: Path, options: Options, save: Save, monkeypatch
         read(paths, options, "e" * 64)
     with pytest.raises(pytest.fail.Exception):
         read(paths, replace(options, image_size=12))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_cache_with_a_flipped_bit_is_made_again(mode: str, tmp_path: Path, options: Options, save: Save) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", number, mode=mode)
+    paths, content = [str(tmp_path / f"{number}.png") for number in range(3)], "d" * 64
+    before = np.array(decoded(paths, str, content, options))
+    (kept,) = options.cache.glob("images/*.npy")  # type: ignore[union-attr]
+    whole = kept.read_bytes()
+    drop_damaged(content, options)
+    assert kept.read_bytes() == whole
+    kept.write_bytes(whole[:200] + bytes([whole[200] ^ 4]) + whole[201:])
+    drop_damaged(content, options)
+    assert not kept.exists()
+    drop_damaged(content, options)
+    assert np.array_equal(decoded(paths, str, content, options), before) and kept.read_bytes() == whole
 
 
 def test_two_processes_may_build_it_at_once(tmp_path: Path, save: Save) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from datasets import images, listing, streaming
+from datasets.files import states
 from datasets.folder import Folder
 from datasets.images import decode, scan
 from datasets.interface import Data, DataError, Options
@@ -162,6 +164,17 @@ def test_indexing_is_an_arrays(files: Sequence[str]) -> None:
     ):
         assert np.array_equal(images[which], whole[which])  # type: ignore[index]
     assert np.array_equal(np.asarray(select(select(images, np.array([4, 2, 1])), np.array([2, 0]))), whole[[1, 4]])
+
+
+def test_another_image_of_the_same_shape_is_named_too(files: Sequence[str], options: Options, save: Save) -> None:
+    images, _ = streamed(files, str, "c" * 64, options, states(files)[0])
+    before = images[np.array([1])]
+    save(Path(files[1]), 77)
+    os.utime(files[1], (1, 1))
+    assert images[np.array([0, 2])].shape == (2, 12, 12, 3)
+    with pytest.raises(DataError, match=r"1\.png has changed since"):
+        images[np.array([1])]
+    assert before.any()
 
 
 @pytest.mark.parametrize("change", ["gone", "broken", "larger", "colour"])

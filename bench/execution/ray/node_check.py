@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from bench.planning.request import Request
 from bench.records.store import Store
 from bench.system import code_version, hardware
 from bench.system.errors import UsageError
+from bench.system.files import file_hash
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,6 @@ def check_node(requirements: NodeRequirements) -> NodeAnswer:
         problems = list(_data_problems(requirements, requirements.data))
     device = "cuda" if requirements.cuda else "cpu"
     return NodeAnswer(platform.node(), tuple(problems), hardware.has_fast_bf16(device), hardware.free_bytes(device))
-
-
-def file_hash(path: str) -> str | None:
-    """SHA-256 of a file's bytes, None where it can't be read."""
-    with suppress(OSError):
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return None
 
 
 def enter_folder(folder: str) -> None:
