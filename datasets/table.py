@@ -83,8 +83,7 @@ class Table(ListedImages):
         table, left_out, notes = self._with_labels(table)
         _refuse_empty(file, "path", table.columns[table.path], table.lines)
         _refuse_twice(file, table.columns[table.path], table.lines)
-        if not table.has_header:
-            notes.append(_guessed_columns(file, table))
+        notes += _guessed_columns(file, table, {self.values["path"], self.values["label"]})
         rows = joined_rows(table.header, table.columns)
         plan, split = _plan_parts(file, table)
         if plan.kept is not None:
@@ -106,7 +105,7 @@ class Table(ListedImages):
             columns=further,
             unused_columns=unused,
             left_out=left_out | dict(plan.left_out),
-            notes=(*notes, *_unused_note(file, unused)),
+            notes=(*notes, *_unused_note(file.name, unused, typed_table(file, **self._typed()))),
         )
 
     def explain_missing(self, paths: Sequence[str]) -> str:
@@ -114,7 +113,9 @@ class Table(ListedImages):
         said = f"Paths in a table are relative to its folder; these were looked for from {Path(start).absolute()}."
         if self.values["images"]:
             said = f"These were looked for from {Path(start).absolute()}, as images= says."
-        written = [path.removeprefix(f"{self._start}/") for path in paths[:LOOKED_AT]]
+        written = [
+            path.removeprefix(f"{self._start}/").removesuffix(self.values["suffix"]) for path in paths[:LOOKED_AT]
+        ]
         if any("://" in path for path in written):
             return "These are addresses, not files: get them first, and let the table hold the files' paths."
         if any(re.match(r"/|[A-Za-z]:[\\/]", path) for path in written):
@@ -122,7 +123,8 @@ class Table(ListedImages):
         found = _find_elsewhere(self.file.parent, written)
         if found is None:
             return f"{said} If they lie elsewhere, type {typed_table(self.file, **self._typed(images='FOLDER'))}."
-        return f"{said} They exist otherwise: type {typed_table(self.file, **self._typed(**found))}."
+        kept = {key: value for key, value in self._typed().items() if key not in ("images", "suffix")}
+        return f"{said} They exist otherwise: type {typed_table(self.file, **kept | found)}."
 
     @property
     def _start(self) -> str:
@@ -175,13 +177,17 @@ class Table(ListedImages):
         return paths, notes
 
 
-def _guessed_columns(file: Path, table: TableFile) -> str:
-    """The sentence on a list without a header."""
+def _guessed_columns(file: Path, table: TableFile, typed: Collection[str]) -> list[str]:
+    """The sentence on a list without a header, or on a header whose columns were typed by number; none elsewhere."""
     path, label = table.columns[table.path][0], table.columns[table.label][0]
-    return (
-        f"{file.name} has no header: column {table.path + 1} is taken for path and column {table.label + 1} for label "
-        f"(first: {path}, {label})"
-    )
+    if not table.has_header:
+        return [
+            f"{file.name} has no header: column {table.path + 1} is taken for path and column {table.label + 1} for "
+            f"label (first: {path}, {label})"
+        ]
+    numbers = {str(place + 1) for place in (table.path, table.label)} & set(typed) - set(table.header)
+    names = f"{table.header[table.path]}, {table.header[table.label]}"
+    return [f"the first line of {file.name} is taken for names of columns ({names}), not for an image"] * bool(numbers)
 
 
 def _plan_parts(file: Path, table: TableFile) -> tuple[PartPlan, str]:
@@ -279,15 +285,15 @@ def _split(file: Path, cells: Sequence[str], lines: Sequence[int]) -> NDArray[np
     return np.array([cell == "test" for cell in cells])
 
 
-def _unused_note(file: Path, unused: Mapping[str, str]) -> Iterator[str]:
-    """A sentence on the columns that aren't used, if there are any."""
+def _unused_note(table: str, unused: Mapping[str, str], typed: str) -> Iterator[str]:
+    """A sentence on the columns that aren't used, if there are any; `typed` is the option that names the table."""
     if not unused:
         return
     name, reason = next(iter(unused.items()))
     if len(unused) == 1:
-        yield f"1 column of {file.name} can't be used as labels: {name} ({reason})"
+        yield f"1 column of {table} can't be used as labels: {name} ({reason})"
     else:
         yield (
-            f"{len(unused)} columns of {file.name} can't be used as labels, such as {name} ({reason}); show dataset "
-            f"table:{file} has them all"
+            f"{len(unused)} columns of {table} can't be used as labels, such as {name} ({reason}); show dataset "
+            f"{typed.removeprefix('--dataset ')} has them all"
         )

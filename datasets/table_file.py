@@ -25,10 +25,14 @@ ENCODINGS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf",
 """Marks at the beginning of a file, and what they say it is written in."""
 OTHER_FILES = (
     (b"PK\x03\x04", "an Excel workbook"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook"),
     (b"PAR1", "Parquet"),
+    (b"[{", "JSON"),
+    (b'{"', "JSON"),
 )
-"""Files that people have in place of a text, by their first bytes."""
+"""Files that people have in place of a table, by their first bytes."""
+HEAD = 1 << 20
+"""Characters that are looked at for a separator; no header is longer."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,10 @@ def is_image_name(cell: str) -> bool:
 
 
 def typed_table(file: Path, **options: str) -> str:
-    """The option that reads a table in another way, as a shell takes it."""
+    """The option that reads a table with these parameters, as a shell takes it."""
     values = ",".join(f"{name}={value}" for name, value in options.items())
-    return f"--dataset {shlex.quote(f'table[{values}]:{file}')}"
+    call = f"table[{values}]" if values else "table"
+    return f"--dataset {shlex.quote(f'{call}:{file}')}"
 
 
 def _read_text(file: Path) -> tuple[str, int]:
@@ -123,8 +128,11 @@ def _read_text(file: Path) -> tuple[str, int]:
         raise DataError(f"{file} can't be read: {error.strerror}.") from error
     for mark, kind in OTHER_FILES:
         if content.startswith(mark):
-            raise DataError(f"{file} is no text but {kind}. Save it as CSV in UTF-8, with a line for each image.")
+            raise DataError(f"{file} is no table of text but {kind}. Save it as CSV in UTF-8, a line for each image.")
     encoding = next((encoding for mark, encoding in ENCODINGS if content.startswith(mark)), "utf-8")
+    for zero, name in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a mark: every other byte of plain letters is 0
+        if len(content) > 4 and content[zero:8:2] == b"\0" * len(content[zero:8:2]):
+            encoding = name
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -139,7 +147,8 @@ def _read_text(file: Path) -> tuple[str, int]:
 
 def _find_separator(text: str, wanted: Sequence[str]) -> tuple[str, bool]:
     """What separates the cells, and whether the first line is a header. A blank stands for any number of them."""
-    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    text = text[:HEAD]
+    first = next((line for line in text.splitlines() if line.strip()), "")
     heads = {separator: _cells(text, separator) for separator in SEPARATORS} | {" ": first.split()}
     for separator, head in heads.items():
         if all(find_column(head, name) and not is_image_name(name) for name in wanted) and not _lists_images(head):
@@ -147,7 +156,7 @@ def _find_separator(text: str, wanted: Sequence[str]) -> tuple[str, bool]:
     for separator in SEPARATORS:
         if _lists_images(heads[separator]):
             return separator, False
-    if _lists_images(_words(first, None)):
+    if _lists_images(_words(first, *_words_around_path(first))):
         return " ", False
     return max(SEPARATORS, key=lambda separator: len(heads[separator])), True
 
@@ -166,42 +175,35 @@ def _cells(text: str, separator: str) -> list[str]:
         return []
 
 
-def _words(line: str, shape: tuple[int, int] | None) -> list[str]:
-    """The cells of a line that blanks separate, of which one may hold blanks: the path.
+def _words_around_path(first: str) -> tuple[int, int]:
+    """How many words stand before and after the path in a line that blanks separate, by the first one.
 
-    `shape` says how many cells stand before and after the path. Where it is None the line tells: the path goes up to
-    the last image's name, or from the second word on if nothing follows it.
+    In a header the path is the word path, elsewhere what goes up to the last image's name, or what follows the first
+    word if nothing stands behind that.
     """
-    words = line.split()
-    if shape is None:
-        ends = [number for number, word in enumerate(words) if is_image_name(word)]
-        if not ends or len(words) < 2:
-            return words
-        after = len(words) - 1 - ends[-1]
-        shape = (0, after) if after else (1, 0)
-    before, after = shape
-    if len(words) <= before + after:
+    words = first.split()
+    names = [word.casefold() for word in words]
+    if "path" in names:
+        return names.index("path"), len(words) - 1 - names.index("path")
+    after = next((number for number, word in enumerate(reversed(words)) if is_image_name(word)), len(words) - 1)
+    return (0, after) if after else (1, 0)
+
+
+def _words(line: str, before: int, after: int) -> list[str]:
+    """The cells of a line that blanks separate: words, and between them the path, which may hold blanks itself."""
+    words = line.split(None, before)
+    if len(words) <= before:
         return words
-    stop = len(words) - after
-    inner = line.split(None, before)[-1].rstrip()
-    inner = inner.rsplit(None, after)[0] if after else inner
-    return [*words[:before], inner, *words[stop:]]
+    inner = words[-1].rstrip().rsplit(None, after)
+    return [*words[:-1], *inner]
 
 
 def _rows(file: Path, text: str, separator: str) -> tuple[list[list[str]], Sequence[int]]:
     """The rows that aren't empty, and the line that each ends on."""
     if separator == " ":
         numbered = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-        first = numbered[0][1]
-        shape = None
-        if _lists_images(_words(first, None)):
-            after = len(_words(first, None)) - 1 if is_image_name(_words(first, None)[0]) else 0
-            shape = (0, after) if after else (1, 0)
-        elif len(first.split()) > 1:
-            names = [word.casefold() for word in first.split()]
-            before = names.index("path") if "path" in names else 0
-            shape = (before, len(names) - 1 - before)
-        return [_words(line, shape) for _, line in numbered], [number for number, _ in numbered]
+        before, after = _words_around_path(numbered[0][1])
+        return [_words(line, before, after) for _, line in numbered], [number for number, _ in numbered]
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         rows = list(reader)
@@ -232,18 +234,20 @@ def _place(file: Path, header: Sequence[str], name: str, role: str, example: Seq
 def _lacking(file: Path, header: Sequence[str], example: Sequence[str], path: str, label: str) -> DataError:
     """The error for a header without the column of paths or of labels, with what to type if these have other names."""
     missing = [name for name in (path, label) if not find_column(header, name)]
+    if not any(header):
+        return DataError(f"{file} lacks the column {' and '.join(missing)}: its first line holds nothing.")
     seen = ", ".join(header[:10]) + (f" and {len(header) - 10} more" if len(header) > 10 else "")
     likely = {"path": path, "label": label}
     free = [name for name in header if name and name not in (path, label)]
     if path in missing:
         images = [name for name, cell in zip(header, example, strict=False) if is_image_name(cell)]
-        likely["path"] = next(iter(images), free[0] if len(free) == 1 else "NAME")
+        likely["path"] = next(iter(images), free[0] if len(free) == 1 < len(header) else "NAME")
     if label in missing:
         free = [name for name in free if name != likely["path"]]
-        likely["label"] = free[0] if len(free) == 1 else "NAME"
+        likely["label"] = free[0] if len(free) == 1 < len(header) else "NAME"
     options = {role: likely[role] for role, name in (("path", path), ("label", label)) if name in missing}
     return DataError(
-        f"{file} lacks the column {' and '.join(missing)}: its first line holds {seen or 'nothing'}. "
+        f"{file} lacks the column {' and '.join(missing)}: its first line holds {seen}. "
         f"If the column has another name, type {typed_table(file, **options)} (and images=FOLDER in the brackets if "
         "the paths start elsewhere than beside the table). If that line is an image already, put a line path,label "
         "above it."

@@ -80,7 +80,7 @@ def alike_note(classes: Sequence[str]) -> list[str]:
     """A sentence on classes whose names differ in case, blanks or the like only; none where there are no such."""
     groups: dict[str, list[str]] = {}
     for name in classes:
-        key = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).casefold().strip()
+        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", unicodedata.normalize("NFKC", name)).casefold()
         groups.setdefault(key, []).append(name)
     alike = ["/".join(map(repr, names)) for names in groups.values() if len(names) > 1]
     if not alike:
@@ -130,7 +130,11 @@ def read_column(
     strange = filled & (labels < 0)
     if strange.any():
         first = int(np.flatnonzero(strange)[0])
-        return f"{int(strange.sum()):,} rows hold no class, the first on line {lines[first]}: {cells[first]!r}"
+        cased = next((name for name in classes.names if name.casefold() == cells[first].casefold()), None)
+        hint = "" if cased is None else f", where label has {cased!r}"
+        if all(re.fullmatch(r"\d+", whole_number(cell)) for cell in written - empty):
+            hint = f", and ids go from 0 to {len(classes.names) - 1}"
+        return f"{int(strange.sum()):,} rows hold no class, the first on line {lines[first]}: {cells[first]!r}{hint}"
     return labels
 
 

@@ -118,7 +118,7 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
 def _unused_columns(report: Mapping[str, Any] | None) -> str:
     """The columns of a user's table that are no labelling, each with the reason."""
     unused = {} if report is None else report["unused_columns"]
-    return "; ".join(f"{name} ({reason})" for name, reason in unused.items())
+    return list_first([f"{name} ({reason})" for name, reason in unused.items()], 10)
 
 
 def _class_counts(report: Mapping[str, Any] | None) -> list[RenderableType]:
@@ -148,7 +148,8 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
         "draw": shown["draw"],
         "labels": shown["labels_sha256"] or "unknown without the data",
     }
-    head = f"[bold]{shown['noise']}[/] on {shown['dataset']}: {shown['summary']}"
+    noise, data_set = escape(shown["noise"]), escape(shown["dataset"])
+    head = f"[bold]{noise}[/] on {data_set}: {shown['summary']}"
     parts: list[RenderableType] = [head, "", pairs_table(facts)]
     if shown["matrix"] is not None:
         parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown)]

@@ -182,7 +182,7 @@ WITH_DATA = [
     ("run --dataset table:gone.csv", "12 of 24 image files don't exist"),
     ("run --dataset table:gone.csv", "... and 2 more"),
     ("run --dataset table:gone.csv", "line 2: gone0.png"),
-    ("run --dataset table:split.csv", "line 3: 'validation'"),
+    ("run --dataset table:split.csv", "line 3: 'trian'"),
     ("run --dataset table:one.csv", "at least two classes"),
     ("run --dataset table:empty.csv", "no rows"),
     ("run --dataset table:nolabel.csv", "lacks the column label"),
@@ -265,7 +265,7 @@ def write_tables(here: Path) -> None:
         "ragged": ["path,label", *good[:2], good[2] + ",z", *good[3:]],
         "mixed": ["path,label", *good, *larger],
         "broken": ["path,label", *good, *(f"images/broken{number}.png,x" for number in range(3))],
-        "split": ["path,label,split", good[0] + ",train", good[1] + ",validation", good[2] + ",test"],
+        "split": ["path,label,split", good[0] + ",train", good[1] + ",trian", good[2] + ",test"],
         "notest": ["path,label,split", *(row + ",train" for row in good)],
         "columns": ["path,label,other", *(row + ",x" for row in good)],
     }
