@@ -19,6 +19,7 @@ from bench.execution import events
 from bench.execution.display import Display
 from bench.execution.executor import Executor, Job, JobSource
 from bench.records.store import Store
+from bench.system.text import list_first
 
 SECONDS_TO_STOP = 3.5
 """How long running jobs may take to checkpoint after a signal; the board has to be written within 5 s of it."""
@@ -26,6 +27,9 @@ SECONDS_OF_ECHO = 0.2
 """A signal so soon after another is the same one: Ctrl-C reaches a whole terminal, and torchrun hands it on as well."""
 SECONDS_BETWEEN_LOOKS = 0.5
 """Time between two looks at the runs that other processes have claimed."""
+HOLDERS_NAMED = 3
+SECONDS_BETWEEN_WAITS = 60.0
+"""Time between two notes on the processes that a study waits for, once it has nothing else to do."""
 ATTEMPTS = 2
 """A run whose worker dies is given to a fresh one, once."""
 DEATHS_BEFORE_GIVING_UP = 4
@@ -79,6 +83,7 @@ class StudyLoop:
         self._queue = list(queue)
         self._counts: Counter[Status] = Counter()
         self._shown_output: set[str] = set()
+        self._last_wait = -math.inf
 
     @property
     def finished(self) -> set[str]:
@@ -243,6 +248,19 @@ class StudyLoop:
                 self._fail(run, events.RunFailed(run_id, failure["reason"]))
             else:
                 self._submit(run.job)
+        self._say_who_is_waited_for()
+
+    def _say_who_is_waited_for(self) -> None:
+        """Note now and then which processes have the last runs of a study, so that nobody wonders what it does."""
+        now, busy = time.monotonic(), self._counts[Status.QUEUED] + self._counts[Status.RUNNING]
+        if busy or self.source.open or now - self._last_wait < SECONDS_BETWEEN_WAITS:
+            return
+        waiting = [run_id for run_id, run in self.runs.items() if run.status is Status.WAITING_FOR_OTHER_PROCESS]
+        holders = dict.fromkeys(filter(None, map(self.store.claim_holder, waiting)))
+        if holders:
+            self._last_wait = now
+            runs = f"{len(waiting)} runs are" if len(waiting) > 1 else "1 run is"
+            self.display.note(f"waiting for others: {runs} with {list_first(holders, HOLDERS_NAMED)}")
 
 
 def failure_stamp(store: Store, run_id: str) -> int:

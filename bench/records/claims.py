@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import secrets
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -19,10 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.system.files import set_file_aside
+
 LEASE_SECONDS = 60.0
 """A claim that wasn't renewed for so long is free for others, wherever its owner is."""
 
+LOCK = ".claims.lock"
+
 _PROC = Path("/proc")
+_seen: dict[Path, tuple[int, float]] = {}
+"""Claims that this process has looked at: the time stamp, and when it was first seen by this process's own clock."""
 
 
 @cache
@@ -124,31 +131,80 @@ def take_claim(path: Path, lease: float = LEASE_SECONDS) -> Claim | None:
 
     # Two processes may find the same claim stale: without the lock, the slower one would remove the claim that the
     # faster one has just made.
-    with FileLock(path.parent.parent / ".claims.lock"):
+    with FileLock(path.parent.parent / LOCK):
         # The stale claim may be gone by now: then create a claim, since a removal could hit that of a third process.
         claim = _create(path, lease)
         if claim is not None:
             return claim
         if is_stale_claim(path, lease):
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                set_file_aside(path)
+            else:
+                path.unlink(missing_ok=True)
         return _create(path, lease)
 
 
 def is_stale_claim(path: Path, lease: float = LEASE_SECONDS) -> bool:
-    """Whether a claim is free: no file, an owner on this host that is dead, or a lease that is over."""
+    """Whether a claim is free: no file, an owner on this host that is dead, or a lease that is over.
+
+    A lease is over where the claim is older than it by the clock that stamps files, or where its stamp hasn't moved for
+    so long by this process's own clock: a stamp may lie in the future, and no two clocks need to agree for that.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        _seen.pop(path, None)
+        return True
+    if not stat.S_ISREG(state.st_mode):
+        return True  # nothing that a process claims by
     owner = _read_owner(path)
     if owner is not None and owner.get("host") == host_identity() and isinstance(owner.get("pid"), int):
         started = process_start(owner["pid"])
         if started is None or (started and owner.get("started") not in ("", started)):
             return True
-    try:
-        touched = path.stat().st_mtime
-    except FileNotFoundError:
+    if _seconds_unmoved(path, state.st_mtime_ns) > lease:
         return True
-    if 0 <= time.time() - touched <= lease:
+    if 0 <= time.time() - state.st_mtime <= lease:
         return False
     # This host's clock may differ from that of the file server, which is asked only here since it costs a file.
-    return _file_server_time(path.parent) - touched > lease
+    return _file_server_time(path.parent) - state.st_mtime > lease
+
+
+def is_expired_claim(path: Path, lease: float = LEASE_SECONDS) -> bool:
+    """`is_stale_claim`; a claim that only this process knows to be stale is dated back, so that all others know too."""
+    if not is_stale_claim(path, lease):
+        return False
+    with suppress(OSError):
+        if _seconds_unmoved(path, path.stat().st_mtime_ns) > lease:
+            from filelock import FileLock
+
+            with FileLock(path.parent.parent / LOCK):
+                if is_stale_claim(path, lease):
+                    os.utime(path, (0, 0))
+    return True
+
+
+def describe_holder(path: Path) -> str:
+    """Who holds a claim and since when nothing was heard of it, in words; empty where there is no claim."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    owner = (_read_owner(path) if stat.S_ISREG(state.st_mode) else None) or {}
+    host, pid = str(owner.get("host") or "an unknown host").partition("/")[0], owner.get("pid")
+    age = time.time() - state.st_mtime
+    seconds = age if age >= 0 else _seconds_unmoved(path, state.st_mtime_ns)
+    return f"{host}{f', process {pid}' if pid else ''}, last seen {seconds:.0f} s ago"
+
+
+def _seconds_unmoved(path: Path, stamp: int) -> float:
+    """For how long this process has seen one time stamp on a claim, by its own clock."""
+    now = time.monotonic()
+    seen, since = _seen.get(path, (None, now))
+    if seen != stamp:
+        _seen[path] = stamp, now
+        return 0.0
+    return now - since
 
 
 def _create(path: Path, lease: float) -> Claim | None:

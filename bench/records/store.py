@@ -3,7 +3,7 @@
 OUT/<run id>/record.json       the result; appears by one atomic rename
 OUT/<run id>/failure.json      the reason why there is none; the run is tried again next time
 OUT/<run id>/partial.json      the curves of a run that was put aside; removed when the record is there
-OUT/<run id>/checkpoint.pt     the state to continue from; removed when the record is there
+OUT/<run id>/checkpoint.pt     the state to continue from; likewise
 OUT/<run id>/claim.json        the process that works on the run
 
 Read `Store.write_record` and `Store.read` first, then `Store.claim`, which keeps two processes off one run, and
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.records.claims import LEASE_SECONDS, Claim, is_stale_claim, take_claim
+from bench.records.claims import LEASE_SECONDS, Claim, describe_holder, is_expired_claim, take_claim
 from bench.records.schema import (
     SCHEMA,
     CorruptRecord,
@@ -265,8 +265,7 @@ class Store:
     def claim(self, run_id: str) -> Claim | None:
         """This process's claim on a run, to be used in a `with`; None while another process holds one.
 
-        A claim whose owner is dead, or silent for longer than the lease, is taken over. Half-written files of a killed
-        owner are removed.
+        A claim whose owner is dead, or silent for longer than the lease, is taken over, and what it left is removed.
         """
         claim = take_claim(self.folder(run_id) / CLAIM, self.lease)
         if claim is not None:
@@ -289,7 +288,11 @@ class Store:
 
     def is_claimed(self, run_id: str) -> bool:
         """Whether a living process works on a run."""
-        return not is_stale_claim(self.folder(run_id) / CLAIM, self.lease)
+        return not is_expired_claim(self.folder(run_id) / CLAIM, self.lease)
+
+    def claim_holder(self, run_id: str) -> str:
+        """Who works on a run, in words; empty where nobody does."""
+        return describe_holder(self.folder(run_id) / CLAIM)
 
 
 def _header(spec: RunSpec) -> dict[str, Any]:

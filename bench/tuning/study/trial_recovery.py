@@ -53,7 +53,7 @@ def is_abandoned(trial: FrozenTrial, claim: Path, lease: float, heartbeats: bool
     `heartbeats`: the storage records them, and fails trials without one by itself.
     """
     if claim.exists():
-        return claims.is_stale_claim(claim, lease)
+        return claims.is_expired_claim(claim, lease)
     if OWNER not in trial.user_attrs:  # its process ended before the claim, or is about to take it
         started = trial.datetime_start
         return started is not None and (datetime.now() - started).total_seconds() > lease

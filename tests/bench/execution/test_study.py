@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.execution.display import Display
-from bench.execution.events import Event, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
+from bench.execution.events import Event, RunBusy, RunFailed, RunFinished, RunPaused, RunStarted, WorkerLost
 from bench.execution.executor import Job, JobSource
 from bench.execution.local import LocalExecutor
 from bench.execution.study import StudyOutcome, When, run_job_source, run_study, split_by_stored
-from bench.execution.study_loop import ATTEMPTS, DEATHS_BEFORE_GIVING_UP
+from bench.execution.study_loop import ATTEMPTS, DEATHS_BEFORE_GIVING_UP, StudyLoop
 from bench.execution.worker import load_file
 from bench.records.store import Store
 from bench.spec import RunSpec
@@ -427,3 +427,38 @@ def test_a_source_hears_of_failures_and_may_ask_again(tmp_path: Path) -> None:
     assert [type(event) for event in source.events] == [RunFailed, RunFailed, RunFailed]
     assert outcome.failed == {spec.run_id: "ValueError: as told"} and outcome.exit_code == 1
     assert started(tmp_path) == {spec.run_id: 3}
+
+
+def test_who_has_the_last_runs_is_said(tmp_path: Path) -> None:
+    store, spec = Store(tmp_path), fake.spec_for(1)
+    notes: list[str] = []
+    claim = store.claim(spec.run_id)
+    assert claim is not None
+
+    class Others:
+        """An executor that finds every run claimed."""
+
+        def __init__(self) -> None:
+            self.events: list[Event] = []
+            self.kill = self.close = lambda: None
+            self.stop = lambda: []
+
+        def submit(self, job: Job) -> None:
+            self.events.append(RunBusy(job.run_id))
+
+        def poll(self, seconds: float) -> list[Event]:
+            time.sleep(seconds)
+            received, self.events = self.events, []
+            return received
+
+    class Listening(Display):
+        def note(self, text: str) -> None:
+            notes.append(text)
+            store.write_record(fake.record_of(spec))
+            claim.release()
+
+    study = StudyLoop([Job(spec, fake.runtime_for())], store, Listening(), Others())
+    study.run_until_done()
+    assert study.finished == {spec.run_id}
+    assert len(notes) == 1 and notes[0].startswith("waiting for others: 1 run is with ")
+    assert f"process {os.getpid()}, last seen" in notes[0]

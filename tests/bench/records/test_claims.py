@@ -108,6 +108,46 @@ def test_a_claim_whose_owner_cannot_be_asked_ends_with_its_lease(content: str, t
     assert [entry.name for entry in path.parent.iterdir()] == ["claim.json"]
 
 
+@pytest.mark.parametrize("content", ['{"host": "elsewhere", "pid": 1}', ""], ids=["another host", "empty"])
+def test_a_claim_of_the_future_ends_where_it_does_not_move(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: clock[0])
+    store = Store(tmp_path, lease=10.0)
+    path = store.folder(RUN) / "claim.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    ahead = time.time() + 2 * 86400
+    os.utime(path, (ahead, ahead))
+    assert store.is_claimed(RUN) and store.claim(RUN) is None
+    clock[0] += 9
+    assert store.is_claimed(RUN)
+    os.utime(path, (ahead + 1, ahead + 1))  # its owner lives, with a clock of its own
+    clock[0] += 9
+    assert store.is_claimed(RUN) and "last seen 0 s ago" in store.claim_holder(RUN)
+    clock[0] += 11
+    assert "last seen 11 s ago" in store.claim_holder(RUN)
+    assert not store.is_claimed(RUN)
+    claims._seen.clear()  # as another process, which hasn't watched it
+    assert store.claim(RUN) is not None
+
+
+def test_a_folder_in_the_place_of_a_claim_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.folder(RUN) / "claim.json").mkdir(parents=True)
+    assert not store.is_claimed(RUN)
+    claim = store.claim(RUN)
+    assert claim is not None and (store.folder(RUN) / "claim.corrupt-1.json").is_dir()
+
+
+def test_a_claim_says_who_holds_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.claim_holder(RUN) == ""
+    assert store.claim(RUN) is not None
+    assert f"process {os.getpid()}, last seen" in store.claim_holder(RUN)
+
+
 def test_a_heartbeat_keeps_the_lease_and_tells_of_its_loss(tmp_path: Path) -> None:
     store = Store(tmp_path, lease=0.3)
     path = store.folder(RUN) / "claim.json"
