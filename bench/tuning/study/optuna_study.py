@@ -73,6 +73,7 @@ class OptunaStudy:
         lease: float,
     ) -> None:
         self.definition, self.storage, self.budget, self.lease = definition, storage, budget, lease
+        self._storage_name = storage_name
         self._claims = folder / FOLDER / "claims" / digest(f"{storage_name} {definition.name}")
         dimensions = definition.space.dimensions
         self._distributions = {dimension.name: optuna_distribution(dimension) for dimension in dimensions}
@@ -107,6 +108,12 @@ class OptunaStudy:
     def values_of(self, slot: TrialSlot) -> dict[str, Value]:
         """The values that a slot tried; in slot 0 the default values, even where they lie outside the space."""
         definition = self.definition
+        missing = [name for name in self._distributions if slot.number and name not in slot.trial.params]
+        if missing:
+            raise UsageError(
+                f"{self._storage_name} is damaged: trial {slot.trial.number} of {definition.name} has no value of "
+                f"{', '.join(missing)}. Move it aside: what was trained stays in the output folder"
+            )
         return dict(definition.default_values) if slot.number == 0 else definition.space.rounded(slot.trial.params)
 
     def completed_slots(self) -> list[TrialSlot]:

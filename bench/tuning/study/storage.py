@@ -7,6 +7,7 @@ missing.
 from __future__ import annotations
 
 import importlib.util
+import re
 import time
 import warnings
 from pathlib import Path
@@ -26,6 +27,8 @@ SECONDS_TO_CONNECT = 10
 SECONDS_FOR_A_LOCK = 60
 ATTEMPTS = 10
 """How often a database is opened while another process creates its tables."""
+SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
+"""Names of an address's options whose values nobody else should read."""
 DRIVER = "psycopg"
 """PostgreSQL's driver where the address names none."""
 
@@ -35,7 +38,15 @@ def describe_storage(address: str | None, out: Path) -> str:
     if address is None:
         return str(out / FOLDER / JOURNAL)
     url = _read_address(address)
-    return address.rpartition("@")[2] if url is None else url.render_as_string(hide_password=True)
+    if url is None or _has_bare_at(address):
+        return address.rpartition("@")[2].partition("?")[0]
+    secret = {name: "***" for name in url.query if SECRET.search(name)}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _has_bare_at(address: str) -> bool:
+    """Whether there is more than one @ before the database's name, so that nobody knows where a password ends."""
+    return address.partition("://")[2].partition("?")[0].rpartition("/")[0].count("@") > 1
 
 
 def _read_address(address: str) -> URL | None:
@@ -60,6 +71,8 @@ def check_storage_address(address: str | None) -> None:
             f"{name}: type sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
             "or leave it out: studies are then kept in a file in the output folder"
         )
+    if _has_bare_at(address):
+        raise UsageError(f"{name}: there is more than one @ in it. Type a @ of a password as %40, a / as %2F")
     if _read_address(address) is None:
         raise UsageError(f"{name} can't be read. Type sqlite:///FILE or postgresql://USER@HOST/DATABASE")
     if address.partition(":")[0] == "postgresql" and importlib.util.find_spec(DRIVER) is None:
@@ -82,19 +95,14 @@ def open_storage(address: str | None, out: Path, lease: float) -> BaseStorage:
 
 
 def _open_journal(out: Path) -> BaseStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from bench.tuning.study.journal import open_journal
 
     path = out / FOLDER / JOURNAL
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return open_journal(path, out)
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror}. Give another --out") from None
-    except (ValueError, KeyError) as error:
-        raise UsageError(
-            f"{path} is damaged: {error}. Move it aside: what was trained stays in {out}, and costs nothing again"
-        ) from None
 
 
 def _open_database(address: str, lease: float) -> BaseStorage:
@@ -124,9 +132,9 @@ def _open_database(address: str, lease: float) -> BaseStorage:
             # Another process is creating the tables at the same time: they exist at the next attempt.
             time.sleep(0.2 * (attempt + 1))
     text = " ".join(str(getattr(reason, "orig", None) or reason).split()) or type(reason).__name__
-    if url.password:
-        text = text.replace(str(url.password), "***")
+    for secret in (url.password, *(value for key, value in url.query.items() if SECRET.search(key))):
+        text = text.replace(str(secret), "***") if secret else text
     raise UsageError(
-        f"--storage {url.render_as_string(hide_password=True)} can't be used: {text[:300]}. "
+        f"--storage {describe_storage(address, Path())} can't be used: {text[:300]}. "
         "Start or mend it, or leave --storage out: studies are then kept in a file in the output folder"
     )

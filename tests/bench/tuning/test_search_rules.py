@@ -217,6 +217,22 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
         open_storage(None, tmp_path, 60)
 
 
+def test_every_way_of_writing_a_password_is_hidden(tmp_path: Path) -> None:
+    for address in (
+        "postgresql://me@127.0.0.1:1/none?password=hunter2",
+        "postgresql://me:hunter2@127.0.0.1:1/none?sslpassword=hunter2&passfile=hunter2",
+    ):
+        assert "hunter2" not in describe_storage(address, tmp_path) and "127.0.0.1" in describe_storage(
+            address, tmp_path
+        )
+        with pytest.raises(UsageError, match="can't be used") as error:
+            open_storage(address, tmp_path, 60)
+        assert "hunter2" not in str(error.value)
+    with pytest.raises(UsageError, match="%40") as error:
+        check_storage_address("postgresql://u:hun@ter2@h/db?password=hunter2")
+    assert "ter2" not in str(error.value)
+
+
 def test_differences_are_said_in_words() -> None:
     stored = {"space": {"q": "uniform [0, 1]"}, "runs": {"epochs": 30, "schedule": "cosine"}}
     wanted = {"space": {"q": "uniform [0, 1]", "lr": "log"}, "runs": {"epochs": 2, "schedule": "cosine"}}
