@@ -10,6 +10,12 @@ import numpy as np
 
 from datasets.interface import Labels
 
+UNREADABLE = "unreadable images"
+"""In `left_out`: what `--skip-unreadable` goes on without."""
+COPIES_IN_TEST = "test images that are copies of training images"
+COPIES = "images that are copies of others"
+"""In `left_out`, though they aren't: the second where a split by a seed may put them into both parts."""
+
 
 @dataclass(frozen=True)
 class DataReport:
@@ -31,6 +37,11 @@ class DataReport:
     """Counts of what takes no part or is doubtful, by a short name, such as {"validation images": 32}."""
     notes: tuple[str, ...] = ()
     """Whole sentences for people, without "note:", each with a count and the first name."""
+
+    @property
+    def unreadable(self) -> int:
+        """Images that can't be read and that the user goes on without."""
+        return self.left_out.get(UNREADABLE, 0)
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +33,8 @@ SUFFIXES = frozenset(
     }
 )
 """Endings of the files that are taken from class folders: what every allowed Pillow opens without more software."""
+MOST_PIXELS = 1 << 30
+"""An image of more would take 3 GiB and more while it is decoded."""
 QUARTER_TURNS = frozenset({5, 6, 7, 8})
 """Orientations of the EXIF standard in which height and width change places."""
 GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B"})
@@ -169,8 +173,8 @@ class Wrong:
         """Raise DataError if anything does."""
         if self.unreadable:
             raise DataError(
-                f"{len(self.unreadable)} of {count} images can't be read. Repair them or leave them out:\n"
-                f"{listed(self.unreadable)}"
+                f"{len(self.unreadable)} of {count} images can't be read. Repair them or leave them out, or type "
+                f"--skip-unreadable to go on without them:\n{listed(self.unreadable)}"
             )
         if sizes and shape is not None:
             others = [f"{width} x {height}: {name}" for (height, width), name in sizes.items()]
@@ -255,11 +259,34 @@ def _first_size(paths: Sequence[str]) -> tuple[int, int] | None:
     return None
 
 
+def open_image(path: str) -> Image.Image:
+    """The image of a file, undecoded. Raises ValueError where it has more pixels than can be decoded.
+
+    Pillow warns of large images, since a web server may be sent one to exhaust it; a user's own scans are no attack.
+    """
+    from PIL import Image
+
+    _silence_pillow()
+    Image.MAX_IMAGE_PIXELS = None
+    opened = Image.open(path)
+    if opened.width * opened.height > MOST_PIXELS:
+        width, height = opened.size
+        opened.close()
+        raise ValueError(f"{width:,} x {height:,} pixels are too many; bring it to a smaller size")
+    return opened
+
+
+@functools.cache
+def _silence_pillow() -> None:
+    """Keep Pillow's warnings from the user: what can't be decoded is an error, and the rest decodes."""
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
 def decode(path: str, size: int | None) -> tuple[Images, bool]:
     """Pixels uint8 (H, W, 3), or (H, W, 1) to be repeated if grey, and whether the image is grey."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         if size is not None:
             opened.draft(None, (2 * size, 2 * size))  # JPEG: leave out detail that wouldn't survive
         opened.load()
@@ -299,9 +326,9 @@ def is_grey(image: Image.Image) -> bool:
 
 def scan(path: str) -> tuple[tuple[int, int], bool]:
     """Height and width that `decode` would give without a size, and whether the image is grey, from the file's head."""
-    from PIL import ExifTags, Image
+    from PIL import ExifTags
 
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         width, height = opened.size
         if opened.format != "TIFF" and {"exif", "xmp"} & opened.info.keys():  # a TIFF's size is the turned one already
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS

@@ -152,7 +152,10 @@ class Outline:
 
 @dataclass(frozen=True)
 class Options:
-    """Where data lies and what may be done to get it. None of this changes what is learnt except `image_size`.
+    """Where data lies and what may be done to get it.
+
+    None of this changes what is learnt except `image_size`, and `skip_unreadable`, which leaves out a user's own images
+    that can't be read.
 
     `stream`: the decoded images may take more memory and disk than there is; decode files when they are asked for.
     """
@@ -162,6 +165,7 @@ class Options:
     image_size: int | None = None
     cache: Path | None = None
     stream: bool = False
+    skip_unreadable: bool = False
     progress: Progress = no_progress
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.arrays import channel_statistics, check_size, statistics
-from datasets.data_report import DataReport, count_by_class
+from datasets.copies import Copies, find_copies
+from datasets.data_report import COPIES, COPIES_IN_TEST, UNREADABLE, DataReport, count_by_class
 from datasets.files import digests, listed, remembered, states
 from datasets.images import DECODER, decoded, drop_damaged
 from datasets.interface import (
@@ -34,6 +35,10 @@ from datasets.interface import (
 from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
 from datasets.streaming import ImageFiles, Sums, outline, streamed
+from datasets.unreadable import find_unreadable, without
+
+WIDEST_CROP = 1024
+"""Pixels that a crop may reach beyond an image, at most: `bench.spec.augmentations` takes no more."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class ListedImages(DataSet):
         )
 
     def content_hash(self) -> str:
-        return self._hash
+        return self._content[0]
 
     def outline(self, split_seed: int) -> Outline:
         listing = self._listing
@@ -118,19 +123,24 @@ class ListedImages(DataSet):
         return Outline(listing.labels[train], len(test), self._shape, columns)
 
     def report(self) -> DataReport:
-        listing = self._listing
+        listing, copies = self._listing, self._content[1]
         parts = dict(zip(("train", "test"), self._split(0), strict=True))
+        left_out, notes = dict(listing.left_out), listing.notes
+        if copies.count:
+            left_out[COPIES if listing.test is None else COPIES_IN_TEST] = copies.count
+            names = listing.written[copies.first], listing.written[copies.original]
+            notes = (*notes, copies.note(names, seeded=listing.test is None))
         return DataReport(
             images={part: count_by_class(listing.labels[index], listing.classes) for part, index in parts.items()},
             columns=tuple(listing.columns),
             unused_columns=dict(listing.unused_columns),
-            left_out=dict(listing.left_out),
-            notes=listing.notes,
+            left_out=left_out,
+            notes=notes,
         )
 
     def prepare(self) -> None:
         if not self.options.stream:
-            drop_damaged(self._hash, self.options)
+            drop_damaged(self._content[0], self.options)
         _ = self._streamed if self.options.stream else self._images
 
     def load(self, split_seed: int) -> Data:
@@ -155,12 +165,25 @@ class ListedImages(DataSet):
 
     @cached_property
     def _listing(self) -> Listing:
-        return checked(self.read())
+        listing = checked(self.read())
+        if not self.options.skip_unreadable:
+            return listing
+        missing = states(listing.paths)[1]
+        if len(missing) == len(listing.paths):
+            return listing  # a wrong folder more likely than broken images
+        bad = dict.fromkeys(missing, "it isn't there")
+        rest = without(listing, bad)
+        places = np.delete(np.arange(len(listing.paths)), missing)
+        found = find_unreadable(rest.paths, self._content_of(rest, self._states_of(rest))[0], self.options)
+        bad |= {int(places[number]): reason for number, reason in found.items()}
+        return checked(without(listing, dict(sorted(bad.items()))))
 
     @cached_property
     def _states(self) -> NDArray[np.int64]:
         """Size and time of change of each file, as they were when the content was hashed."""
-        listing = self._listing
+        return self._states_of(self._listing)
+
+    def _states_of(self, listing: Listing) -> NDArray[np.int64]:
         found, missing = states(listing.paths)
         if missing:
             gone = [listing.paths[number] for number in missing if not Path(listing.paths[number]).exists()]
@@ -169,33 +192,41 @@ class ListedImages(DataSet):
         return found
 
     @cached_property
-    def _hash(self) -> str:
-        listing, known = self._listing, self._states
+    def _content(self) -> tuple[str, Copies]:
+        """The content hash, and the images that are copies of each other."""
+        return self._content_of(self._listing, self._states)
+
+    def _content_of(self, listing: Listing, known: NDArray[np.int64]) -> tuple[str, Copies]:
         rows = hashlib.sha256(listing.rows.encode()).digest()
-        fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes()).hexdigest()
-        return remembered(
-            self.options,
-            f"images\n{type(self).__name__}\n{self.argument_value}\n{listing.paths[0]}",
-            fingerprint,
-            lambda: hashlib.sha256(rows + digests(listing.paths, self.options.progress)).hexdigest(),
-        )
+        roles = listing.labels.tobytes() + (b"" if listing.test is None else listing.test.tobytes())
+        fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes() + roles).hexdigest()
+
+        def look() -> str:
+            found = digests(listing.paths, self.options.progress)
+            copies = find_copies(found, listing.labels, listing.test)
+            return json.dumps([hashlib.sha256(rows + found).hexdigest(), asdict(copies)])
+
+        skipped = listing.left_out.get(UNREADABLE, 0)
+        place = f"content\n{type(self).__name__}\n{self.argument_value}\n{listing.paths[0]}\n{bool(skipped)}"
+        sha256, copies = json.loads(remembered(self.options, place, fingerprint, look))
+        return sha256, Copies(**copies)
 
     @cached_property
     def _images(self) -> Images:
         listing = self._listing
-        return decoded(listing.paths, listing.name, self._hash, self.options)
+        return decoded(listing.paths, listing.name, self._content[0], self.options)
 
     @cached_property
     def _streamed(self) -> tuple[ImageFiles, Sums]:
         listing = self._listing
-        return streamed(listing.paths, listing.name, self._hash, self.options, self._states)
+        return streamed(listing.paths, listing.name, self._content[0], self.options, self._states)
 
     @cached_property
     def _shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of all images; raises DataError naming what keeps them from having one."""
         size = self.options.image_size
         height, width, channels = json.loads(
-            remembered(self.options, f"shape\n{self._hash}\n{size}", f"{DECODER}", self._look)
+            remembered(self.options, f"shape\n{self._content[0]}\n{size}", f"{DECODER}", self._look)
         )
         return height, width, channels
 
@@ -220,7 +251,8 @@ def _say_what_is_missing(listing: Listing, missing: Sequence[int]) -> str:
     gone = [listing.name(number) for number in missing if number not in there]
     others = [listing.name(number) for number in missing if number in there]
     of_all = f"of {len(listing.paths)} image files"
-    parts = [f"{len(gone)} {of_all} don't exist:\n{listed(gone)}"] if gone else []
+    way_out = "" if len(missing) == len(listing.paths) else " (--skip-unreadable goes on without them)"
+    parts = [f"{len(gone)} {of_all} don't exist{way_out}:\n{listed(gone)}"] if gone else []
     if others:
         parts.append(f"{len(others)} {of_all} aren't files, but folders, pipes or devices:\n{listed(others)}")
     return "\n".join(parts)
@@ -267,7 +299,7 @@ def protocol(shape: tuple[int, int, int], classes: int) -> Protocol:
     many = classes >= 50
     small = "cnn4" if channels == 1 else "resnet34" if many else "cnn8"
     model = "cnn-small" if side < 16 else small if side <= 32 else "resnet18" if side <= 64 else "timm:resnet18"
-    crop = f"crop{max(1, side // 8)}"
+    crop = f"crop{min(max(1, side // 8), WIDEST_CROP)}"
     if many:
         name, epochs, rate, decay, weak = "cifar100", 200, 0.1, 1e-5, f"{crop}+flip+rotate20"
     elif channels == 1:

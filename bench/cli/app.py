@@ -215,6 +215,8 @@ def show(
     seed: Annotated[Text, what("The noise seed, which is the split's too. Default: 0.")] = None,
     draw: Annotated[Literal["exact", "multinomial"], what("How labels are drawn. Default: exact.")] = "exact",
     labels_are_clean: Annotated[bool, what("Of your own data: every label is known to be right.")] = False,
+    image_size: options.ImageSize = None,
+    skip_unreadable: options.SkipUnreadable = False,
     save_labels: Annotated[
         Text, where("Write the noisy labels to this file, for `run --labels`: .csv with paths, else JSON.")
     ] = None,

@@ -37,6 +37,8 @@ Text = str | None
 
 Draw = Annotated[Text, what("exact: counts as the rate says. multinomial: independent draws. Default: exact.")]
 HoldOut = Annotated[Text, protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")]
+ImageSize = Annotated[Text, what("Bring images to this many pixels a side.")]
+SkipUnreadable = Annotated[bool, what("Go on without images of yours that can't be read. Boards say how many.")]
 Steps = Annotated[Text, where("How steps are carried out: auto, eager, graph (CUDA) or compiled. Default: auto.")]
 Images = Annotated[
     Text, where("Where images are kept: device, host (memory), disk, or auto, which goes by their size.")
@@ -71,7 +73,8 @@ class TrainingSetOptions:
     ] = False
     imbalance: Annotated[Text, what("Long tail: smallest class size divided by the largest.")] = None
     train_size: Annotated[Text, what("Train on this many images, drawn by class.")] = None
-    image_size: Annotated[Text, what("Bring images to this many pixels a side.")] = None
+    image_size: ImageSize = None
+    skip_unreadable: SkipUnreadable = False
 
 
 @Parameter(name="*")

@@ -21,6 +21,7 @@ from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.stats.summary import LEAST_REPLICATES
 from bench.system.text import join_words
+from datasets.data_report import COPIES, COPIES_IN_TEST
 
 COARSE = 0.001
 """One test image that is worth more than this is worth a mention."""
@@ -38,6 +39,11 @@ DIGITS = 6
 """Significant digits, as many as committed records hold."""
 WEIGHT = re.compile(r"weight of (?:the )?(?P<term>[^;]+)$")
 """A parameter's meaning where it is a term's weight. A meaning with a semicolon says itself what 0 does."""
+
+MEMORISABLE = {
+    COPIES_IN_TEST: "what was memorised counts as accuracy there",
+    COPIES: "a split by a seed may put them into both parts, where what was memorised counts as accuracy",
+}
 
 Spec = Mapping[str, Any]
 
@@ -59,6 +65,7 @@ def describe_caveats(
         _note_held_out_labels(records, rule),
         _note_imbalance(setting, rows),
         _note_test_set(records),
+        _note_copies(records),
         _note_machines(records),
         _note_revisions(records),
     ]
@@ -125,6 +132,16 @@ def _note_test_set(records: Sequence[Record]) -> str:
     if not sizes or 1 / min(sizes) <= COARSE:
         return ""
     return f"The test set has {min(sizes):,} images: one of them is {100 / min(sizes):.2f} points of a single run."
+
+
+def _note_copies(records: Sequence[Record]) -> str:
+    """What the report on a user's own data says of images that are in both parts, or may be."""
+    reports = [(record.get("provenance") or {}).get("data_report") or {} for record in records]
+    counts = {
+        what: report["left_out"][what] for report in reports for what in MEMORISABLE if what in report["left_out"]
+    }
+    parts = [f"{count:,} {what}: {MEMORISABLE[what]}" for what, count in counts.items()]
+    return f"The data has {' and '.join(parts)}." if parts else ""
 
 
 def _note_machines(records: Sequence[Record]) -> str:

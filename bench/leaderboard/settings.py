@@ -26,6 +26,7 @@ ABSENT = {
     "noise_sha256": "no noise file",
     "weights_sha256": "fresh weights",
     "sync_batch_norm": "batch statistics of each process",
+    "unreadable_skipped": "no unreadable images left out",
 }
 PRESENT = {
     "model": "{}",
@@ -33,6 +34,7 @@ PRESENT = {
     "train_size": "{} training images",
     "imbalance": "imbalance {}",
     "image_size": "images of {0} x {0}",
+    "unreadable_skipped": "{} unreadable images left out",
     "draw": "{} draw",
     "augmentation": "augmentation {}",
     "strong_augmentation": "strong view {}",
@@ -167,9 +169,8 @@ def _samples(setting: Setting, records: Sequence[Record]) -> str:
         f"{samples['test']:,} test images with {'test labels as given' if as_given else 'clean ones'}",
         f"{measures.get('classes')} classes",
     ]
-    parts += [
-        describe_field(name, setting[name]) for name in ("imbalance", "image_size") if setting.get(name) is not None
-    ]
+    drawn = ("imbalance", "image_size", "unreadable_skipped")
+    parts += [describe_field(name, setting[name]) for name in drawn if setting.get(name) is not None]
     return f"Data: {', '.join(parts)}."
 
 

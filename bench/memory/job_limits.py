@@ -25,6 +25,8 @@ KINDS_PER_METHOD = 4
 """Kinds of runs of one method that are estimated: a tuner's hundreds differ in numbers that take no memory."""
 MANY_ESTIMATES = 8
 """Estimates that take long enough for a note."""
+SMALL_SIDE = 32
+"""Pixels a side beyond which smaller images are the first advice."""
 Note = Callable[[str], None]
 
 
@@ -86,10 +88,15 @@ def limit_jobs(
     fit = place.fit(footprint)
     if fit >= at_once:
         return as_wanted
+    height, width, _ = facts.image_shape
+    is_large = max(height, width) > SMALL_SIDE
+    options = [*([f"--image-size (these are {width} x {height})"] if is_large else []), "--batch-size"]
     run_bytes, available = format_bytes(place.run_bytes(footprint)), format_bytes(place.available)
     if jobs is not None and at_once > 1:
         total = format_bytes(at_once * place.run_bytes(footprint))
-        advice = f"Type --jobs {fit}" if fit else "Type --jobs 1 to try one at a time, or a smaller --batch-size"
+        advice = (
+            f"Type --jobs {fit}" if fit else f"Type --jobs 1 to try one at a time, or a smaller {' or '.join(options)}"
+        )
         raise UsageError(
             f"--jobs {jobs}: {at_once} runs at a time take about {total} of {place.name} ({run_bytes} each: {name}), "
             f"and {available} are available. {advice}"
@@ -97,7 +104,7 @@ def limit_jobs(
     if fit == 0:
         note(
             f"note: a run of {name} takes about {run_bytes} of {place.name}, and {available} are available; it is "
-            "tried all the same. A smaller --batch-size or --model takes less"
+            f"tried all the same. A smaller {', '.join(options)} or --model takes less"
         )
     fewer, threads = hardware.share_cores(facts.cores, runs, facts.device, max(1, fit))
     if fewer < at_once and fit:

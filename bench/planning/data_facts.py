@@ -75,6 +75,7 @@ def data_options(request: Request, progress: Progress | None = None) -> Options:
         root=None if request.data_root is None else Path(request.data_root),
         download=request.download,
         image_size=request.image_size,
+        skip_unreadable=request.skip_unreadable,
         cache=cache.cache_folder(),
         progress=progress or no_progress,
     )

@@ -74,6 +74,8 @@ class Facts:
     images: ImagePlace = "device"
     """Where each run keeps its images; `images_why` is the reason."""
     images_why: str = ""
+    unreadable_skipped: int = 0
+    """Images of the user's own that can't be read and that the request goes on without."""
     data_notes: tuple[str, ...] = ()
     """Sentences on what was left out or guessed where a user's own data was listed."""
     labels_as_given: bool = False

@@ -73,6 +73,7 @@ def gather_facts(
         study=study,
         images=placement.where,
         images_why=placement.why,
+        unreadable_skipped=0 if report is None else report.unreadable,
         data_notes=(*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)),
         labels_as_given=data_facts.are_labels_as_given(request, description),
         matrix_sha256=data_facts.hash_given_matrix(request, description),

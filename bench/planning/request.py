@@ -86,6 +86,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     data_root: Source[Text | None] = None
     download: Source[bool] = False
     image_size: Identity[Count | None] = None
+    skip_unreadable: Identity[bool] = False
     noise: ByGrid[Names] = ("sym",)
     rate: ByGrid[Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)]] = (0.4,)
     seeds: Identity[Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)]] = (0, 1, 2, 3, 4)

@@ -125,6 +125,7 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
         options["transition_matrix"] = typed.get("transition_matrix", "FILE")
     options |= {name: format_value(row[name]) for name in NAMED_IF_UNUSUAL if row[name] != DEFAULTS[name]}
     options["sync_batch_norm"] = row["sync_batch_norm"]
+    options["skip_unreadable"] = row["unreadable_skipped"] > 0
     return options | {
         name: typed[name] for name in ("data_root", "plugin", "download", "labels_are_clean") if name in typed
     }

@@ -52,7 +52,7 @@ CHOSEN_BY_METHOD = frozenset(
 """The fields that differ between rows of a table: the method, its number of copies, and the values it may choose."""
 
 
-ADDED_LATER: dict[str, Value | None] = {"members": 1, "sync_batch_norm": False}
+ADDED_LATER: dict[str, Value | None] = {"members": 1, "sync_batch_norm": False, "unreadable_skipped": 0}
 """Fields of RunSpec that came after the first records, each with the value under which a run is the same as before.
 
 A spec is written without them while they have that value, so that a new field changes neither the id of an older run
@@ -85,6 +85,8 @@ class RunSpec(BaseModel):
     train_size: int | None = Field(default=None, ge=1)
     imbalance: float | None = Field(default=None, gt=0, le=1)
     image_size: int | None = Field(default=None, ge=1)
+    unreadable_skipped: int = Field(default=0, ge=0)
+    """Images of a user's own that can't be read, and that the run goes on without."""
 
     noise: str
     rate: Fraction | None = None

@@ -66,7 +66,7 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
 
     Raises DataError where a file isn't the one that the run was planned for.
     """
-    data, data_sha256 = load_data(runtime.data_source, runtime, spec.image_size, spec.split_seed)
+    data, data_sha256 = load_data(spec, runtime)
     check_data(spec, runtime, data_sha256)
     classes = len(data.description.classes)
     noise = None if runtime.labels_source is not None else open_noise(runtime.noise_source)
@@ -126,19 +126,20 @@ def _load(source: str, options: Options, split_seed: int) -> tuple[Data, str]:
     return data_set.load(split_seed), data_set.content_hash()
 
 
-def load_data(source: str, runtime: Runtime, image_size: int | None, split_seed: int) -> tuple[Data, str]:
-    """A data set with its images, and its content hash.
+def load_data(spec: RunSpec, runtime: Runtime) -> tuple[Data, str]:
+    """A run's data set with its images, and its content hash.
 
     A worker process keeps the last two, since its next run likely needs the same.
     """
     options = Options(
         root=None if runtime.data_root is None else Path(runtime.data_root),
         download=runtime.download,
-        image_size=image_size,
+        image_size=spec.image_size,
+        skip_unreadable=spec.unreadable_skipped > 0,
         cache=None if runtime.cache is None else Path(runtime.cache),
         stream=runtime.images == "disk",
     )
-    return _load(source, options, split_seed)
+    return _load(runtime.data_source, options, spec.split_seed)
 
 
 def store_images(images: Pixels, data: Data, device: torch.device, augmentations: tuple[str, ...] = ()) -> Images:

@@ -34,9 +34,10 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
     if kind == "method":
         value = public_declaration(registry.find_declaration("method", parse_call(name)[0]))
     elif kind == "dataset":
-        value = _describe_data_set(name, options.get("data_root"))
+        of_data = {key: options.get(key) for key in ("data_root", *IMAGE_OPTIONS)}
+        value = _describe_data_set(Request.typed(dataset=name, **of_data))
     elif kind == "noise":
-        typed = ("dataset", "data_root", "download", "draw", "rate", "labels_are_clean")
+        typed = ("dataset", "data_root", "download", "draw", "rate", "labels_are_clean", *IMAGE_OPTIONS)
         of_data = {key: options.get(key) for key in typed}
         try:
             request = Request.typed(noise=[name], noise_seed=options.get("seed"), **of_data)
@@ -55,13 +56,14 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
     return 0
 
 
-def _describe_data_set(text: str, data_root: str | None) -> dict[str, Any]:
+def _describe_data_set(request: Request) -> dict[str, Any]:
     """A data set's declaration, its description (None where a type's own argument is missing), and its report."""
+    text = request.dataset
     name, argument, _ = registry.parse_data_set(text) if ":" in text or "[" in text else (text, None, {})
     entry = registry.find_declaration("data set", name)
     description = report = None
     if entry["argument"] is None or argument is not None:
-        data_set = data_facts.open_requested_data(Request.typed(dataset=text, data_root=data_root))
+        data_set = data_facts.open_requested_data(request)
         description, report = asdict(data_set.describe()), data_set.report()
     _print_data_notes(report)
     value = None if report is None else report.as_json()

@@ -55,6 +55,7 @@ CHANGES: dict[str, Any] = {
     "precision": "bf16",
     "world_size": 2,
     "sync_batch_norm": True,
+    "unreadable_skipped": 3,
 }
 
 

@@ -105,6 +105,11 @@ def test_one_that_does_not_fit_is_tried_with_a_warning(there: Any, jobs: int | N
     assert len(said) == 1 and "takes about 2.0 GiB of memory, and 1.0 GiB are available; it is tried" in said[0]
     with pytest.raises(UsageError, match="Type --jobs 1 to try one at a time, or a smaller --batch-size"):
         shared(2)
+    assert "--image-size" not in said[0]
+    larger = shared(jobs, image_shape=(480, 640, 3))[1][0]
+    assert larger.endswith("A smaller --image-size (these are 640 x 480), --batch-size or --model takes less")
+    with pytest.raises(UsageError, match=r"or a smaller --image-size \(these are 640 x 480\) or --batch-size$"):
+        shared(2, image_shape=(480, 640, 3))
 
 
 def test_the_largest_run_decides_and_is_named(there: Any) -> None:
