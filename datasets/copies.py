@@ -31,6 +31,7 @@ class Copies:
         else:
             are = "test image is a copy of a training image" if one else "test images are copies of training images"
         others = f", {self.relabelled:,} of them under another label" if self.relabelled else ""
+        others = ", under another label" if one and self.relabelled else others
         why = "which a split by a seed may put into both parts" if seeded else "so part of the test accuracy is memory"
         return f"{self.count:,} {are}{others} (first: {names[0]}, of {names[1]}), {why}"
 

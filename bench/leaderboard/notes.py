@@ -137,10 +137,8 @@ def _note_test_set(records: Sequence[Record]) -> str:
 def _note_copies(records: Sequence[Record]) -> str:
     """What the report on a user's own data says of images that are in both parts, or may be."""
     reports = [(record.get("provenance") or {}).get("data_report") or {} for record in records]
-    counts = {
-        what: report["left_out"][what] for report in reports for what in MEMORISABLE if what in report["left_out"]
-    }
-    parts = [f"{count:,} {what}: {MEMORISABLE[what]}" for what, count in counts.items()]
+    counts = {name: count for report in reports for name, count in report.get("left_out", {}).items()}
+    parts = [f"{counts[what]:,} {what}: {why}" for what, why in MEMORISABLE.items() if what in counts]
     return f"The data has {' and '.join(parts)}." if parts else ""
 
 

@@ -126,6 +126,16 @@ class MeasureContent(Strict):
     test_predictions: str | None = None
 
 
+class DataReportContent(Strict):
+    """What was found in a user's own data; see `datasets.data_report.DataReport`."""
+
+    images: dict[str, dict[str, Whole]] = {}
+    columns: list[str] = []
+    unused_columns: dict[str, str] = {}
+    left_out: dict[str, Whole] = {}
+    notes: list[str] = []
+
+
 class ProvenanceContent(Strict):
     """Machine, time and code of a run."""
 
@@ -141,6 +151,7 @@ class ProvenanceContent(Strict):
     git_dirty: bool | None = None
     started: str | None = None
     finished: str | None = None
+    data_report: DataReportContent | None = None
 
 
 class RecordContent(Strict):

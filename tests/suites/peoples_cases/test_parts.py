@@ -162,9 +162,8 @@ def test_endings_that_can_be_opened_are_taken(own: Any, ending: str) -> None:
     from PIL import Image
 
     own.class_folders("pets", 3)
-    Image.open("pets/cat/00.png").save(
-        f"pets/hen/new.{ending}", format=Image.registered_extensions()[f".{ending}".lower()]
-    )
+    picture = Image.open(own.picture("new.png", 3, 99))
+    picture.save(f"pets/hen/new.{ending}", format=Image.registered_extensions()[f".{ending}".lower()])
     images, notes = images_of(own, "folder:pets")
     assert sum(images.values()) == 13 and notes == []
 
