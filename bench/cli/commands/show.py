@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from datasets.noise import Noise, NoisyLabels
 
 
+IMAGE_OPTIONS = ("image_size", "skip_unreadable")
+
+
 def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
     """Show `name`, which is a method, dataset, noise or run; `options` holds the typed options and default values."""
     save_labels = options.get("save_labels")

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-RUN = "run --methods ce --noise none --epochs 1 --seeds 1 --model cnn-small --batch-size 8 --jobs 1"
+RUN = "run --methods ce --noise sym --epochs 1 --seeds 1 --model cnn-small --batch-size 8 --jobs 1"
 
 
 def break_some(folder: Path) -> None:
