@@ -188,7 +188,8 @@ class ListedImages(DataSet):
         if missing:
             gone = [listing.paths[number] for number in missing if not Path(listing.paths[number]).exists()]
             hint = self.explain_missing(gone) if gone else ""
-            raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), hint])))
+            way_out = "" if len(missing) == len(listing.paths) else "To go on without them, type --skip-unreadable."
+            raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), hint, way_out])))
         return found
 
     @cached_property
@@ -251,8 +252,7 @@ def _say_what_is_missing(listing: Listing, missing: Sequence[int]) -> str:
     gone = [listing.name(number) for number in missing if number not in there]
     others = [listing.name(number) for number in missing if number in there]
     of_all = f"of {len(listing.paths)} image files"
-    way_out = "" if len(missing) == len(listing.paths) else " (--skip-unreadable goes on without them)"
-    parts = [f"{len(gone)} {of_all} don't exist{way_out}:\n{listed(gone)}"] if gone else []
+    parts = [f"{len(gone)} {of_all} don't exist:\n{listed(gone)}"] if gone else []
     if others:
         parts.append(f"{len(others)} {of_all} aren't files, but folders, pipes or devices:\n{listed(others)}")
     return "\n".join(parts)

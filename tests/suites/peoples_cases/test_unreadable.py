@@ -57,7 +57,8 @@ def test_files_of_a_table_that_are_not_there(own: Any) -> None:
     rows = [(path, f"kind {kind}", "train" if number else "test") for path, kind, number in own.pictures(4)]
     own.table("index.csv", ("path", "label", "split"), [*rows, ("im/gone.png", "kind 0", "train")])
     refused = own.typed("show dataset table:index.csv")
-    assert refused.code == 2 and "1 of 17 image files don't exist (--skip-unreadable goes on" in refused.err
+    assert refused.code == 2 and "1 of 17 image files don't exist" in refused.err
+    assert "To go on without them, type --skip-unreadable" in refused.err
     (own.folder / rows[5][0]).write_bytes(b"no image")
     shown = own.typed("show dataset table:index.csv --skip-unreadable --format json")
     assert shown.notes == [
