@@ -32,6 +32,10 @@ class ConfidentLearning(Method):
     random; here every folds-th sample of a given class makes one (ASSUMPTION: no order in the data is periodic). The
     paper weights classes by the estimated joint, the code by counts, as here.
 
+    Not to be set beside the paper's table 2, nor is its `--protocol paper`: what the code retrains for that table is
+    Co-Teaching, told half the noise rate, at the epoch of the best test accuracy. Retraining by cross-entropy with
+    class weights, as here, is what its cross-validation script does with a mask, and cleanlab; it needs no rate.
+
     Cost: folds + 1 trainings of the run's epochs each: (folds - 1) + (share kept) times cross-entropy.
 
     Source: Northcutt et al., JAIR 2021, arXiv 1911.00068, its official code, and cleanlab's.
@@ -71,6 +75,7 @@ class ConfidentLearning(Method):
             | {"learning_rate": 0.1, "weight_decay": 1e-4, "schedule": "step:150,250@0.1"},
         ),
     )
+    uses_held_labels = True
     units = -0.6
     units_per = {"folds": 3.0}
     folds: int

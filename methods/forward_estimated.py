@@ -67,6 +67,7 @@ class ForwardEstimated(Method):
         {"mnist": {"percentile": 97.0}, "cifar10": {"percentile": 97.0}, "cifar100": {"percentile": 100.0}},
         trainings={},
     )
+    uses_held_labels = True
     units = 6.2
     percentile: float
 

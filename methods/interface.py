@@ -351,6 +351,8 @@ class Method:
     `units`: what training is expected to cost, in forward passes for each training image and epoch, a backward pass
     counting as two (None: 3 for each network), and `units_per` what each 1 of a parameter adds to it; sweeps are
     planned by them, and records hold what it was.
+    `uses_held_labels`: training depends on the hold-out's noisy labels, as where a phase continues with an epoch that
+    they chose. Every method may do so; but a choice between settings by these labels isn't unseen for this method.
     `version`: raise it whenever a change makes the method compute something else.
 
     `start` may put into `effective` what it made of lengths that scale with the training; the record holds them.
@@ -369,6 +371,7 @@ class Method:
     networks: int = 1
     weight_decay: ClassVar[float | None] = None
     own_penalty: ClassVar[str | None] = None
+    uses_held_labels: ClassVar[bool] = False
     static_shapes: ClassVar[bool] = True
     units: ClassVar[float | None] = None
     units_per: ClassVar[Mapping[str, float]] = {}
@@ -445,6 +448,7 @@ class Method:
             "networks": cls.networks if isinstance(cls.networks, int) else "depends on a parameter",
             "weight_decay": cls.weight_decay,
             "own_penalty": cls.own_penalty,
+            "uses_held_labels": cls.uses_held_labels,
             "static_shapes": cls.static_shapes,
             "units": cls.units,
             "units_per": dict(cls.units_per),

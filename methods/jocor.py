@@ -23,7 +23,8 @@ class JointCoRegularization(CoTeaching):
 
     l_i = (1 - lam) [CE_1 + CE_2] + lam [KL(p_1 || p_2) + KL(p_2 || p_1)]; L = mean of the int((1 - R) B) smallest l_i
     of the batch. R(e) is that of `co-teaching`, tau the overall share of wrong labels: where the official code halves
-    the rate for asymmetric noise it means just that share.
+    the rate for asymmetric noise it means just that share. Its ramp is as short as that of `co-teaching` in a short
+    training, with the same remedy.
 
     lam: the README's best values by noise (CIFAR-10: 0.9, but 0.65 at rate 0.8; CIFAR-100: 0.85); the plain setting is
     that of symmetric noise at rate 0.5. The command line's default of 0.1 contradicts the same README's advice of 0.5

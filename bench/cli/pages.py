@@ -53,6 +53,7 @@ def method_page(entry: Mapping[str, Any]) -> RenderableType:
         "networks": str(entry["networks"]),
         "expected cost": _cost(entry),
         "weight decay": _weight_decay(entry),
+        "hold-out": "its noisy labels choose an epoch within training" if entry["uses_held_labels"] else "",
         "control": "yes: a row to compare with, not a method to choose" if entry["control"] else "",
     }
     parts: list[RenderableType] = [_head(entry), "", pairs_table(facts)]

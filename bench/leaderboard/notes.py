@@ -117,6 +117,21 @@ def _note_held_out_labels(records: Sequence[Record], rule: SelectionRule) -> str
     )
 
 
+def describe_held_label_users(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence, for where held-out labels choose, on the methods among `names` that use these labels in training.
+
+    `methods` are the catalogue's declarations; methods that it doesn't hold are passed over.
+    """
+    users = sorted({name for name in names if methods.get(name, {}).get("uses_held_labels")})
+    if not users:
+        return []
+    verb, pronoun = ("chooses", "it") if len(users) == 1 else ("choose", "them")
+    return [
+        f"{join_words(users)} {verb} an epoch within training by the hold-out's noisy labels, so for {pronoun} "
+        "accuracy on these isn't quite unseen."
+    ]
+
+
 def _note_imbalance(setting: Setting, rows: Sequence[Row]) -> str:
     names = sorted(row.name for row in rows if "balanced_classes" in row.assumes)
     if not names or setting.get("imbalance") in (None, 1, 1.0):

@@ -13,7 +13,7 @@ from typing import Any
 from bench import registry
 from bench.leaderboard import tables, tuning_gains
 from bench.leaderboard.model import Report, TableNotes
-from bench.leaderboard.notes import describe_disabled_terms
+from bench.leaderboard.notes import describe_disabled_terms, describe_held_label_users
 from bench.leaderboard.render import markdown
 from bench.leaderboard.tuning_gains import TuningGain
 from bench.planning import recipe_files
@@ -69,7 +69,8 @@ def publish_boards(
         return None
     tuning_files = read_tuning_files(boards)
     typed_command = None if typed is None or planned is None else TypedCommand(typed, planned)
-    beside = describe_tables([*records, *failures], typed_command, tuning_files)
+    choosing = select == "holdout" or budget is not None
+    beside = describe_tables([*records, *failures], typed_command, tuning_files, choosing)
     report = tables.build_report(records, failures=failures, select=select, beside=beside, budget=budget)
     if budget is not None and not any(board.equal_compute for board in report.boards):
         print_note(
@@ -84,11 +85,15 @@ def publish_boards(
 
 
 def describe_tables(
-    runs: Iterable[Record], typed: TypedCommand | None = None, files: Mapping[Path, RecipeFile] | None = None
+    runs: Iterable[Record],
+    typed: TypedCommand | None = None,
+    files: Mapping[Path, RecipeFile] | None = None,
+    held_labels_choose: bool = False,
 ) -> TableNotes:
     """The command under each table, the methods that it leaves out, and notes on disabled terms and the grid's choices.
 
     `runs` are records and failures of any number of settings; `files` are those that `read_tuning_files` returns.
+    `held_labels_choose`: epochs, or lengths and members, are chosen by the hold-out's noisy labels.
     """
     files = files or {}
     studies = studies_of(files)
@@ -103,7 +108,12 @@ def describe_tables(
         specs = [run["spec"] for run in setting_runs]
         command = command_for(setting_id, setting_runs, typed, _study_of(specs, studies))
         commands[setting_id] = command.command
-        notes[setting_id] = [*describe_disabled_terms(specs, methods), *describe_older_choices(specs, files.values())]
+        chosen = [str(spec["method"]) for spec in specs] if held_labels_choose else []
+        notes[setting_id] = [
+            *describe_held_label_users(chosen, methods),
+            *describe_disabled_terms(specs, methods),
+            *describe_older_choices(specs, files.values()),
+        ]
         left_out += [_under_setting(setting_id, left) for left in command.left_out]
     return TableNotes(left_out, commands, notes)
 

@@ -6,13 +6,14 @@ anything is trained or written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.commands.run import open_store
 from bench.execution.backends import note_image_placement, open_backend
 from bench.execution.progress import gather_facts_with_display
+from bench.leaderboard.notes import describe_held_label_users
 from bench.planning.plan import LeftOut
 from bench.planning.request import Request
 from bench.planning.validate import validate_request
@@ -67,6 +68,8 @@ def tune_command(options: Mapping[str, Any]) -> int:
         studies = open_studies(definitions, tuning, store)
         for definition in definitions:
             print_note(describe_study(definition, tuning))
+        if tuning.objective == "noisy-val":
+            note_held_label_users((definition.base.method for definition in definitions), facts.methods)
         note_revisions(studies)
         note_changed_code(definitions, store)
         runtimes = backend.start(facts, store, limits, runs)
@@ -134,6 +137,12 @@ def describe_study(definition: StudyDefinition, tuning: TuneRequest) -> str:
         f"{definition.name}: {len(names)} dimension{'s' * (len(names) != 1)} ({', '.join(names)}), "
         f"{tuning.trials} trials of {len(definition.search_seeds)} runs, {definition.labels} held-out labels"
     )
+
+
+def note_held_label_users(names: Iterable[str], methods: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print which methods train by the labels that a choice is about to rest on."""
+    for sentence in describe_held_label_users(names, methods):
+        print_note(f"note: {sentence}")
 
 
 def note_revisions(studies: Sequence[OptunaStudy]) -> None:

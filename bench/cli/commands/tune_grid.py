@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import registry
 from bench.cli.commands.run import open_store
+from bench.cli.commands.tune import note_held_label_users
 from bench.execution.backends import open_backend
 from bench.execution.progress import gather_facts_with_display, open_display
 from bench.execution.study import StudyOutcome, run_study, split_by_stored
@@ -57,6 +58,7 @@ def grid_command(options: Mapping[str, Any]) -> int:
             backend.close()
             return show_plan(plan, store, certain, possible, limits.jobs)
         print_note(search.describe_grid(plan))
+        note_held_label_users((candidates.method for candidates in plan.candidates), facts.methods)
         changed = note_changed_methods(search.stored_records(plan, store).values(), train_anew="give another --out")
         if changed is not None:
             print_note(changed)

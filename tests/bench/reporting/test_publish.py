@@ -156,6 +156,18 @@ def test_no_board_says_so_of_rows_that_the_grid_did_not_choose_for(fields: dict[
     assert not any("the grid chose" in note for _, table in published.report.tables for note in table.caveats)
 
 
+@pytest.mark.parametrize(("select", "said"), [("holdout", True), ("last", False)])
+def test_where_held_out_labels_choose_a_note_names_methods_that_train_by_them(
+    select: str, said: bool, tmp_path: Path
+) -> None:
+    records = [fake.make(name, seed, 0.7) for name in ("ce", "forward-estimated") for seed in range(2)]
+    published = publish_boards(records, failures=(), boards=tmp_path, select=select)
+    assert published is not None
+    notes = fake.only_table(published.report).caveats
+    assert any(note.startswith("forward-estimated chooses an epoch within training") for note in notes) == said
+    assert not any(note.startswith("ce ") for note in notes)
+
+
 def test_a_grid_beside_the_boards_goes_before_the_projects_own(tmp_path: Path) -> None:
     """Its choice is for the version of the rows, so that there is nothing to say."""
     grid = shared_recipe_file("digits", "cnn-small")
