@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from methods._published import cifar_training, keyed
+from methods._published import OTHER_SCALE, cifar_training, keyed, on_cifar10, published
 from methods.interface import Parameter, Recipe, Search, Value
 from methods.pieces.judges import JUDGE
 from methods.pieces.lengths import warm_up_parameter
@@ -86,17 +86,24 @@ _ONE_OF_80: Mapping[str, Value] = {"lambda_u": 0.0, "alpha": 0.5, "warm_up": 1 /
 def _cifar(data_set: str, noise: str, rate: float | None, source: str = _TABLE, **values: Value) -> Recipe:
     """One cell of table 7; CIFAR-100 warms up for 30 of 300 epochs."""
     own: dict[str, Value] = {"warm_up": 30 / 300} if data_set == "cifar100" else {}
-    return keyed(data_set, own | values, source, noise, rate, _TRAINING, _CHOSEN)
+    return keyed(data_set, own | values, source, noise, rate, _TRAINING, _CHOSEN, on_cifar10(data_set, OTHER_SCALE))
 
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("cifar10", {"lambda_u": 25.0}, f"{_CODE}, its defaults: symmetric noise 0.5", _CHOSEN, training=_TRAINING),
+    published(
+        "cifar10",
+        {"lambda_u": 25.0},
+        f"{_CODE}, its defaults: symmetric noise 0.5",
+        _CHOSEN,
+        training=_TRAINING,
+        deviation=OTHER_SCALE,
+    ),
     _cifar("cifar10", "sym-incl", 0.2, lambda_u=0.0),
     _cifar("cifar10", "sym-incl", 0.5, lambda_u=25.0),
     _cifar("cifar10", "sym-incl", 0.8, lambda_u=25.0),
     _cifar("cifar10", "sym-incl", 0.9, lambda_u=50.0, threshold=0.6, history=5),
     _cifar("cifar10", "asym", None, lambda_u=0.0, penalty=1.0),
-    Recipe(
+    published(
         "cifar100",
         {"lambda_u": 150.0, "warm_up": 30 / 300},
         f"{_TABLE}, symmetric noise 0.5",
@@ -111,14 +118,14 @@ RECIPES: tuple[Recipe, ...] = (
     _cifar(
         "cifar100", "asym", 0.4, "C2D's authors (ContrastToDivide/C2D, issue 2), a sweep", lambda_u=150.0, penalty=1.0
     ),
-    Recipe(
+    published(
         "clothing1m",
         {**_ONE_OF_80, "penalty": 1.0},
         f"{_CODE}; its 1000 class-balanced batches an epoch are left out",
         "clean validation",
         training={**_LARGE, "model": "timm:resnet50", "learning_rate": 2e-3, "weight_decay": 1e-3},
     ),
-    Recipe(
+    published(
         "webvision",
         _ONE_OF_80,
         _CODE,

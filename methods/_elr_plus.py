@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from methods._published import cifar_training, keyed
+from methods._published import OTHER_SCALE, cifar_training, keyed, published
 from methods.elr import EarlyLearningRegularization
-from methods.interface import Parameter, Recipe, Search
+from methods.interface import Parameter, Search
 
-_CODE = "ELR+, official code (shengliu66/ELR)"
+_CODE = "ELR's official code (shengliu66/ELR 934af53), of ELR+"
 _CIFAR10_STEPS = 200 * 391
 _CIFAR100_STEPS = 250 * 391
 _CLOTHING1M_STEPS = 15 * 3000
@@ -75,9 +75,9 @@ _TRAINING = cifar_training("preact-resnet18", 200, 0.02, 5e-4, "step:150@0.1")
 _LARGE: Mapping[str, Any] = {key: value for key, value in _TRAINING.items() if key != "augmentation"}
 
 RECIPES = (
-    keyed("cifar10", {"lam": 3.0, "beta": 0.7}, _CODE, "sym-incl", training=_TRAINING),
-    keyed("cifar10", {"lam": 1.0, "beta": 0.9}, _CODE, "asym", training=_TRAINING),
-    Recipe(
+    keyed("cifar10", {"lam": 3.0, "beta": 0.7}, _CODE, "sym-incl", training=_TRAINING, deviation=OTHER_SCALE),
+    keyed("cifar10", {"lam": 1.0, "beta": 0.9}, _CODE, "asym", training=_TRAINING, deviation=OTHER_SCALE),
+    published(
         "cifar100",
         {
             "lam": 7.0,
@@ -90,7 +90,7 @@ RECIPES = (
         _CODE,
         training={**_TRAINING, "epochs": 250, "schedule": "step:200@0.1"},
     ),
-    Recipe(
+    published(
         "clothing1m",
         {"decay": 0.9999, "average_ramp": 0.0, "reference_steps": _CLOTHING1M_STEPS},
         f"{_CODE}; its 3000 class-balanced batches an epoch are left out",
@@ -105,7 +105,7 @@ RECIPES = (
             "schedule": "step:7@0.1",
         },
     ),
-    Recipe(
+    published(
         "webvision",
         {"alpha": 1.5, "average_ramp": 0.0, "reference_steps": _WEBVISION_STEPS},
         _CODE,

@@ -6,6 +6,7 @@ from methods.interface import Parameter, Search
 from methods.pieces.information_reduction import KINDS
 
 FOREGROUND = "foreground"
+NO_TRAINING = "no training of FLSC is known to us, this is DivideMix's"
 _OURS = "ours (ASSUMPTION: the abstract gives no value)"
 
 PARAMETERS = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from methods._published import SOURCES, keyed
+from methods._published import OTHER_SCALE, SOURCES, keyed, on_cifar10, published
 from methods.interface import Parameter, Recipe, Search
 
 
@@ -55,7 +55,10 @@ def cifar(
         "gradient_clip": None,
         "augmentation": "randaugment:1:3+crop4+flip+cutout16",
     }
-    return keyed(data_set, {"weight": weight, "scaled": True}, SOURCES["gjs"], noise, rate, training)
+    deviation = on_cifar10(data_set, OTHER_SCALE)
+    return keyed(
+        data_set, {"weight": weight, "scaled": True}, SOURCES["gjs"], noise, rate, training, deviation=deviation
+    )
 
 
 def webvision(learning_rate: float, batch_size: int) -> Recipe:
@@ -72,4 +75,4 @@ def webvision(learning_rate: float, batch_size: int) -> Recipe:
         "schedule": "exponential:0.97",
         "gradient_clip": None,
     }
-    return Recipe("webvision", {"weight": 0.1, "scaled": False}, SOURCES["gjs"], training=training)
+    return published("webvision", {"weight": 0.1, "scaled": False}, SOURCES["gjs"], training=training)

@@ -6,7 +6,7 @@ count from 1: a warm-up of 9 (29) of 300 epochs, corrected targets from epoch 60
 
 from __future__ import annotations
 
-from methods._published import cifar_training, keyed
+from methods._published import OTHER_SCALE, cifar_training, keyed, on_cifar10, published
 from methods.interface import Parameter, Recipe, Search
 from methods.pieces.lengths import warm_up_parameter
 
@@ -100,10 +100,10 @@ _TRAINING = cifar_training("resnet34-default", 300, 0.02, 1e-3, "cosine-restarts
 
 def _recipes(data_set: str, warm_up: float) -> tuple[Recipe, ...]:
     """The plain setting, and that of symmetric noise 0.8, which averages five epochs' losses."""
-    plain = {"warm_up": warm_up, "history": 1}
+    plain, deviation = {"warm_up": warm_up, "history": 1}, on_cifar10(data_set, OTHER_SCALE)
     return (
-        Recipe(data_set, plain, _CODE, training=_TRAINING),
-        keyed(data_set, plain | {"history": 5}, _CODE, "sym-incl", 0.8, training=_TRAINING),
+        published(data_set, plain, _CODE, training=_TRAINING, deviation=deviation),
+        keyed(data_set, plain | {"history": 5}, _CODE, "sym-incl", 0.8, training=_TRAINING, deviation=deviation),
     )
 
 

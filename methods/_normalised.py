@@ -35,6 +35,7 @@ def asymmetric_parameter(name: str, default: float, meaning: str, low: float, se
 class NormalizedCrossEntropyAndSecond(Method):
     """L = alpha NCE + beta second, NCE = ln p_y / sum_k ln p_k."""
 
+    compared_source = "anl"
     alpha: float
     beta: float
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._co_teaching import compared_by_co_teaching
 from methods._published import SOURCES, recipe_row
 from methods.interface import Method, Parameter, Search
 from methods.losses import soft_bootstrap
+
+_BETA = {"mnist": {"beta": 0.95}, "cifar10": {"beta": 0.95}, "cifar100": {"beta": 0.95}}
 
 
 class SoftBootstrap(Method):
     """Soft bootstrapping: cross-entropy against the target beta e_y + (1 - beta) p, with the gradient through p.
 
     Source: Reed et al., ICLR 2015 workshop, arXiv 1412.6596. beta = 0.95 in the code of Patrini et al. 2017 for
-    every data set; that code's networks aren't ours, so the recipes hold no training settings. beta = 1 is
+    every data set; that code's networks aren't ours, so recipes train as Co-teaching's paper did. beta = 1 is
     cross-entropy. The GJS code writes t = 1 - beta.
     """
 
@@ -32,11 +35,11 @@ class SoftBootstrap(Method):
             search=Search("uniform", 0.5, 1.0),
         ),
     )
-    recipes = recipe_row(
-        SOURCES["forward"],
-        "unknown",
-        {"mnist": {"beta": 0.95}, "cifar10": {"beta": 0.95}, "cifar100": {"beta": 0.95}},
-        trainings={},
+    recipes = (
+        *recipe_row(SOURCES["forward"], "unknown", _BETA, trainings={}),
+        *compared_by_co_teaching(
+            _BETA, "soft targets with the beta of Forward's code, where those tables have hard ones"
+        ),
     )
     beta: float
 

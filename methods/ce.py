@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods._published import SOURCES, recipe_row
+from methods._published import APL_DEVIATIONS, APL_TRAINING, SOURCES, recipe_row
 from methods.interface import Method
 from methods.losses import cross_entropy
 
@@ -21,9 +21,17 @@ class CrossEntropy(Method):
     name = "ce"
     summary = "cross-entropy on the labels as given"
     source = "standard; as run in the ANL code (NeurIPS 2023)"
-    recipes = recipe_row(
-        SOURCES["anl"], "no parameters", {"mnist": {}, "cifar10": {}, "cifar100": {}, "webvision": {}}
-    ) + recipe_row(SOURCES["eps"], "no parameters", {"clothing1m": {}})
+    recipes = (
+        *recipe_row(SOURCES["anl"], "no parameters", {"mnist": {}, "cifar10": {}, "cifar100": {}, "webvision": {}}),
+        *recipe_row(
+            SOURCES["apl"],
+            "no parameters",
+            {"mnist": {}, "cifar10": {}, "cifar100": {}},
+            APL_TRAINING,
+            deviations=APL_DEVIATIONS,
+        ),
+        *recipe_row(SOURCES["eps"], "no parameters", {"clothing1m": {}}),
+    )
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """-ln p_y."""

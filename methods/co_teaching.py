@@ -9,7 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from methods._co_teaching import CO_TEACHING, GRADUAL, exponent_parameter, gradual_parameter
+from methods._co_teaching import (
+    CO_TEACHING,
+    CO_TEACHING_DEVIATION,
+    CO_TEACHING_TRAINING,
+    GRADUAL,
+    SAME_DEVIATION,
+    exponent_parameter,
+    gradual_parameter,
+)
 from methods._published import recipe_row
 from methods.interface import Method, Parameter, Pass, Phase, Step, Steps, Task
 from methods.losses import cross_entropy
@@ -39,8 +47,8 @@ class CoTeaching(Method):
     doesn't notice; its ramp ends at tau^c and jumps to tau, which falls for c < 1 (the same at c = 1, which all
     published results use); it skips epoch 0. ASSUMPTION: at least one sample of a batch is kept, however high tau.
 
-    Source: Han et al., NeurIPS 2018, arXiv 1804.06872, and its official code. The recipes hold no training settings:
-    its network of nine layers without augmentation, its linear decay and its change of Adam's beta aren't ours.
+    Source: Han et al., NeurIPS 2018, arXiv 1804.06872, and its official code, whose network of nine layers, linear
+    decay and change of Adam's beta1 the recipes take. Its tables give each network alone.
     """
 
     name = "co-teaching"
@@ -57,7 +65,8 @@ class CoTeaching(Method):
         CO_TEACHING,
         "unknown",
         {name: {"gradual": GRADUAL, "exponent": 1.0} for name in ("mnist", "cifar10", "cifar100")},
-        trainings={},
+        CO_TEACHING_TRAINING,
+        deviations=SAME_DEVIATION | {"mnist": f"{CO_TEACHING_DEVIATION}; its epochs end after 401 batches"},
     )
     networks = 2
     gradual: float

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from methods._co_teaching import CO_TEACHING_PLUS, GRADUAL, gradual_parameter
+from methods._co_teaching import CO_TEACHING_PLUS, GRADUAL, SAME_DEVIATION, SMALLER_CNN_TRAINING, gradual_parameter
 from methods._published import recipe_row
 from methods.co_teaching import CoTeaching
 from methods.interface import Parameter, Search, Setting, Step, Steps, Task
@@ -36,8 +36,8 @@ class CoTeachingPlus(CoTeaching):
     (`double_softmax` does so too; default off); it drops the sample with index 0; it divides means by the number of
     picks once more; it keeps all n where int((1 - R) n) is 0. ASSUMPTION: at least one sample is kept.
 
-    Source: Yu et al., ICML 2019, arXiv 1901.04215, and its official code. The recipes hold no training settings, for
-    the same reasons as those of `co-teaching`.
+    Source: Yu et al., ICML 2019, arXiv 1901.04215, and its official code. Its MLP for MNIST isn't ours, so that
+    recipe holds no training settings.
     """
 
     name = "co-teaching+"
@@ -82,7 +82,8 @@ class CoTeachingPlus(CoTeaching):
             "cifar10": {"gradual": GRADUAL, "init": _INIT},
             "cifar100": {"gradual": GRADUAL, "init": 5 / 200},
         },
-        trainings={},
+        SMALLER_CNN_TRAINING,
+        deviations=SAME_DEVIATION,
     )
     gradual: float
     init: float

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from methods._published import cifar_training
-from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
+from methods._published import OTHER_SCALE, cifar_training, published
+from methods.interface import Method, Parameter, Pass, Phase, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces.judges import JUDGE, judged_logits, make_judges
 from methods.pieces.lengths import epochs_of
@@ -76,8 +76,8 @@ class SampleSieve(Method):
         JUDGE,
     )
     recipes = (
-        Recipe("cifar10", _VALUES, _CODE, training=_TRAINING),
-        Recipe("cifar100", _VALUES, _CODE, training=_TRAINING),
+        published("cifar10", _VALUES, _CODE, training=_TRAINING, deviation=OTHER_SCALE),
+        published("cifar100", _VALUES, _CODE, training=_TRAINING),
     )
     beta: float
     delay: float

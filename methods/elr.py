@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods._published import SOURCES, cifar_training, keyed, recipe_row
+from methods._published import OTHER_SCALE, SOURCES, cifar_training, keyed, recipe_row
 from methods.interface import Method, Parameter, Search, Step, Task
 from methods.losses import cross_entropy
 from methods.pieces.early_learning import CLAMP, as_distributions, early_learning_regularizer
@@ -51,8 +51,12 @@ class EarlyLearningRegularization(Method):
         ),
     )
     recipes = (
-        keyed("cifar10", {"lam": 3.0, "beta": 0.7}, SOURCES["elr"], "sym-incl", training=_RESTARTS),
-        keyed("cifar10", {"lam": 1.0, "beta": 0.9}, SOURCES["elr"], "asym", training=_ASYMMETRIC),
+        keyed(
+            "cifar10", {"lam": 3.0, "beta": 0.7}, SOURCES["elr"], "sym-incl", training=_RESTARTS, deviation=OTHER_SCALE
+        ),
+        keyed(
+            "cifar10", {"lam": 1.0, "beta": 0.9}, SOURCES["elr"], "asym", training=_ASYMMETRIC, deviation=OTHER_SCALE
+        ),
         *recipe_row(
             SOURCES["elr"], "unknown", {"cifar100": {"lam": 7.0, "beta": 0.9}}, trainings={"cifar100": _CIFAR100}
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -73,6 +74,7 @@ class ForegroundLocalisation(DivideMix):
     source = "after the abstract of Neural Networks 191 (2025) 107712; on DivideMix, arXiv 2002.07394"
     version = 2
     parameters = (*DivideMix.parameters, *_flsc.PARAMETERS)
+    recipes = tuple(replace(recipe, deviation=_flsc.NO_TRAINING) for recipe in DivideMix.recipes)
     units = 30.0
     localisation: float
     reduction: str

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods import losses
-from methods._published import SOURCES, recipe_row
+from methods._published import APL_DEVIATIONS, APL_TRAINING, SOURCES, recipe_row
 from methods.interface import Method, Parameter, Search
+
+_GAMMA = {"mnist": {"gamma": 0.5}, "cifar10": {"gamma": 0.5}, "cifar100": {"gamma": 0.5}}
 
 
 class Focal(Method):
@@ -31,8 +33,9 @@ class Focal(Method):
             search=Search("uniform", 0.0, 3.0),
         ),
     )
-    recipes = recipe_row(
-        SOURCES["anl"], "unknown", {"mnist": {"gamma": 0.5}, "cifar10": {"gamma": 0.5}, "cifar100": {"gamma": 0.5}}
+    recipes = (
+        *recipe_row(SOURCES["anl"], "unknown", _GAMMA),
+        *recipe_row(SOURCES["apl"], "unknown", _GAMMA, APL_TRAINING, deviations=APL_DEVIATIONS),
     )
     gamma: float
 

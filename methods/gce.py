@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods._published import ROBUST_LOSS_TRAINING, SOURCES, keyed, recipe_row
+from methods._published import APL_DEVIATIONS, APL_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, keyed, recipe_row
 from methods.interface import Method, Parameter, Search
 from methods.losses import generalized_cross_entropy
 
 _CIFAR100 = ROBUST_LOSS_TRAINING["cifar100"]
+_SHARED = {"mnist": {"q": 0.7}, "cifar10": {"q": 0.7}, "cifar100": {"q": 0.7}}
+"""The same in the codes of ANL and APL."""
 
 
 class GeneralizedCrossEntropy(Method):
@@ -35,11 +37,8 @@ class GeneralizedCrossEntropy(Method):
         ),
     )
     recipes = (
-        *recipe_row(
-            SOURCES["anl"],
-            "unknown",
-            {"mnist": {"q": 0.7}, "cifar10": {"q": 0.7}, "cifar100": {"q": 0.7}, "webvision": {"q": 0.7}},
-        ),
+        *recipe_row(SOURCES["anl"], "unknown", _SHARED | {"webvision": {"q": 0.7}}),
+        *recipe_row(SOURCES["apl"], "unknown", _SHARED, APL_TRAINING, deviations=APL_DEVIATIONS),
         *recipe_row(SOURCES["eps"], "unknown", {"clothing1m": {"q": 0.6}}),
         *recipe_row(SOURCES["jal"], "unknown", {"webvision": {"q": 0.6}}, change={"batch_size": 256}),
         keyed("cifar100", {"q": 0.5}, SOURCES["eps"], "none", training=_CIFAR100),

@@ -109,7 +109,9 @@ class Recipe:
     `data_set` (and `model`, None: any) say what it is for. `noise` and `rate` are None in a plain recipe; a recipe
     keyed by either is informed, and the harness marks the run with the privilege. `chosen` says how the source
     chose it ("clean validation", "unknown", ...). `training` may hold: model, epochs, batch_size, optimizer,
-    learning_rate, weight_decay, momentum, nesterov, schedule, gradient_clip, augmentation.
+    learning_rate, weight_decay, momentum, nesterov, schedule, gradient_clip, augmentation, strong_augmentation.
+    `source_names` are the short names by which `--protocol paper:NAME` asks for it, one for each source that has it.
+    `deviation` says, in words that follow a colon, where this training can't follow the source to the letter.
     """
 
     data_set: str
@@ -120,6 +122,8 @@ class Recipe:
     rate: float | None = None
     model: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    source_names: tuple[str, ...] = ()
+    deviation: str = ""
 
 
 @dataclass(frozen=True)
@@ -353,6 +357,8 @@ class Method:
     planned by them, and records hold what it was.
     `uses_held_labels`: training depends on the hold-out's noisy labels, as where a phase continues with an epoch that
     they chose. Every method may do so; but a choice between settings by these labels isn't unseen for this method.
+    `compared_source`: the name of the source of recipes that `--protocol paper` takes first, the one whose tables the
+    field compares with; None: the order of `recipes`.
     `version`: raise it whenever a change makes the method compute something else.
 
     `start` may put into `effective` what it made of lengths that scale with the training; the record holds them.
@@ -365,6 +371,7 @@ class Method:
     aliases: ClassVar[tuple[str, ...]] = ()
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     recipes: ClassVar[tuple[Recipe, ...]] = ()
+    compared_source: ClassVar[str | None] = None
     needs: ClassVar[tuple[str, ...]] = ()
     assumes: ClassVar[tuple[str, ...]] = ()
     control: ClassVar[bool] = False
@@ -452,6 +459,7 @@ class Method:
             "static_shapes": cls.static_shapes,
             "units": cls.units,
             "units_per": dict(cls.units_per),
+            "compared_source": cls.compared_source,
             "may_be_unsuitable": cls.unsuitable is not Method.unsuitable,
             "parameters": [
                 {
@@ -480,7 +488,9 @@ class Method:
                     "values": dict(r.values),
                     "training": dict(r.training),
                     "source": r.source,
+                    "source_names": list(r.source_names or (cls.name,)),
                     "chosen": r.chosen,
+                    "deviation": r.deviation,
                 }
                 for r in cls.recipes
             ],

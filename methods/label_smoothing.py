@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods import losses
-from methods._published import cifar_training
-from methods.interface import Method, Parameter, Recipe, Search
+from methods._published import cifar_training, published
+from methods.interface import Method, Parameter, Search
 
 
 class LabelSmoothing(Method):
@@ -37,12 +37,13 @@ class LabelSmoothing(Method):
         ),
     )
     recipes = (
-        Recipe(
+        published(
             "cifar10",
             {},
             "negative label smoothing, official code (UCSC-REAL/negative-label-smoothing 05078f6)",
             "rate not fixed by the source",
             training=cifar_training("resnet34", 200, 0.1, 1e-4, "step:100,150@0.1") | {"nesterov": True},
+            deviation="for high noise the code starts from a network that cross-entropy has warmed up",
         ),
     )
     rate: float

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from methods._published import cifar_training
-from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
+from methods._published import OTHER_SCALE, cifar_training, on_cifar10, published
+from methods.interface import Method, Parameter, Pass, Phase, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy, soft_cross_entropy
 from methods.pieces.lengths import published_epochs, too_short, warm_up_epochs, warm_up_parameter
 from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
@@ -65,7 +65,13 @@ class MCorrection(Method):
         warm_up_parameter(_WARM_UP, "official code: 105 of 300 epochs", high=_WARM_UP),
     )
     recipes = tuple(
-        Recipe(data_set, {"alpha": 32.0, "z": "hard", "regulariser": 1.0}, _CODE, training=_TRAINING)
+        published(
+            data_set,
+            {"alpha": 32.0, "z": "hard", "regulariser": 1.0},
+            _CODE,
+            training=_TRAINING,
+            deviation=on_cifar10(data_set, OTHER_SCALE),
+        )
         for data_set in ("cifar10", "cifar100")
     )
     version = 2

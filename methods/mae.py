@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from methods._published import SOURCES, recipe_row
-from methods.interface import Method
+from methods._published import APL_DEVIATIONS, APL_TRAINING, SOURCES, recipe_row
+from methods.interface import Method, Value
 from methods.losses import mean_absolute_error
+
+_NONE: Mapping[str, Mapping[str, Value]] = {"mnist": {}, "cifar10": {}, "cifar100": {}}
 
 
 class MeanAbsoluteError(Method):
@@ -21,7 +25,10 @@ class MeanAbsoluteError(Method):
     name = "mae"
     summary = "mean absolute error 1 - p_y"
     source = "Ghosh et al., AAAI 2017, arXiv 1712.09482"
-    recipes = recipe_row(SOURCES["anl"], "no parameters", {"mnist": {}, "cifar10": {}, "cifar100": {}})
+    recipes = (
+        *recipe_row(SOURCES["anl"], "no parameters", _NONE),
+        *recipe_row(SOURCES["apl"], "no parameters", _NONE, APL_TRAINING, deviations=APL_DEVIATIONS),
+    )
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """1 - p_y."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Generator, Tensor, stack
 
-from methods._published import cifar_training
-from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Step, Steps
+from methods._published import cifar_training, published
+from methods.interface import Method, Parameter, Pass, Phase, Search, Step, Steps
 from methods.losses import cross_entropy
 from methods.pieces.mixing import blended, mix, mixup_draws, partners
 
@@ -38,7 +38,7 @@ class Mixup(Method):
         ),
     )
     recipes = (
-        Recipe(
+        published(
             "cifar10",
             {"alpha": 1.0},
             "mixup, official code (facebookresearch/mixup-cifar10)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from methods._normalised import FOCUSING, NormalizedFocalAndSecond, term_weights
-from methods._published import APL_MNIST_TRAINING, ROBUST_LOSS_TRAINING, SOURCES, recipe_row
+from methods._published import APL_DEVIATIONS, APL_TRAINING, SOURCES, recipe_row
 from methods.losses import mean_absolute_error
 
 
@@ -35,7 +35,8 @@ class NormalizedFocalAndAbsolute(NormalizedFocalAndSecond):
                 "cifar100": {"alpha": 10.0, "beta": 1.0},
                 "webvision": {"alpha": 50.0, "beta": 1.0},
             },
-            {**ROBUST_LOSS_TRAINING, "mnist": APL_MNIST_TRAINING},
+            APL_TRAINING,
+            deviations=APL_DEVIATIONS,
         ),
     )
 

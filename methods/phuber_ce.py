@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._published import OGC_TRAINING, SOURCES, recipe_row
 from methods.interface import Method, Parameter, Search
 from methods.losses import partially_huberised_cross_entropy
 
@@ -28,6 +29,12 @@ class PartiallyHuberisedCrossEntropy(Method):
             low=1.0,
             search=Search("log-uniform", 1.5, 100.0),
         ),
+    )
+    recipes = recipe_row(
+        SOURCES["ogc"],
+        "unknown",
+        {"cifar10": {"tau": 10.0}, "cifar100": {"tau": 10.0}},
+        OGC_TRAINING,
     )
     tau: float
 

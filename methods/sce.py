@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods._published import SOURCES, recipe_row
+from methods._published import APL_DEVIATIONS, APL_TRAINING, SOURCES, recipe_row
 from methods.interface import Method, Parameter, Search
 from methods.losses import symmetric_cross_entropy
+
+_SHARED = {
+    "mnist": {"alpha": 0.01, "beta": 1.0},
+    "cifar10": {"alpha": 0.1, "beta": 1.0},
+    "cifar100": {"alpha": 6.0, "beta": 0.1},
+}
+"""The same in the codes of APL, ANL and eps-softmax."""
 
 
 class SymmetricCrossEntropy(Method):
@@ -40,15 +47,11 @@ class SymmetricCrossEntropy(Method):
     )
     recipes = (
         *recipe_row(
-            "APL, ANL and eps-softmax official codes",
+            SOURCES["anl"] + "; the same in eps-softmax's",
             "unknown",
-            {
-                "mnist": {"alpha": 0.01, "beta": 1.0},
-                "cifar10": {"alpha": 0.1, "beta": 1.0},
-                "cifar100": {"alpha": 6.0, "beta": 0.1},
-                "webvision": {"alpha": 10.0, "beta": 1.0},
-            },
+            _SHARED | {"webvision": {"alpha": 10.0, "beta": 1.0}},
         ),
+        *recipe_row(SOURCES["apl"], "unknown", _SHARED, APL_TRAINING, deviations=APL_DEVIATIONS),
         *recipe_row(SOURCES["sce"], "best on the clean test set", {"cifar100": {"alpha": 6.0, "beta": 1.0}}, {}),
         *recipe_row(
             SOURCES["alf"],

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, full
 
-from methods._published import cifar_training, keyed
+from methods._published import OTHER_SCALE, cifar_training, keyed, on_cifar10, published
 from methods.interface import Method, Parameter, Pass, Phase, Recipe, Search, Setting, Step, Steps, Task
 from methods.losses import soft_cross_entropy
 from methods.pieces.lengths import epochs_of
@@ -26,9 +26,11 @@ _WEBVISION = _LARGE | {"model": "timm:inception_resnet_v2", "epochs": 100, "batc
 def _turning_points(data_set: str, by_rate: Mapping[float, int], asym: int) -> tuple[Recipe, ...]:
     """Recipes of the code's table of turning points, in epochs of 200: by rate of symmetric noise, and asym 0.4."""
     cells = [("sym-incl", rate, epochs) for rate, epochs in by_rate.items()] + [("asym", 0.4, asym)]
-    plain = Recipe(data_set, {"turning_point": by_rate[0.4] / 200}, f"{CODE}, symmetric noise 0.4", training=TRAINING)
-    return plain, *(
-        keyed(data_set, {"turning_point": epochs / 200}, CODE, noise, rate, TRAINING) for noise, rate, epochs in cells
+    deviation = on_cifar10(data_set, OTHER_SCALE)
+    plain = {"turning_point": by_rate[0.4] / 200}
+    return published(data_set, plain, f"{CODE}, symmetric noise 0.4", training=TRAINING, deviation=deviation), *(
+        keyed(data_set, {"turning_point": epochs / 200}, CODE, noise, rate, TRAINING, deviation=deviation)
+        for noise, rate, epochs in cells
     )
 
 
@@ -84,9 +86,9 @@ class SelfEnsembleLabelCorrection(Method):
     )
     recipes = (
         *CIFAR_RECIPES,
-        Recipe("clothing1m", {"momentum": 0.8, "turning_point": 5 / 40}, CODE, training=_CLOTHING),
-        Recipe("webvision", {"turning_point": 40 / 100}, CODE, training=_WEBVISION),
-        Recipe("animal10n", {"turning_point": 40 / 100}, CODE),
+        published("clothing1m", {"momentum": 0.8, "turning_point": 5 / 40}, CODE, training=_CLOTHING),
+        published("webvision", {"turning_point": 40 / 100}, CODE, training=_WEBVISION),
+        published("animal10n", {"turning_point": 40 / 100}, CODE),
     )
     momentum: float
     turning_point: float

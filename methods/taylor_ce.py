@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from methods._published import OGC_TRAINING, SOURCES, recipe_row
 from methods.interface import Method, Parameter, Search
 from methods.losses import taylor_cross_entropy
 
@@ -28,6 +29,13 @@ class TaylorCrossEntropy(Method):
             high=1000,
             search=Search("integer", 1, 20),
         ),
+    )
+    recipes = recipe_row(
+        SOURCES["ogc"],
+        "unknown",
+        {"cifar10": {"order": 2}, "cifar100": {"order": 2}},
+        OGC_TRAINING,
+        deviations=dict.fromkeys(("cifar10", "cifar100"), "ASSUMPTION: order 2, since the code gives no default value"),
     )
     order: int
 

@@ -108,6 +108,7 @@ class VolMinNet(Method):
             "cifar100": {**_RATES, "init": 4.5, "transition_optimizer": "adam"},
         },
         trainings={"cifar10": _CIFAR, "cifar100": _CIFAR | {"model": "resnet34-default"}},
+        deviations=dict.fromkeys(("cifar10", "cifar100"), "its network's first convolution has no padding"),
     )
     lam: float
     init: float

@@ -39,7 +39,8 @@ def run(
         Text,
         protocol(
             "shared: one for all, with the shared grid's learning rates if it was run. shared-lr: the data set's. "
-            "paper: each method's own. Default: shared."
+            "paper: each method's own published recipe, in fp32; paper:SOURCE: that of one source, see `show method`. "
+            "Default: shared."
         ),
     ] = None,
     recipes: Annotated[

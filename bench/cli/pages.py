@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bench.planning.paper_protocol import deviations, trained_recipes
 from bench.system.text import list_first
 
 TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
@@ -64,12 +65,26 @@ def method_page(entry: Mapping[str, Any]) -> RenderableType:
     if entry["recipes"]:
         titles = ("recipe for", "noise", "values", "chosen by", "source")
         parts += ["", table(titles, _without_repeats([_recipe_row(recipe) for recipe in entry["recipes"]]))]
-        trainings = dict.fromkeys(
-            (_recipe_place(recipe), _training(recipe)) for recipe in entry["recipes"] if recipe["training"]
-        )
-        if trainings:
-            parts += ["", table(("for", "published training (--protocol paper)"), list(trainings))]
+        parts += _trainings(entry)
     return Group(*parts)
+
+
+def _trainings(entry: Mapping[str, Any]) -> list[RenderableType]:
+    """The trainings of the paper protocol, one for each data set and source, and where they deviate from it."""
+    rows, deviating = dict[tuple[str, str, str], None](), dict[tuple[str, str, str], None]()
+    for recipe in trained_recipes(entry):
+        asked = ", ".join(f"paper:{name}" for name in recipe["source_names"])
+        rows[_recipe_place(recipe), asked, _training(recipe)] = None
+        deviating |= dict.fromkeys((_recipe_place(recipe), asked, words) for words in deviations(recipe))
+    if not rows:
+        return []
+    parts: list[RenderableType] = ["", table(("for", "--protocol", "published training"), list(rows), fold=True)]
+    first = entry["compared_source"]
+    default = "the first of a data set" if first is None else f"paper:{first} where there is one, else the first"
+    parts.append(f"--protocol paper takes {default}, in fp32 and without a hold-out.")
+    if deviating:
+        parts += ["", table(("for", "--protocol", "not to the letter"), list(deviating), fold=True)]
+    return parts
 
 
 def _weight_decay(entry: Mapping[str, Any]) -> str:

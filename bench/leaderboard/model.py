@@ -80,6 +80,8 @@ class Row:
     weight_decay: float
     members: int
     """Copies of the method whose predictions are averaged."""
+    recipe_source: str | None
+    """The source whose published recipe it trained by; None outside the paper protocol, and in older records."""
     accuracies: Mapping[Replicate, float]
     """Accuracy by the board's rule, of the replicates that have one."""
     accuracy: Summary | None

@@ -66,14 +66,18 @@ def row_key(spec: Mapping[str, Any], *members: int) -> str:
     """A text that is equal for the specs of one row; without `members`, for those of all numbers of members."""
     names = ("learning_rate", "weight_decay")
     method = [spec["method"], spec.get("method_version", 1), spec.get("parameters", {})]
-    return canonical_json([*method, list(spec.get("privileges", ())), *map(spec.get, names), *members])
+    source = [] if spec.get("recipe_source") is None else [{"recipe_source": spec["recipe_source"]}]
+    return canonical_json([*method, list(spec.get("privileges", ())), *map(spec.get, names), *members, *source])
 
 
 def row_labels(groups: Sequence[RunGroup]) -> list[str]:
     """A unique name for each row: the parameters always, the rest where rows of the same name differ in it."""
     names = [_name(group.spec) for group in groups]
     labels = list(names)
-    extra = (("learning_rate", "lr"), ("weight_decay", "weight decay"), ("privileges", "told"), ("method_version", "v"))
+    extra = (
+        *(("learning_rate", "lr"), ("weight_decay", "weight decay"), ("privileges", "told"), ("method_version", "v")),
+        ("recipe_source", "recipe of"),
+    )
     for shared_name in [name for name, count in Counter(names).items() if count > 1]:
         alike = [index for index, name in enumerate(names) if name == shared_name]
         for key, word in extra:
@@ -125,6 +129,7 @@ def build_row(group: RunGroup, label: str, rule: SelectionRule) -> Row:
         learning_rate=spec["learning_rate"],
         weight_decay=spec.get("weight_decay", 0.0),
         members=spec.get("members", 1),
+        recipe_source=spec.get("recipe_source"),
         accuracies=accuracies,
         accuracy=summarise(list(accuracies.values())) if accuracies else None,
         means=_column_means((*BOARD, *COSTS), records),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.leaderboard.measurements import Record
@@ -76,17 +76,24 @@ def differing_fields(settings: Sequence[Setting]) -> list[str]:
     ]
 
 
-def setting_heading(setting: Setting, fields: Iterable[str]) -> str:
-    """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file."""
-    parts = [noise_words(setting), protocol_words(setting)]
+def setting_heading(setting: Setting, fields: Iterable[str], sources: Collection[str] = ()) -> str:
+    """Noise and rate, protocol, and the `fields` in which this setting differs from the others of its file.
+
+    `sources` are those of the recipes that its rows trained by.
+    """
+    parts = [noise_words(setting), protocol_words(setting, sources)]
     parts += [describe_field(name, setting.get(name)) for name in fields if name not in IN_EVERY_HEADING]
     return " · ".join(parts)
 
 
-def protocol_words(setting: Setting) -> str:
-    """The protocol's name in headings: "shared" only where learning rates were chosen per method."""
+def protocol_words(setting: Setting, sources: Collection[str] = ()) -> str:
+    """The protocol's name in headings: "shared" only where learning rates were chosen per method.
+
+    Under the paper protocol the `sources` of the recipes follow it, such as "paper (anl and gjs)".
+    """
     protocol = str(setting.get("protocol"))
-    return {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(protocol, protocol)
+    name = {SHARED_LR: "shared-lr", SHARED_GRID: "shared"}.get(protocol, protocol)
+    return f"{name} ({join_words(sorted(sources))})" if sources else name
 
 
 def noise_words(setting: Setting) -> str:
@@ -118,7 +125,7 @@ def setting_order(setting: Setting) -> tuple[Any, ...]:
 
 def describe_setting(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
     """Lines under a heading: the training, the data, the noise."""
-    lines = [_training(setting, rows, records), _samples(setting, records), _noise(setting, records)]
+    lines = [_training(setting, rows, records), _recipes(rows), _samples(setting, records), _noise(setting, records)]
     return [line for line in lines if line]
 
 
@@ -140,6 +147,16 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
         *describe("schedule", "gradient_clip", "augmentation", "precision", *processes),
     ]
     return "Training: " + ", ".join([model, *(part for part in parts if part)]) + "."
+
+
+def _recipes(rows: Sequence[Row]) -> str:
+    """The source of each row's published recipe: "Recipes: anl for ce and nce+rce; gjs for js."."""
+    by_source: dict[str, list[str]] = {}
+    for row in rows:
+        if row.recipe_source is not None and not row.derived:
+            by_source.setdefault(row.recipe_source, []).append(row.name)
+    parts = [f"{source} for {join_words(sorted(names))}" for source, names in sorted(by_source.items())]
+    return f"Recipes: {'; '.join(parts)}." if parts else ""
 
 
 def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:

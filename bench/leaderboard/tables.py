@@ -43,7 +43,8 @@ def build_report(
         tables = []
         for id_, setting in of_data_set.items():
             groups = group_runs(finished.get(id_, ()), failed.get(id_, ()))
-            heading = settings.setting_heading(setting, fields)
+            sources = {str(group.spec["recipe_source"]) for group in groups if group.spec.get("recipe_source")}
+            heading = settings.setting_heading(setting, fields, sources)
             tables.append(_build_table(id_, setting, heading, groups, rule, beside))
         equal = None if budget is None else equal_compute_tables(tables, finished, failed, budget, rule, fields)
         boards.append(Board(data_set, tuple(add_rank_moves(tables)), equal))

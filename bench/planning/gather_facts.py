@@ -15,6 +15,7 @@ from bench import registry
 from bench.planning import data_facts, recipe_files
 from bench.planning.facts import Facts
 from bench.planning.image_placement import ImagePlacement, ImageShape, choose_placement, largest_border
+from bench.planning.paper_protocol import usual_precision
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.planning.validate import ValidatedRequest
@@ -52,6 +53,7 @@ def gather_facts(
         # Before any worker starts: each of them would decode the same files.
         options = replace(data_facts.data_options(request, progress), stream=placement.where == "disk")
         registry.open_data_set(request.dataset, options).prepare()
+    declared = usual_precision(request.is_paper, protocol.precision)
     fast_bf16 = None if hardware is None else hardware.fast_bf16
     return Facts(
         methods=registry.methods(),
@@ -64,7 +66,7 @@ def gather_facts(
         image_shape=sizes.image_shape,
         noises=noises,
         stored=(sum(sizes.counts), sizes.test),
-        precision=resolve_precision(request.precision, device, protocol.precision, fast_bf16),
+        precision=resolve_precision(request.precision, device, declared, fast_bf16),
         device=device,
         cores=count_cores() if hardware is None else hardware.cores,
         smallest={name: entry["smallest"] for name, entry in registry.models().items()},

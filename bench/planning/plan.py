@@ -5,13 +5,22 @@ Read `make_plan` first; `bench.planning.resolve_run` makes the spec of one metho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.planning import recipe_choice
 from bench.planning.facts import Facts, PlannedNoise
+from bench.planning.paper_protocol import paper_notes
 from bench.planning.request import Request
-from bench.planning.resolve_run import Refused, data_fields, replicate_seeds, resolve_run, training_fields
+from bench.planning.resolve_run import (
+    Refused,
+    choose_recipe,
+    data_fields,
+    replicate_seeds,
+    resolve_run,
+    training_fields,
+)
 from bench.spec import RESERVED_SEEDS, RunSpec
 from bench.system.errors import UsageError, list_offenders
 
@@ -43,6 +52,8 @@ def make_plan(request: Request, facts: Facts) -> Plan:
     refuse_lonely_batch_norm(request, facts)
     facts, notes = recipes_in_force(request, facts)
     specs: list[RunSpec] = []
+    recipes: dict[str, Mapping[str, Any]] = {}
+    sources: dict[str, str | None] = {}
     left_out: dict[LeftOut, None] = {}
     for noise, rate in noise_settings(request, facts):
         firsts: dict[str, RunSpec] = {}  # by run id: an alias and its name make one run
@@ -56,6 +67,9 @@ def make_plan(request: Request, facts: Facts) -> Plan:
                 left_out[LeftOut(name, str(refused), noise.name, rate)] = None
             else:
                 firsts.setdefault(spec.run_id, spec)
+                if request.is_paper:
+                    choice = choose_recipe(request, facts, method.declaration, noise.name, rate)
+                    recipes[spec.method], sources[spec.method] = choice.recipe or {}, spec.recipe_source
         for seed in request.seeds:
             seeds = replicate_seeds(request, seed)
             specs += [spec.model_copy(update=seeds) for spec in firsts.values()]
@@ -67,6 +81,7 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         )
     if facts.grid is not None:
         notes = (*notes, *recipe_choice.note_older_versions(facts.grid.file, specs))
+    notes = (*notes, *paper_notes(recipes, sources))
     if any(seed >= RESERVED_SEEDS for seed in request.seeds):
         notes = (*notes, f"seeds from {RESERVED_SEEDS:,} up are for choosing: their runs stand on no board")
     return Plan(tuple(specs), tuple(left_out), notes)
@@ -91,7 +106,7 @@ def recipes_in_force(request: Request, facts: Facts) -> tuple[Facts, tuple[str, 
 
     Raises UsageError where a file that `--recipes` names doesn't apply.
     """
-    if (facts.grid is None and facts.study is None) or request.protocol == "paper":
+    if (facts.grid is None and facts.study is None) or request.is_paper:
         return replace(facts, grid=None, study=None), ()
     fields = training_fields(request, facts, recipe_choice.RecipeChoice(None))
     example = RunSpec(method="-", noise="-", **data_fields(request, facts), **fields)

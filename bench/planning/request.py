@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from bench.planning.compute_budget import parse_budget
+from bench.planning.paper_protocol import PAPER
 from bench.registry.names import split_list, split_values
 from bench.spec import Finite, Fraction, Seed
 from bench.system.errors import UsageError
@@ -66,6 +68,14 @@ def _names(value: Any) -> Any:
     return tuple(split_values(value)) if isinstance(value, Sequence) else value
 
 
+def _protocol(value: Any) -> Any:
+    """The protocol in lower case; raises ValueError for another one."""
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text in ("shared", "shared-lr", PAPER) or (isinstance(text, str) and re.fullmatch(rf"{PAPER}:[^\s:]+", text)):
+        return text
+    raise ValueError("must be shared, shared-lr, paper, or paper:SOURCE such as paper:anl")
+
+
 def _gpu_share(value: float) -> float:
     if not 0 < value <= 1:
         raise ValueError("must be over 0 and at most 1: a run trains on one card, and with 0.25 four runs share it")
@@ -115,7 +125,8 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     precision: Identity[Literal["auto", "fp32", "bf16", "fp16"]] = "auto"
     """`device` decides what "auto" means; the spec holds the result."""
     sync_batch_norm: Identity[bool] = False
-    protocol: Identity[Literal["shared", "shared-lr", "paper"]] = "shared"
+    protocol: Identity[Annotated[str, BeforeValidator(_protocol)]] = "shared"
+    """"shared", "shared-lr", "paper", or "paper:SOURCE"; see `is_paper` and `recipe_source`."""
     recipes: Identity[Text] = "plain"
     """"plain", "published", or a recipe file's path."""
     jobs: Runtime[Count | None] = None
@@ -146,7 +157,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     def _one_source_of_labels_and_of_values(self) -> Self:
         if self.labels is not None and {"noise", "rate"} & self.model_fields_set:
             raise ValueError("--labels brings noisy labels of its own: leave --noise and --rate out")
-        rivals = {"--protocol paper": self.protocol == "paper", "--lr": self.lr is not None}
+        rivals = {"--protocol paper": self.is_paper, "--lr": self.lr is not None}
         rivals["--weight-decay"] = self.weight_decay is not None
         for rival, typed in rivals.items():
             if typed and self.recipe_file is not None:
@@ -167,7 +178,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         if self.budget is None:
             return self
         parse_budget(self.budget)
-        if self.protocol == "paper":
+        if self.is_paper:
             raise ValueError(
                 "--budget chooses epochs and members on noisy held-out labels; --protocol paper takes the published "
                 "epochs and holds nothing out: leave one out"
@@ -185,6 +196,16 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
                 "leave --shard out; several machines may type the same command on one --out folder"
             )
         return self
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether every method trains by its own published recipe."""
+        return self.protocol.partition(":")[0] == PAPER
+
+    @property
+    def recipe_source(self) -> str | None:
+        """The source that `--protocol paper:SOURCE` names; None: the one that each method is compared by."""
+        return self.protocol.partition(":")[2] or None
 
     @property
     def recipe_file(self) -> str | None:

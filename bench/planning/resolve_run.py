@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.planning import recipe_choice
+from bench.planning import paper_protocol, recipe_choice
 from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
+from bench.planning.paper_protocol import PAPER
 from bench.planning.recipe_choice import RecipeChoice
 from bench.planning.request import TYPED_FIELDS, Request
 from bench.spec import HOLD_OUT, SHARED_GRID, SHARED_LR, RunSpec, augmentations, privileges, schedules
@@ -37,9 +38,10 @@ def resolve_run(
         raise Refused(missing)
     recipe = choose_recipe(request, facts, declaration, noise.name, rate)
     needs = privileges.named_privileges(declaration["needs"], request.noise_rate, facts.matrix_sha256)
-    protocol = "paper" if request.protocol == "paper" else SHARED_LR if facts.grid is None else SHARED_GRID
+    protocol = PAPER if request.is_paper else SHARED_LR if facts.grid is None else SHARED_GRID
     spec = RunSpec(
         protocol=protocol,
+        recipe_source=recorded_source(request, recipe, declaration),
         method=declaration["name"],
         method_version=declaration["version"],
         parameters=resolve_parameters(method, recipe),
@@ -121,13 +123,18 @@ def choose_published_recipe(
     request: Request, facts: Facts, declaration: Mapping[str, Any], noise: str, rate: float | None
 ) -> RecipeChoice:
     """The published recipe by `--recipes`; raises Refused where `--protocol paper` finds no training settings."""
-    data_set, paper = facts.protocol.recipes_from, request.protocol == "paper"
+    data_set, paper = facts.protocol.recipes_from, request.is_paper
     model = request.model or (None if paper else facts.protocol.model)
     recipes = recipe_choice.matching_recipes(declaration["recipes"], data_set, model)
     if paper:
         recipes = [recipe for recipe in recipes if recipe["training"]]
         if not recipes:
             raise Refused(f"no training settings are published for it on {data_set}")
+        names = dict.fromkeys(name for recipe in recipes for name in paper_protocol.source_names(recipe))
+        recipes = paper_protocol.recipes_of_source(recipes, request.recipe_source, declaration.get("compared_source"))
+        if not recipes:
+            others = ", ".join(f"{PAPER}:{name}" for name in names)
+            raise Refused(f"it has no recipe of {request.recipe_source} on {data_set}, but {others}")
     if request.recipes == "published":
         choice = recipe_choice.published_recipe(recipes, noise, rate)
     else:
@@ -135,6 +142,13 @@ def choose_published_recipe(
     if paper and choice.recipe is None:
         raise Refused(f"its settings on {data_set} are published for other noise only")
     return choice
+
+
+def recorded_source(request: Request, recipe: RecipeChoice, declaration: Mapping[str, Any]) -> str | None:
+    """The name of the source whose recipe a run trains by; None outside the paper protocol."""
+    if not request.is_paper or recipe.recipe is None:
+        return None
+    return paper_protocol.source_of(recipe.recipe, request.recipe_source, declaration.get("compared_source"))
 
 
 def resolve_parameters(method: ResolvedMethod, recipe: RecipeChoice) -> dict[str, Any]:
@@ -188,7 +202,7 @@ def dataset_protocol(facts: Facts) -> Fields:
 
 def recipe_fields(request: Request, recipe: RecipeChoice, protocol: Fields) -> Fields:
     """The second layer: the training settings that a recipe brings, for fields that `protocol` has."""
-    if request.protocol != "paper" or recipe.recipe is None:
+    if not request.is_paper or recipe.recipe is None:
         return recipe.core
     published = {name: value for name, value in recipe.recipe["training"].items() if name in protocol}
     model = {"model": recipe.recipe["model"]} if recipe.recipe["model"] else {}

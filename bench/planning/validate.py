@@ -14,6 +14,7 @@ from bench import registry
 from bench.planning import recipe_files
 from bench.planning.data_facts import recorded_data_set_name
 from bench.planning.facts import ResolvedMethod
+from bench.planning.paper_protocol import check_source
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.registry import names
@@ -45,6 +46,7 @@ def validate_request(request: Request) -> ValidatedRequest:
     """
     registry.load_plugins(request.plugin)
     methods = resolve_methods(request, registry.methods())
+    check_source(request.recipe_source, registry.methods().values())
     data_set = recorded_data_set_name(request.dataset)
     for text in request.noise:
         registry.parse_noise(text)

@@ -84,16 +84,17 @@ def _is_keyed(row: Spec) -> bool:
 
 
 def _group_rows(rows: Iterable[Spec]) -> list[list[Spec]]:
-    """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind of recipe, noise rate and
-    transition matrix.
+    """Rows that one request can ask for: one learning rate, weight decay, `--members`, kind and source of recipe, noise
+    rate and transition matrix.
     """
-    groups: dict[tuple[float, float, int, bool, bool, float, str], list[Spec]] = {}
+    groups: dict[tuple[float, float, int, bool, bool, float, str, str], list[Spec]] = {}
     for row in rows:
         noise_rate, tuned = given_noise_rate(row["privileges"]), is_tuned(row["privileges"])
         chosen = tuned or row["protocol"] == SHARED_GRID
         rates = (0.0, 0.0) if chosen else (row["learning_rate"], row["weight_decay"])
         stated = -1.0 if noise_rate is None else noise_rate
-        key = (*rates, row["members"], tuned, _is_keyed(row), stated, str(given_matrix(row["privileges"]) or ""))
+        matrix = str(given_matrix(row["privileges"]) or "")
+        key = (*rates, row["members"], tuned, _is_keyed(row), stated, matrix, row["recipe_source"] or "")
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (-len(groups[key]), key))]
 
@@ -112,6 +113,8 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
         options[option] = format_value(row[TYPED_FIELDS.get(option, option)])
     if protocol != SHARED_GRID:
         options["protocol"] = "shared-lr" if protocol == SHARED_LR else protocol
+        if row["recipe_source"] is not None:
+            options["protocol"] += f":{row['recipe_source']}"
     if not tuned and protocol != SHARED_GRID:
         options["lr"] = format_value(row["learning_rate"])
         options["weight_decay"] = format_value(row["weight_decay"])

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from bench import registry
-from bench.planning import data_facts, recipe_files
-from bench.planning.facts import Facts, PlannedNoise, ResolvedMethod
+from bench.planning.facts import Facts, ResolvedMethod
+from bench.planning.paper_protocol import PAPER, usual_precision
 from bench.planning.plan import LeftOut, Plan, make_plan
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import SOURCES, TYPED_FIELDS, Request
@@ -25,19 +25,13 @@ from bench.planning.validate import resolve_methods
 from bench.registry.names import SelectedMethod
 from bench.reporting.command_line import TypedCommand, command_line
 from bench.reporting.explicit_command import explicit_command, seed_options
+from bench.reporting.recorded_facts import UnknowableRequest, recorded_facts
 from bench.spec import SHARED_GRID, SHARED_LR, RunSpec
 from bench.spec.privileges import given_noise_rate
 from bench.system.errors import UsageError
 
-if TYPE_CHECKING:
-    from datasets.interface import Description
-
 Spec = Mapping[str, Any]
 Options = dict[str, Any]
-
-
-class UnknowableRequest(Exception):  # noqa: N818 - an answer, not an error
-    """A request that can't be found from records: it needs the data, the user's files or a method's own code."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def shortest_command(
         runs = [RunSpec.model_validate(spec) for spec in newest]
         if not runs:
             return None
-        facts = _recorded_facts(runs, study)
+        facts = recorded_facts(runs, study)
         for protocol in _protocol_options(runs[0], facts):
             command = _commands_under(protocol, runs, facts, dict(carried or {}))
             if command is not None:
@@ -173,6 +167,9 @@ def _options_beyond_defaults(run: RunSpec, facts: Facts, protocol: Options) -> O
         options: Options = {} if kind == "plain" else {"recipes": kind}
         options |= {} if noise_rate is None else {"noise_rate": str(noise_rate)}
         default = _default_run(run, facts, protocol | options)
+        if run.recipe_source is not None and (default is None or default.recipe_source != run.recipe_source):
+            options["protocol"] = f"{PAPER}:{run.recipe_source}"
+            default = _default_run(run, facts, protocol | options)
         if default is None or default.privileges != run.privileges:
             continue
         options |= {
@@ -220,7 +217,8 @@ def _setting_options(run: RunSpec, facts: Facts, protocol: Options) -> Options:
     options: Options = {"dataset": run.data_set, "noise": [run.noise]}
     options |= {} if run.rate is None else {"rate": [str(run.rate)]}
     names = ("draw", "train_size", "imbalance", "image_size", "sync_batch_norm")
-    usual = {name: Request.model_fields[name].default for name in names} | {"precision": facts.protocol.precision}
+    usual = {name: Request.model_fields[name].default for name in names}
+    usual["precision"] = usual_precision(run.protocol == PAPER, facts.protocol.precision)
     return options | protocol | {name: getattr(run, name) for name in usual if getattr(run, name) != usual[name]}
 
 
@@ -243,57 +241,3 @@ def _seed_options(runs: Iterable[RunSpec]) -> list[Options]:
         if seeds_of.get(None) == {fixed}:  # a fixed noise seed that is among the seeds
             seeds_of[fixed] |= seeds_of.pop(None)
     return seed_options(seeds_of)
-
-
-def _recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Facts:
-    """The facts of one setting, read off its runs' specs; `study` is the recipe file of its tuned rows.
-
-    Raises UnknowableRequest where files would be needed, and from `Facts.unsuitable` for a method that has no runs.
-    """
-    run, methods_with_runs = runs[0], {run.method for run in runs}
-    description = _describe_data_set(run.data_set)
-
-    def unsuitable(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
-        if method in methods_with_runs:
-            return None
-        raise UnknowableRequest("asking a method needs torch")
-
-    shared_file = recipe_files.shared_recipe_file(run.data_set, run.model)
-    return Facts(
-        methods=registry.methods(),
-        requested=(),
-        data_set=run.data_set,
-        data_sha256=run.data_sha256,
-        protocol=description.protocol,
-        classes=len(description.classes),
-        samples=description.train_size or 1,
-        image_shape=description.image_shape or (1, 1, 1),
-        noises=(_recorded_noise(run, description),),
-        precision=run.precision,
-        device="cuda" if run.sync_batch_norm else "cpu",
-        cores=1,
-        smallest={},  # the images are large enough, since the runs ended
-        unsuitable=unsuitable,
-        processes=run.world_size,
-        grid=None if shared_file is None else SourcedRecipes(shared_file[0].name, shared_file[1], named=False),
-        study=study,
-    )
-
-
-def _describe_data_set(name: str) -> Description:
-    from datasets.interface import Options
-
-    if registry.parse_data_set(name)[1] is not None or data_facts.recorded_data_set_name(name) != name:
-        raise UnknowableRequest("records don't hold the paths of files")
-    return registry.open_data_set(name, Options()).describe()
-
-
-def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:
-    """The noise of a run, with the privileges that it can give."""
-    from datasets.noise import NoiseFacts
-
-    name, argument = registry.parse_noise(run.noise)
-    if argument is not None and registry.noises()[name]["argument"] == "FILE":
-        raise UnknowableRequest("records don't hold the paths of files")
-    matrix = registry.open_noise(run.noise).matrix(NoiseFacts.of(description), run.rate)
-    return PlannedNoise(run.noise, run.noise, run.rate is not None, matrix is not None, run.noise_sha256)

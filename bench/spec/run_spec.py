@@ -48,11 +48,17 @@ RESERVED_SEEDS = 1_000_000
 
 CHOSEN_BY_METHOD = frozenset(
     {"method", "method_version", "parameters", "privileges", "learning_rate", "weight_decay", "members"}
+    | {"recipe_source"}
 )
 """The fields that differ between rows of a table: the method, its number of copies, and the values it may choose."""
 
 
-ADDED_LATER: dict[str, Value | None] = {"members": 1, "sync_batch_norm": False, "unreadable_skipped": 0}
+ADDED_LATER: dict[str, Value | None] = {
+    "members": 1,
+    "sync_batch_norm": False,
+    "unreadable_skipped": 0,
+    "recipe_source": None,
+}
 """Fields of RunSpec that came after the first records, each with the value under which a run is the same as before.
 
 A spec is written without them while they have that value, so that a new field changes neither the id of an older run
@@ -77,6 +83,8 @@ class RunSpec(BaseModel):
     "noise_rate" stands for the realised share of wrong labels, "noise_rate=0.2" for a share that the user states, and
     "transition_matrix=HASH" for a matrix from the user's file.
     """
+    recipe_source: str | None = None
+    """The name of the source whose published recipe it trains by, such as "anl"; None outside the paper protocol."""
     members: int = Field(default=1, ge=1)
     """Independent copies of the method, trained on the same data; the prediction is the mean of theirs."""
 

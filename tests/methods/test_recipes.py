@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import methods
+from methods._published import CITATIONS, cited_sources
 from methods.interface import Method
 
 FOLDER = Path(methods.__file__).parent
@@ -37,7 +38,8 @@ def class_of(path: Path) -> type[Method]:
 METHODS = {cls.name: cls for cls in map(class_of, FILES)}
 
 PLAIN = ["mnist", "cifar10", "cifar100", "webvision", "clothing1m"]
-NO_PARAMETERS = [(data_set, None, None, ()) for data_set in PLAIN]
+NO_PARAMETERS = [(data_set, None, None, ()) for data_set in [*PLAIN, *PLAIN[:3]]]
+"""Of ANL's and eps-softmax's codes, and of APL's."""
 
 
 def cell(data_set: str, *values: Any, noise: str | None = None, rate: float | None = None) -> tuple[Any, ...]:
@@ -58,6 +60,8 @@ PARAMETERS = {
     "sce": ["alpha", "beta"],
     "bootstrap": ["beta"],
     "forward-estimated": ["percentile"],
+    "taylor-ce": ["order"],
+    "phuber-ce": ["tau"],
     "nce+rce": ["alpha", "beta"],
     "nce+mae": ["alpha", "beta"],
     "nfl+rce": ["alpha", "beta"],
@@ -135,9 +139,10 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
     "ce-ema": NO_PARAMETERS,
     "ce-clean": NO_PARAMETERS,
     "ce-oracle": NO_PARAMETERS,
-    "focal": row((0.5,), (0.5,), (0.5,)),
-    "mae": row((), (), ()),
+    "focal": 2 * row((0.5,), (0.5,), (0.5,)),
+    "mae": 2 * row((), (), ()),
     "gce": [
+        *row((0.7,), (0.7,), (0.7,)),
         *row((0.7,), (0.7,), (0.7,), (0.7,), (0.6,)),
         cell("webvision", 0.6),
         cell("cifar100", 0.5, noise="none"),
@@ -146,18 +151,19 @@ CELLS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "sce": [
         *row((0.01, 1), (0.1, 1), (6, 0.1), (10, 1)),
+        *row((0.01, 1), (0.1, 1), (6, 0.1)),
         cell("cifar100", 6, 1),
         *row((1, 1), (1, 1), (1, 1)),
     ],
-    "taylor-ce": [],
-    "phuber-ce": [],
+    "taylor-ce": [cell("cifar10", 2), cell("cifar100", 2)],
+    "phuber-ce": [cell("cifar10", 10), cell("cifar100", 10)],
     "label-smoothing": [cell("cifar10")],
-    "bootstrap": row((0.95,), (0.95,), (0.95,)),
-    "forward": [],
-    "forward-estimated": row((97,), (97,), (100,)),
-    "nce+rce": [*APL_BOTH, *ALF, cell("clothing1m", 10, 1)],
+    "bootstrap": 2 * row((0.95,), (0.95,), (0.95,)),
+    "forward": row((), (), ()),
+    "forward-estimated": 2 * row((97,), (97,), (100,)),
+    "nce+rce": [*APL_BOTH, *APL_BOTH, *ALF, cell("clothing1m", 10, 1)],
     "nce+mae": [*APL_OWN, *row((1, 10), (1, 1), (10, 0.1)), *ALF],
-    "nfl+rce": [*APL_BOTH, *ALF],
+    "nfl+rce": [*APL_BOTH, *APL_BOTH[:3], *ALF],
     "nfl+mae": APL_OWN,
     "nce+agce": row((0, 1, 4, 0.2), (1, 4, 6, 1.5), (10, 0.1, 1.8, 3), (50, 0.1, 2.5, 3), (50, 0.1, 2.5, 3)),
     "nce+aul": row((0, 1, 3, 0.1), (1, 4, 6.3, 1.5), (10, 0.015, 6, 3)),
@@ -304,6 +310,7 @@ def test_recipes_are_the_published_cells(name: str) -> None:
     for recipe in cls.recipes:
         assert set(recipe.values) <= set(PARAMETERS.get(name, [])), "a value that the table doesn't have"
         assert recipe.source and recipe.chosen
+        assert recipe.source_names and set(recipe.source_names) <= set(CITATIONS)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -336,9 +343,89 @@ def test_training_settings_are_whole_and_known(name: str) -> None:
 
 @pytest.mark.parametrize("data_set", sorted(ROBUST))
 def test_cross_entropy_trains_as_the_robust_loss_codes_do(data_set: str) -> None:
-    (recipe,) = (r for r in METHODS["ce"].recipes if r.data_set == data_set)
+    (recipe,) = (r for r in METHODS["ce"].recipes if r.data_set == data_set and "apl" not in r.source_names)
     keys = ("model", "epochs", "learning_rate", "weight_decay", "schedule", "gradient_clip")
     assert tuple(recipe.training[key] for key in keys) == ROBUST[data_set]
+
+
+def trainings(name: str, source: str) -> dict[str, dict[str, Any]]:
+    """The published trainings of a method by data set, of one source."""
+    return {r.data_set: dict(r.training) for r in METHODS[name].recipes if source in r.source_names and r.training}
+
+
+def test_anl_and_apl_train_mnist_differently() -> None:
+    for name in ("ce", "gce", "sce", "nce+rce", "nfl+rce"):
+        anl, apl = trainings(name, "anl"), trainings(name, "apl")
+        assert (anl["mnist"]["weight_decay"], anl["mnist"]["nesterov"]) == (1e-3, False)
+        assert apl["mnist"] == anl["mnist"] | {"weight_decay": 1e-2, "nesterov": True}
+        assert apl["cifar10"] == anl["cifar10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "model"),
+    [
+        ("co-teaching", "co-teaching", "cnn9"),
+        ("co-teaching+", "co-teaching+", "cnn7"),
+        ("jocor", "jocor", "cnn7"),
+        ("forward", "co-teaching", "cnn9"),
+        ("forward-estimated", "co-teaching", "cnn9"),
+        ("bootstrap", "co-teaching", "cnn9"),
+    ],
+)
+def test_the_family_of_co_teaching_trains_by_adam_on_plain_images(name: str, source: str, model: str) -> None:
+    """selection.md, sections 0 and 2 to 4: Adam, beta1 from 0.9 to 0.1 where the rate begins to fall."""
+    found = trainings(name, source)
+    assert set(found) - {"mnist"} == {"cifar10", "cifar100"}
+    for data_set, training in found.items():
+        decay = 100 if data_set == "cifar100" else 80
+        assert training == {
+            "model": model,
+            "epochs": 200,
+            "batch_size": 128,
+            "augmentation": "none",
+            "gradient_clip": None,
+            "optimizer": "adam",
+            "learning_rate": 1e-3,
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 0.0,
+            "schedule": f"linear:{decay}@momentum=0.1",
+        }
+    assert all(r.deviation for r in METHODS[name].recipes if r.training)
+
+
+@pytest.mark.parametrize("name", ["phuber-ce", "taylor-ce"])
+def test_clipped_losses_train_as_in_ogcs_comparison(name: str) -> None:
+    """losses.md 6.8: 150 epochs, 0.1 with drops at 50 and 100, weight decay 5e-4, gradient clip 5."""
+    found = trainings(name, "ogc")
+    assert {data_set: training["model"] for data_set, training in found.items()} == {
+        "cifar10": "resnet18",
+        "cifar100": "resnet34",
+    }
+    for training in found.values():
+        keys = ("epochs", "learning_rate", "schedule", "weight_decay", "gradient_clip", "nesterov", "augmentation")
+        values = (150, 0.1, "step:50,100@0.1", 5e-4, 5.0, False, "crop4+flip+rotate15")
+        assert tuple(training[key] for key in keys) == values
+
+
+def test_views_of_js_and_gjs_are_of_one_magnitude_before_the_crop() -> None:
+    views = {r.training["augmentation"] for name in ("js", "gjs") for r in METHODS[name].recipes[:-1]}
+    assert views == {"randaugment:1:3+crop4+flip+cutout16"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("APL and ANL official codes", ("apl", "anl")),
+        ("asymmetric losses, code; the same in ANL's and eps-softmax's", ("alf", "anl", "eps")),
+        ("Co-teaching+, official code", ("co-teaching+",)),
+        ("ELR's official code, of ELR+", ("elr",)),
+    ],
+)
+def test_a_recipe_is_named_after_the_sources_that_its_text_cites(text: str, names: tuple[str, ...]) -> None:
+    assert cited_sources(text) == names
+    with pytest.raises(ValueError, match="no source"):
+        cited_sources("a paper")
 
 
 PYTORCHS_WEIGHTS = {"elr", "selc", "selc+", "mixnn", "cores2", "volminnet"}

@@ -170,6 +170,7 @@ def _rows(dry: DryRun) -> list[dict[str, str]]:
     groups: dict[str, list[RunSpec]] = {}
     for spec in dry.specs:
         groups.setdefault(repr([getattr(spec, name) for name in NOT_SEEDS]), []).append(spec)
+    papers = any(spec.recipe_source for spec in dry.specs)
     return [
         {
             "method": specs[0].method,
@@ -182,6 +183,7 @@ def _rows(dry: DryRun) -> list[dict[str, str]]:
             "epochs": str(specs[0].epochs),
             "lr": f"{specs[0].learning_rate:g}",
             "weight decay": f"{specs[0].weight_decay:g}",
+            **({"recipe of": specs[0].recipe_source or ""} if papers else {}),
             "told": ", ".join(specs[0].privileges),
             "seeds": _format_seeds([spec.seed for spec in specs]),
             "stored": f"{sum(spec.run_id in dry.stored for spec in specs)} of {len(specs)}",

@@ -20,6 +20,7 @@ from bench.execution.study import StudyOutcome, run_study, split_by_stored
 from bench.planning.compute_budget import parse_budget
 from bench.planning.cost import DeclaredCosts
 from bench.planning.facts import Facts
+from bench.planning.paper_protocol import usual_precision
 from bench.planning.plan import Plan, make_plan
 from bench.planning.request import Request
 from bench.planning.shards import Shard, parse_shard, plan_name
@@ -126,7 +127,7 @@ def note_shard(request: Request, facts: Facts, planned: Plan, specs: Sequence[Ru
     print_note(
         f"shard {shard}: {len(specs)} of {len(planned.specs)} runs; plan {plan_name(planned.specs)} on every machine"
     )
-    if request.precision == "auto" and facts.protocol.precision == "auto":
+    if request.precision == "auto" and usual_precision(request.is_paper, facts.protocol.precision) == "auto":
         print_note(
             f"note: --precision auto is {facts.precision} here; where it is another, other runs are planned. "
             f"Type --precision {facts.precision} if the machines differ"

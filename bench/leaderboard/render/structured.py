@@ -29,14 +29,17 @@ ROW_KEYS = (
     *("derived", "complete", "reason", "learnt", "corrected", "worst_class", "balanced", "negative_log_likelihood"),
     *("calibration_error", "selector_auroc", "single_networks", "network_spread", "networks", "views", "units"),
     *("forward", "backward", "flops_forward", "flops_forward_backward", "flops", "images_per_second"),
-    *("peak_memory_bytes", "method_version", "learning_rate", "weight_decay", "members"),
+    *("peak_memory_bytes", "method_version", "learning_rate", "weight_decay", "members", "recipe_source"),
 )
 SELECTOR_KEYS = (
     *("source", "kept_source", "corrected_source", "auroc", "average_precision", "precision", "recall"),
     *("corrected", "damaged", "auroc_noisy_classes", "average_precision_noisy_classes", "n", "std", "interval"),
     *("rank", "may_be_best"),
 )
-ATTRIBUTES = ("label", "may_be_best", "control", "derived", "learning_rate", "weight_decay", "members")
+ATTRIBUTES = (
+    *("label", "may_be_best", "control", "derived", "learning_rate", "weight_decay", "members"),
+    "recipe_source",
+)
 """Attributes of a row that stand under their own names."""
 NOT_IN_CSV = ("n", "interval", "may_be_best")
 """Keys of the selector that only JSON has."""

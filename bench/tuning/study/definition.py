@@ -137,7 +137,7 @@ def new_study_prefix(name: str) -> str:
 
 def count_held_out_labels(request: Request, samples: int) -> int:
     """Held-out labels of one split of a training set of `samples`. Raises UsageError where there are none."""
-    if request.protocol == "paper" and request.hold_out is None:
+    if request.is_paper and request.hold_out is None:
         raise UsageError(f"--protocol paper holds nothing out, and tune chooses by a hold-out. {ADVICE}")
     share = HOLD_OUT if request.hold_out is None else request.hold_out
     held_out = math.floor(share * samples + 0.5)

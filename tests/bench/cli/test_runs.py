@@ -143,11 +143,27 @@ def test_generated_images_a_long_tail_and_a_part_of_the_data(here: Path, capsys:
 
 def test_the_paper_protocol_with_fewer_epochs(here: Path, capsys: Captured) -> None:
     line = "run --dataset digits --protocol paper --methods ce,nce+rce --epochs 2 --train-size 60 --seeds 1"
-    (table,) = {setting["protocol"] for setting in typed(capsys, line)["settings"]}
-    assert table == "paper"
+    (table,) = typed(capsys, line)["settings"]
+    assert (table["protocol"], table["heading"]) == ("paper", "sym 0.4 · paper (anl)")
+    assert {row["recipe_source"] for row in table["rows"]} == {"anl"}
     specs = {record["spec"]["method"]: record["spec"] for record in records(here)}
     assert {(spec["epochs"], spec["hold_out"], spec["model"]) for spec in specs.values()} == {(2, 0.0, "cnn4")}
-    assert specs["nce+rce"]["weight_decay"] != specs["ce"]["weight_decay"]
+    assert {(spec["recipe_source"], spec["precision"]) for spec in specs.values()} == {("anl", "fp32")}
+    assert specs["nce+rce"]["weight_decay"] == specs["ce"]["weight_decay"] == 1e-3
+    page = next(Path("leaderboards").glob("digits.md")).read_text()
+    assert "## sym 0.4 · paper (anl)" in page and "Recipes: anl for ce and nce+rce." in page
+    assert "--protocol paper" in page
+
+
+def test_the_source_of_a_papers_recipe_is_chosen_and_said(here: Path, capsys: Captured) -> None:
+    line = "run --dataset digits --methods ce,nce+rce --epochs 1 --train-size 60 --seeds 1 --protocol"
+    typed(capsys, f"{line} paper")
+    tables = typed(capsys, f"{line} paper:APL")["settings"]
+    assert [table["heading"] for table in tables] == ["sym 0.4 · paper (apl) · Nesterov"]
+    assert "--protocol paper:APL" in tables[0]["command"]
+    specs = [record["spec"] for record in records(here) if record["spec"]["method"] == "nce+rce"]
+    found = {(spec["recipe_source"], spec["weight_decay"], spec["nesterov"]) for spec in specs}
+    assert found == {("anl", 1e-3, False), ("apl", 1e-2, True)}
 
 
 def test_published_recipes_are_marked_on_the_board(here: Path, capsys: Captured) -> None:

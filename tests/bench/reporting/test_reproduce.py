@@ -164,7 +164,8 @@ def test_what_all_leaves_out_stands_under_the_table(tmp_path: Path, monkeypatch:
     (plan,) = planned({"seeds": "1"})
     records = [fake.of(spec, 0.5) for spec in plan.specs if spec.method != "forward"]
     monkeypatch.setattr(
-        "bench.reporting.reproduce._recorded_noise", lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False)
+        "bench.reporting.recorded_facts._recorded_noise",
+        lambda *_: PlannedNoise("sym", "sym", True, gives_matrix=False),
     )
     publish_boards(records, failures=[], boards=tmp_path, select="last")
     shown = (tmp_path / "digits.md").read_text()
