@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import stat
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,8 @@ from datasets.interface import DataError, Options, Progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LEFT_OVER_SECONDS = 86400.0
+"""A temporary file that hasn't changed for so long belongs to nobody."""
 HASHED_AT_ONCE = 256
 """Files that one thread reads between two reports of progress."""
 
@@ -81,6 +85,7 @@ def cache_folder(options: Options) -> Path:
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when the block ends well; writers at the same time don't meet."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(target)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     temporary = Path(name)
     try:
@@ -92,6 +97,14 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _remove_left_over(target: Path) -> None:
+    """Remove what writers of `target` left that were killed, once nobody can be writing it any more."""
+    for old in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
+                old.unlink()
 
 
 def states(paths: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:

@@ -8,6 +8,7 @@ interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,10 +26,17 @@ EXIT_WRONG_REQUEST = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
 """Errors of the operating system that keep a file from being written, without a fault in this code."""
+WRONG_NAME = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
+MOST_OF_A_NAME = 80
+LONGEST_LINE = 1200
+"""Letters of a line of a message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return the exit code. Errors that a user can mend are one or two lines."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters: that is no reason to lose a result
+            stream.reconfigure(errors="replace")
     try:
         code = app(arguments, print_error=False, exit_on_error=False)
         sys.stdout.flush()
@@ -53,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = error.filename or "standard output"
             sys.stderr.write(f"error: {target}: {error.strerror}. What was finished before is safe\n")
             return EXIT_SOME_FAILED
+        if isinstance(error, OSError) and error.errno in WRONG_NAME:
+            return _wrong(f"{str(error.filename)[:MOST_OF_A_NAME]}...: {error.strerror}. Give a shorter name")
         place = _line_of_plugin(error)
         if place is not None:
             line = " ".join(f"{type(error).__name__}: {error}".split())
@@ -67,8 +77,16 @@ def _forget_output() -> None:
 
 
 def _wrong(message: str) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {_shorten_lines(message)}\n")
     return EXIT_WRONG_REQUEST
+
+
+def _shorten_lines(message: str) -> str:
+    """A message without the middle of lines that nobody would read: what was typed or read may be of any length."""
+    return "\n".join(
+        line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE * 3 // 4]} ... {line[-LONGEST_LINE // 4 :]}"
+        for line in message.split("\n")
+    )
 
 
 def _is_data_error(error: Exception) -> bool:

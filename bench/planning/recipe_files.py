@@ -26,7 +26,7 @@ from bench.planning.request import parse_seeds
 from bench.registry.names import canonical_name, check_parameters
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, Finite, Fraction, RunSpec, Seed, Value
 from bench.system.errors import UsageError
-from bench.system.files import safe_file_stem, write_atomically
+from bench.system.files import read_regular_file, safe_file_stem, write_atomically
 
 FORMAT = 1
 """Version of the files that this release writes."""
@@ -196,7 +196,7 @@ def _shorten(value: Any) -> str:
 def read_recipe_file(path: Path) -> RecipeFile:
     """The recipes of a file. Raises UsageError with the file, the key and the rule of each mistake."""
     try:
-        text = path.read_bytes().decode()
+        text = read_regular_file(path).decode()
     except OSError as error:
         raise UsageError(
             f"{path} can't be read: {error.strerror}. `python -m bench tune` writes recipe files"
@@ -210,8 +210,8 @@ def parse_recipe_file(text: str, name: str) -> RecipeFile:
     """The recipes in a text; `name` stands for the text in messages. Raises UsageError."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name}: this is no TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: a TOMLDecodeError, or a number of too many digits
+        raise UsageError(f"{name}: this is no TOML: {str(error)[:200]}") from None
     version = data.get("format")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise UsageError(f"{name}: a recipe file says its format, such as format = {FORMAT}, in its first lines")
@@ -238,7 +238,7 @@ def explain_file_error(error: Any, data: Any, table: str = "") -> str:
         inside = key in data if isinstance(data, dict) else isinstance(data, list) and isinstance(key, int)
         if not inside and error["type"] != "missing":  # pydantic names a type of a union here, no key of the file
             return f"{'.'.join(path)}: must be a number, text, true or false"
-        path.append(str(key))
+        path.append(str(key)[:60])
         data = data[key] if inside else None
     if error["type"] == "missing":
         rule = "is missing"

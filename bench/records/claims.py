@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import threading
@@ -182,6 +183,19 @@ def is_expired_claim(path: Path, lease: float = LEASE_SECONDS) -> bool:
                 if is_stale_claim(path, lease):
                     os.utime(path, (0, 0))
     return True
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether another process of this host has a temporary file open, in whose name its id is. False where unknown."""
+    found = re.search(r"\.(\d+)(-\d+)?\.tmp$", path.name)
+    if found is None or int(found[1]) == os.getpid():
+        return False
+    with suppress(OSError):
+        for handle in (_PROC / found[1] / "fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                if handle.samefile(path):
+                    return True
+    return False
 
 
 def describe_holder(path: Path) -> str:

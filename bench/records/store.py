@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.records.claims import LEASE_SECONDS, Claim, describe_holder, is_expired_claim, take_claim
+from bench.records.claims import LEASE_SECONDS, Claim, describe_holder, is_being_written, is_expired_claim, take_claim
 from bench.records.schema import (
     SCHEMA,
     CorruptRecord,
@@ -98,9 +98,10 @@ class Store:
         return self.folder(run_id) / FAILURE
 
     def discard_checkpoint(self, run_id: str) -> None:
-        """Remove a run's checkpoint and the curves that belong to it, where they exist."""
-        self.checkpoint_path(run_id).unlink(missing_ok=True)
-        (self.folder(run_id) / PARTIAL).unlink(missing_ok=True)
+        """Remove a run's checkpoint and the curves that belong to it, as far as possible: they do no harm."""
+        for path in (self.checkpoint_path(run_id), self.folder(run_id) / PARTIAL):
+            with suppress(OSError):
+                path.unlink()
 
     def check_writable(self) -> None:
         """Raise UsageError if records can't be written to the folder. Writes nothing and makes no folder."""
@@ -269,10 +270,10 @@ class Store:
         """
         claim = take_claim(self.folder(run_id) / CLAIM, self.lease)
         if claim is not None:
-            # Only the owner of the claim writes to the folder, so no living process needs these files.
             for pattern in LEFT_OVER:
                 for path in self.folder(run_id).glob(pattern):
-                    path.unlink(missing_ok=True)
+                    if not is_being_written(path):  # by a `merge`, which needs no claim
+                        path.unlink(missing_ok=True)
         return claim
 
     def tidy(self, run_id: str) -> None:
@@ -281,8 +282,7 @@ class Store:
         if not (self.folder(run_id) / CLAIM).exists():
             return
         with suppress(OSError):
-            claim = self.claim(run_id)
-            if claim is not None:
+            if (claim := self.claim(run_id)) is not None:
                 self.discard_checkpoint(run_id)
                 claim.release()
 

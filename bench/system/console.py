@@ -28,7 +28,8 @@ def write_text(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """Write a result as one JSON document; NaN and infinity become null."""
-    write_text(json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=False))
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    write_text(json.dumps(_finite(value), indent=2, allow_nan=False, ensure_ascii=plain))
 
 
 def print_note(text: str) -> None:

@@ -112,7 +112,12 @@ class Trainer:
             if self.optimizer_step.optimizer is None:
                 self._begin_phase(phase)
             while self._epoch < phase.epochs:
-                loss = self._timed_epoch(phase)
+                try:
+                    loss = self._timed_epoch(phase)
+                except ValueError as error:  # of a method that checks its numbers, and may be the first to meet them
+                    if self._weights_finite():
+                        raise
+                    raise Diverged(self.epochs_done + 1, str(error)) from error
                 self._epoch += 1
                 number = self.epochs_done
                 yield EpochResult(number, phase.name, number == self.total_epochs, loss)

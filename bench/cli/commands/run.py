@@ -31,6 +31,7 @@ from bench.registry.method_code import note_changed_methods
 from bench.spec import RunSpec
 from bench.system.console import check_folder, print_note
 from bench.system.errors import UsageError
+from bench.system.text import list_first
 
 
 def run_command(options: Mapping[str, Any]) -> int:
@@ -151,6 +152,7 @@ def publish_outcome(
     from bench.reporting.publish import publish_boards
 
     unwritten = 0
+    records: list[dict[str, Any]] = []
     budget = None if request.budget is None else replace(parse_budget(request.budget), settings=settings)
     try:
         records, failures, folder = list(store.records()), list(store.failures()), Path(request.boards)
@@ -170,6 +172,12 @@ def publish_outcome(
     if traced:
         out = "" if "out" not in options else f" --out {shlex.quote(request.out)}"
         print_note(f"note: python -m bench show run {traced[0]}{out} prints the traceback of the first one")
+    unread = sorted({*outcome.finished, *outcome.skipped} - {record["run_id"] for record in records})
+    if unread:
+        unwritten = 1
+        print_note(
+            f"{len(unread)} of {runs} runs have a record that can't be read, or that is gone: {list_first(unread, 3)}"
+        )
     if outcome.left:
         advice = "the same command goes on with them" if request.when == "missing" else "leave --when out to train them"
         print_note(f"{len(outcome.left)} of {runs} runs are left; {advice}")

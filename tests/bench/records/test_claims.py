@@ -234,6 +234,31 @@ def test_claiming_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in store.folder(RUN).iterdir()) == ["checkpoint.pt", "claim.json"]
 
 
+WRITE = """
+import sys, time
+from pathlib import Path
+from bench.system.files import open_atomically
+with open_atomically(Path(sys.argv[1])) as file:
+    print("open", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_claiming_spares_what_another_process_is_writing(tmp_path: Path) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system doesn't tell who has a file open")
+    store = Store(tmp_path)
+    path = store.record_path(RUN)
+    with subprocess.Popen([sys.executable, "-c", WRITE, path], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "open\n"
+        claim = store.claim(RUN)
+        assert claim is not None and len(list(path.parent.glob(".record.json.*.tmp"))) == 1
+        claim.release()
+        writer.kill()
+    assert store.claim(RUN) is not None
+    assert list(path.parent.glob(".record.json.*.tmp")) == []
+
+
 def test_no_claim_is_left_where_it_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")

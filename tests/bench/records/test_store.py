@@ -303,3 +303,11 @@ def test_the_store_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_no_failure(tmp_path: Path) -> None:
+    store, spec = Store(tmp_path), fake.spec_for()
+    store.write_record(fake.record_of(spec))
+    (store.checkpoint_path(spec.run_id) / "inside").mkdir(parents=True)
+    store.discard_checkpoint(spec.run_id)
+    assert store.has(spec.run_id) and not store.has_failed(spec.run_id)
