@@ -35,8 +35,6 @@ SUFFIXES = frozenset(
 """Endings of the files that are taken from class folders: what every allowed Pillow opens without more software."""
 MOST_PIXELS = 1 << 30
 """An image of more would take 3 GiB and more while it is decoded."""
-# Of files that are damaged or very large; what is wrong with a file is said in one message.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 QUARTER_TURNS = frozenset({5, 6, 7, 8})
 """Orientations of the EXIF standard in which height and width change places."""
 GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B"})
