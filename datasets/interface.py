@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -228,6 +228,10 @@ class DataSet(ABC):
         data = self.load(split_seed)
         height, width, channels = data.train.images.shape[1:]
         return Outline(data.train.labels, len(data.test), (height, width, channels), data.columns)
+
+    def paths(self, split_seed: int) -> Sequence[str] | None:
+        """The files of the training images in their order, as the owner calls them; None where they aren't files."""
+        return None
 
     def report(self) -> DataReport | None:
         """What was found, left out and guessed where a user's own files were listed; None for any other data set."""

@@ -122,6 +122,9 @@ class ListedImages(DataSet):
         columns = {name: values[train] for name, values in listing.columns.items()}
         return Outline(listing.labels[train], len(test), self._shape, columns)
 
+    def paths(self, split_seed: int) -> Sequence[str]:
+        return [self._listing.written[number] for number in self._split(split_seed)[0]]
+
     def report(self) -> DataReport:
         listing, copies = self._listing, self._content[1]
         parts = dict(zip(("train", "test"), self._split(0), strict=True))

@@ -20,7 +20,7 @@ def largest_remainder(
     """Round each row of `quotas` (R, K) to whole numbers that add up to `totals` (R,).
 
     Each number is its quota rounded down or up: what is missing after rounding down goes to the largest remainders,
-    among equal remainders to the lowest `priority` (R, K). Each total must lie within 1/2 of its row's sum.
+    among equal remainders to the lowest `priority` (R, K). Each total must be its row's sum, rounded down or up.
     """
     quotas = np.round(quotas, DECIMALS)
     counts = np.floor(quotas).astype(np.int64)

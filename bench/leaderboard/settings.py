@@ -27,6 +27,7 @@ ABSENT = {
     "weights_sha256": "fresh weights",
     "sync_batch_norm": "batch statistics of each process",
     "unreadable_skipped": "no unreadable images left out",
+    "rounding": "wrong labels rounded in each class",
 }
 PRESENT = {
     "model": "{}",
@@ -36,6 +37,7 @@ PRESENT = {
     "image_size": "images of {0} x {0}",
     "unreadable_skipped": "{} unreadable images left out",
     "draw": "{} draw",
+    "rounding": "wrong labels rounded in {}",
     "augmentation": "augmentation {}",
     "strong_augmentation": "strong view {}",
     "batch_size": "batches of {}",

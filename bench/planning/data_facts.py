@@ -23,6 +23,7 @@ from bench.system import cache
 if TYPE_CHECKING:
     from datasets.interface import DataSet, Description, Labels, Options, Progress
     from datasets.noise import Noise
+    from datasets.noise.interface import Matrix
 
 
 CACHE_VERSION = 4
@@ -145,7 +146,7 @@ def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
 
 
 def gather_noises(
-    request: Request, data_set: DataSet, description: Description, sha256: str
+    request: Request, data_set: DataSet, description: Description, sha256: str, sizes: MeasuredSizes
 ) -> tuple[PlannedNoise, ...]:
     """Every noise of a request, tried at each rate. Raises DataError where the data set rules a noise out."""
     from datasets.noise import NoiseFacts
@@ -159,11 +160,33 @@ def gather_noises(
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
         matrices = [noise.matrix(classes, rate) for rate in rates]
         gives_matrix = all(matrix is not None for matrix in matrices)
+        in_total = [
+            rate
+            for rate, matrix in zip(rates, matrices, strict=True)
+            if matrix is not None and is_rounded_in_total(request, sizes, matrix)
+        ]
         typed = text if noise.is_known else noise.name
-        noises.append(
-            PlannedNoise(typed, noise_name(noise), noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known)
-        )
+        about = (noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known, noise.notes(classes))
+        noises.append(PlannedNoise(typed, noise_name(noise), *about, frozenset(in_total)))
     return tuple(noises)
+
+
+def is_rounded_in_total(request: Request, sizes: MeasuredSizes, matrix: Matrix) -> bool:
+    """Whether the numbers of wrong labels are rounded over all classes together, and that can make a difference."""
+    import numpy as np
+
+    from datasets.draw import draw_indices
+    from datasets.noise.apportionment import rounds_in_total
+
+    if request.draw != "exact":
+        return False
+    counts, classes = np.array(sizes.counts), len(sizes.counts)
+    if request.train_size is not None or request.imbalance is not None:
+        labels = np.repeat(np.arange(classes, dtype=np.int64), counts)
+        counts = np.bincount(labels[draw_indices(labels, classes, request.train_size, request.imbalance, 0)])
+        counts = np.pad(counts, (0, classes - len(counts)))
+    quotas = counts * (1 - np.diag(matrix))
+    return rounds_in_total(int(counts.sum()), classes) and not np.allclose(quotas, np.round(quotas), rtol=0, atol=1e-9)
 
 
 def open_stated_noise(text: str, request: Request, description: Description) -> Noise:
@@ -189,15 +212,18 @@ def note_noise_as_given(request: Request, description: Description) -> list[str]
     ]
 
 
-def hash_given_matrix(request: Request, description: Description) -> str | None:
-    """The hash of the file of `--transition-matrix`; raises DataError where it holds no matrix for these classes."""
+def read_given_matrix(request: Request, description: Description) -> tuple[str | None, tuple[str, ...]]:
+    """The hash of the file of `--transition-matrix`, and notes on it.
+
+    Raises DataError where it holds no matrix for these classes.
+    """
     from datasets.noise import NoiseFacts
 
     if request.transition_matrix is None:
-        return None
-    noise = registry.open_noise(f"matrix:{request.transition_matrix}")
-    noise.matrix(NoiseFacts.of(description), None)
-    return noise.file_hash()
+        return None, ()
+    noise, classes = registry.open_noise(f"matrix:{request.transition_matrix}"), NoiseFacts.of(description)
+    noise.matrix(classes, None)
+    return noise.file_hash(), noise.notes(classes)
 
 
 def noise_name(noise: Noise) -> str:
@@ -219,5 +245,5 @@ def labels_as_noise(request: Request, data_set: DataSet, description: Descriptio
     classes, clean = len(description.classes), data_set.outline(seed).labels
     drawn = draw_indices(clean, classes, request.train_size, request.imbalance, seed)
     split = split_name(description.seeded_split, seed)
-    load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split)
+    load_labels(path, classes, sha256, clean[drawn], drawn, len(clean), split, data_set.paths(seed))
     return PlannedNoise("labels", "labels", False, False, hashlib.sha256(path.read_bytes()).hexdigest())

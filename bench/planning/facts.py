@@ -38,6 +38,9 @@ class PlannedNoise:
     sha256: str | None = None
     is_known: bool = True
     """False where nobody knows which labels are wrong."""
+    notes: tuple[str, ...] = ()
+    rounded_in_total: frozenset[float | None] = frozenset()
+    """The rates at which `RunSpec.rounding` is "total"."""
 
 
 @dataclass(frozen=True)

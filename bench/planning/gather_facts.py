@@ -46,7 +46,10 @@ def gather_facts(
     protocol = description.protocol
     data_facts.check_image_size(request.model or protocol.model, len(description.classes), sizes.image_shape)
     grid, study = recipe_sources(validated, protocol.model)
-    noises = data_facts.gather_noises(request, data_set, description, sha256)
+    noises = data_facts.gather_noises(request, data_set, description, sha256, sizes)
+    matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
+    notes = [*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)]
+    notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
     samples = data_facts.count_drawn_samples(sizes, request)
     placement = place_images(request, protocol, samples + sizes.test, sizes.image_shape, device, hardware)
     if not request.dry_run:
@@ -76,9 +79,9 @@ def gather_facts(
         images=placement.where,
         images_why=placement.why,
         unreadable_skipped=0 if report is None else report.unreadable,
-        data_notes=(*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)),
+        data_notes=tuple(dict.fromkeys(notes)),
         labels_as_given=data_facts.are_labels_as_given(request, description),
-        matrix_sha256=data_facts.hash_given_matrix(request, description),
+        matrix_sha256=matrix_sha256,
     )
 
 

@@ -49,6 +49,7 @@ def resolve_run(
         noise=noise.name,
         rate=rate,
         draw=request.draw,
+        rounding="total" if rate in noise.rounded_in_total else "class",
         noise_sha256=noise.sha256,
         precision=facts.precision,
         world_size=facts.processes,

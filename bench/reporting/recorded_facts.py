@@ -70,4 +70,7 @@ def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:
     if argument is not None and registry.noises()[name]["argument"] == "FILE":
         raise UnknowableRequest("records don't hold the paths of files")
     matrix = registry.open_noise(run.noise).matrix(NoiseFacts.of(description), run.rate)
-    return PlannedNoise(run.noise, run.noise, run.rate is not None, matrix is not None, run.noise_sha256)
+    is_known = registry.open_noise(run.noise).is_known
+    in_total = frozenset({run.rate} if run.rounding == "total" else ())
+    about = (run.rate is not None, matrix is not None, run.noise_sha256, is_known)
+    return PlannedNoise(run.noise, run.noise, *about, rounded_in_total=in_total)

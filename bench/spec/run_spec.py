@@ -58,6 +58,7 @@ ADDED_LATER: dict[str, Value | None] = {
     "sync_batch_norm": False,
     "unreadable_skipped": 0,
     "recipe_source": None,
+    "rounding": "class",
 }
 """Fields of RunSpec that came after the first records, each with the value under which a run is the same as before.
 
@@ -100,6 +101,9 @@ class RunSpec(BaseModel):
     rate: Fraction | None = None
     draw: str = "exact"
     noise_seed: Seed = 0
+    rounding: Literal["class", "total"] = "class"
+    """Whether exact counts of wrong labels were rounded in each class alone, or so that all classes together have the
+    nominal number: the latter where classes are small, see `datasets.noise.apportionment`."""
     noise_sha256: str | None = None
     """Hash of a matrix or label file; None for noise that a name and a rate define."""
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from datasets.interface import DataError, Labels
+from datasets.noise.apportionment import count_wrong
 from datasets.noise.captions import caption
 from datasets.noise.interface import Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
 from datasets.randomness import uniforms
-from datasets.rounding import half_up, largest_remainder, ranks
+from datasets.rounding import largest_remainder, ranks
 
 DRAWS = ("exact", "multinomial")
 
@@ -94,10 +95,11 @@ def unknown(labels: Labels, source: str, name: str) -> NoisyLabels:
 def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
     """Exactly as many labels of each kind as the matrix says, up to rounding.
 
-    Of the n_c images of class c, n_c * (1 - T_cc) get a wrong label, rounded to the nearest whole number, halves up;
-    these are split over the other classes by largest remainder, ties in a random order of the row. So every count is
-    its quota n_c * T_cj rounded down or up, rows are exact, and the number of wrong labels never falls as the rate
-    rises. (Largest remainders over the whole row at once would let it fall now and then.)
+    Of the n_c images of class c, n_c * (1 - T_cc) get a wrong label, rounded by `count_wrong`: to the nearest whole
+    number, halves up, or where classes are small so that all classes together have the nominal number. These are split
+    over the other classes by largest remainder, ties in a random order of the row. So every count is its quota n_c *
+    T_cj rounded down or up, rows are exact, and the number of wrong labels never falls as the rate rises. (Largest
+    remainders over the whole row at once would let it fall now and then.)
 
     Which images are wrong: the first of their class by a random number that depends on nothing but seed and position.
     So the wrong ones at a lower rate are a subset. They are given the other classes in turn, in the row's random order:
@@ -107,7 +109,7 @@ def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
     classes = len(matrix)
     turn = uniforms(seed, "noise/classes", classes * classes).reshape(classes, classes)
     sizes = np.bincount(clean, minlength=classes)
-    wrong = half_up(sizes * (1 - np.diag(matrix)))
+    wrong = count_wrong(sizes, 1 - np.diag(matrix), uniforms(seed, "noise/rounding", classes))
     quotas = sizes[:, None] * matrix
     np.fill_diagonal(quotas, 0.0)
     counts = largest_remainder(quotas, wrong, turn)

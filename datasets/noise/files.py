@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,22 @@ from datasets.files import read_regular_file
 from datasets.interface import DataError
 
 NPY = b"\x93NUMPY"
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+WHOLE_NUMBER = re.compile(r"(-?[0-9]{1,18})(?:[.,]0*)?")
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Numbers (R, C) as read from a file, and the class names that stood over its columns and beside its rows."""
+    """Numbers (R, C) as read from a file, and the class names that stood over its columns and beside its rows.
+
+    `decimal_commas` counts the numbers that were written as 0,5.
+    """
 
     path: Path
     values: NDArray[Any]
     columns: tuple[str, ...] | None = None
     rows: tuple[str, ...] | None = None
+    decimal_commas: int = 0
 
     def ordered(self, classes: tuple[str, ...]) -> NDArray[Any]:
         """The numbers with rows and columns in the order of `classes`; DataError where the names aren't these."""
@@ -87,9 +94,10 @@ def read_matrix(path: Path) -> Table:
         raise DataError(f"{path} holds names only. A transition matrix needs a row of numbers for each class.")
     return Table(
         path,
-        np.array([[float(cell) for cell in row] for row in body]),
+        np.array([[float(cell.replace(",", ".")) for cell in row] for row in body]),
         columns=tuple(table[0][has_side:]) if has_header else None,
         rows=tuple(row[0] for row in table[has_header:]) if has_side else None,
+        decimal_commas=sum("," in cell for row in body for cell in row),
     )
 
 
@@ -173,14 +181,15 @@ def first_line(error: Exception) -> str:
 def parse_csv(path: Path, content: bytes) -> list[tuple[int, list[str]]]:
     """(line number, cells) of each line that isn't empty; separated by commas, semicolons, tabs or spaces.
 
-    Raises DataError where there is no such line, or the bytes are no text.
+    Where a comma can only be a decimal one (0,5;0,5), it separates nothing. Raises DataError where there is no such
+    line, or the bytes are no text.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path} is neither an npy file nor text. Save it as CSV, or by numpy.save.") from None
     first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = next((each for each in ",;\t" if each in first), None)
+    separator = _separator(first)
     if separator is None:
         lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
     else:
@@ -195,9 +204,25 @@ def parse_csv(path: Path, content: bytes) -> list[tuple[int, list[str]]]:
     return filled
 
 
+def _separator(line: str) -> str | None:
+    """The separator of a line's cells; None for blanks."""
+    for separator in (";", "\t", None):
+        cells = line.split(separator)
+        numbers = [cell.strip().strip('"') for cell in cells if "," in cell]
+        if len(cells) > 1 and numbers and all(map(DECIMAL_COMMA.fullmatch, numbers)):
+            return separator
+    return next((each for each in ",;\t" if each in line), None)
+
+
+def whole_number(cell: str) -> int | None:
+    """The whole number that a cell holds, also as 3.0; None for anything else, or beyond 18 digits."""
+    found = WHOLE_NUMBER.fullmatch(cell)
+    return None if found is None else int(found[1])
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        float(cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell)
     except ValueError:
         return False
     return True

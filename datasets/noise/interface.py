@@ -107,6 +107,10 @@ class Noise(ABC):
         """What a caption adds to the rate, such as "the true class included"; empty where the rate says all."""
         return ""
 
+    def notes(self, facts: NoiseFacts) -> tuple[str, ...]:
+        """Sentences on what was guessed or changed where the noise was read."""
+        return ()
+
     def labels(self, columns: Mapping[str, Labels]) -> Labels | None:
         """Labels (N,) that are given instead of drawn; None for noise with a matrix."""
         return None

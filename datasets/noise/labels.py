@@ -1,21 +1,27 @@
-"""Label files: noisy labels to hand to others, and labels that others made. They hold no clean label."""
+"""Label files: noisy labels to hand to others, and labels that others made. They hold no clean label.
+
+Read `save_labels` and `load_labels` first; `read_labels` knows the kinds of files.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.interface import DataError, Labels
 from datasets.noise.drawing import given
-from datasets.noise.files import NPY, parse_csv, parse_npy, read_bytes
+from datasets.noise.files import NPY, first_line, parse_csv, parse_npy, read_bytes, whole_number
 from datasets.noise.interface import NoisyLabels, label_hash
 
 FORMAT = "label-noise benchmark: noisy labels"
@@ -23,7 +29,10 @@ FORMAT = "label-noise benchmark: noisy labels"
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """What a label file says; None where it doesn't say. `index` holds the labels' places in the training set."""
+    """What a label file says; None where it doesn't say.
+
+    `index` holds the labels' places in the training set, `paths` the images as their owner calls them.
+    """
 
     labels: Labels
     index: Labels | None = None
@@ -31,6 +40,7 @@ class LabelFile:
     data_set: str | None = None
     data_sha256: str | None = None
     split: str | None = None
+    paths: tuple[str, ...] | None = None
 
 
 def save_labels(
@@ -43,8 +53,12 @@ def save_labels(
     data_sha256: str,
     draw: Mapping[str, Any] | None = None,
     split: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> None:
-    """Write noisy labels as one JSON document, whole or not at all.
+    """Write noisy labels, whole or not at all: a path ending in .csv as a table, any other as one JSON document.
+
+    The table has a line for each image: its place, its path where there is one, and its label as a class id. Only the
+    document says which data, split and draw the labels are of.
 
     Args:
         index: places (N,) of the labelled images in the training set.
@@ -52,10 +66,18 @@ def save_labels(
         draw: how the labels came about (noise, rate, seeds, training size), for people; JSON values.
         split: what tells this training set from others of the same data set, such as "seed 3"; None where the data set
             has one split.
+        paths: the labelled images' files (N,), as their owner calls them.
 
     Raises:
-        DataError: the file can't be written.
+        DataError: the file can't be written, or its ending is that of a format that isn't written.
     """
+    if path.suffix.lower() in (".npy", ".npz", ".txt", ".tsv", ".pt", ".xlsx", ".parquet"):
+        raise DataError(
+            f"Labels are written as .csv or .json, not as {path.suffix}. Type --save-labels {path.stem}.csv."
+        )
+    if path.suffix.lower() == ".csv":
+        _write(path, _as_table(noisy.labels, index, paths))
+        return
     document = {
         "format": FORMAT,
         "version": 1,
@@ -71,9 +93,24 @@ def save_labels(
         "labels": noisy.labels.tolist(),
     }
     text = json.dumps(document, indent=1, allow_nan=False).replace(",\n  ", ", ").replace("[\n  ", "[")
+    _write(path, text + "\n")
+
+
+def _as_table(labels: Labels, index: Labels, paths: Sequence[str] | None) -> str:
+    columns: dict[str, Sequence[object]] = {"place": index.tolist(), "label": labels.tolist()}
+    if paths is not None:
+        columns = {"place": columns["place"], "path": paths, "label": columns["label"]}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -89,10 +126,12 @@ def load_labels(
     index: Labels | None = None,
     total: int | None = None,
     split: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> NoisyLabels:
     """The labels of a file for the images that take part.
 
-    Reads what `save_labels` wrote, npy files of integers, and text with one class id a line, or `index,label`.
+    Reads what `save_labels` wrote, JSON lists and npy files of class ids, and text with one class id a line, or place
+    and class id. A whole number may be written as a float everywhere.
 
     Args:
         classes: number of classes of the data set.
@@ -101,6 +140,7 @@ def load_labels(
         index: their places (N,) in the training set. With it, a file of the whole training set serves any part of it.
         total: size of the whole training set.
         split: as in `save_labels`; compared where both sides name one.
+        paths: the files of the whole training set; compared where the label file names them.
 
     Raises:
         DataError: unreadable, of another data set or split, too few or too many, or not class ids.
@@ -119,8 +159,28 @@ def load_labels(
             f"The labels in {path} are of another training split ({file.split}; this is {split}). "
             "A data set without an official split needs labels for each."
         )
+    if paths is not None:
+        _compare_paths(path, file, paths)
     labels = _placed(path, file, len(clean), index, total)
     return given(labels, clean, classes, f"labels from {path.name}", f"labels from {path.name}")
+
+
+def _compare_paths(path: Path, file: LabelFile, paths: Sequence[str]) -> None:
+    """Raise DataError where a label file names other images than the training set has at the same places."""
+    if file.paths is None or file.index is None:
+        return
+    known = dict(enumerate(paths))
+    strange = [
+        f"  place {place}: {name!r}, here {known.get(place)!r}"
+        for place, name in zip(file.index.tolist(), file.paths, strict=True)
+        if known.get(place) != name
+    ]
+    if strange:
+        more = [f"  ... and {len(strange) - 10} more"] if len(strange) > 10 else []
+        head = (
+            f"{path} labels other images, or another split of them: {len(strange)} of {len(file.paths)} paths differ."
+        )
+        raise DataError("\n".join([head, *strange[:10], *more]))
 
 
 def file_hash(path: Path) -> str:
@@ -133,14 +193,43 @@ def read_labels(path: Path) -> LabelFile:
     content = read_bytes(path)
     if content.startswith(NPY):
         array = parse_npy(path, content)
-        if array.ndim != 1 or array.dtype.kind not in "iu":
+        whole = array.dtype.kind in "iu" or (array.dtype.kind == "f" and _are_whole(array))
+        if array.ndim != 1 or not whole:
             raise DataError(
-                f"{path} holds {array.dtype} values with {array.ndim} axes. Labels are one axis of integers."
+                f"{path} holds {array.dtype} values with {array.ndim} axes. Labels are one axis of integers, or of "
+                "floats that are whole."
             )
         return LabelFile(array.astype(np.int64))
     if content.lstrip().startswith(b"{"):
         return _from_json(path, content)
+    if content.lstrip().startswith(b"["):
+        return _from_list(path, content)
     return _from_text(path, content)
+
+
+def _are_whole(values: NDArray[Any]) -> bool:
+    return bool((np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 2**53)).all())
+
+
+def _from_list(path: Path, content: bytes) -> LabelFile:
+    """A JSON list of class ids, one for each training image: the commonest label file of the field."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no complete JSON list: {first_line(error)}") from error
+    wrong = [
+        f"  position {place}: {value!r:.60}"
+        for place, value in enumerate(values)
+        if isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) < 2**53
+        or value != int(value)
+    ]
+    if wrong:
+        more = [f"  ... and {len(wrong) - 10} more"] if len(wrong) > 10 else []
+        head = f"{path}: a list of labels holds one class id for each training image, and these are none:"
+        raise DataError("\n".join([head, *wrong[:10], *more]))
+    return LabelFile(np.array(values, dtype=np.float64).astype(np.int64))
 
 
 def _from_json(path: Path, content: bytes) -> LabelFile:
@@ -164,7 +253,10 @@ def _from_json(path: Path, content: bytes) -> LabelFile:
         if isinstance(error, DataError):
             raise
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path} is no label file of --save-labels: {reason}.") from error
+        raise DataError(
+            f"{path} is no label file of --save-labels: {reason}. A plain JSON list of class ids is read as well, one "
+            "for each training image."
+        ) from error
     if len(labels) != len(index) or label_hash(labels) != stated:
         raise DataError(f"{path} was changed or cut off: its labels aren't those of its hash. Save it anew.")
     return file
@@ -179,26 +271,36 @@ def _integers(values: Any) -> Labels:
 
 def _from_text(path: Path, content: bytes) -> LabelFile:
     lines = parse_csv(path, content)
-    if not _is_integer(lines[0][1][-1]):
-        lines = lines[1:]  # a header
+    header = [cell.strip('"').casefold() for cell in lines[0][1]]
+    places = {name: header.index(name) for name in ("place", "index", "path", "label") if name in header}
+    if whole_number(lines[0][1][-1]) is None or "label" in places:
+        lines = lines[1:]
     width = max((len(cells) for _, cells in lines), default=0)
-    if width not in (1, 2):
-        raise DataError(f"{path} has {width} columns. Labels are one class id a line, or index and class id.")
+    label = places.get("label", width - 1)
+    place = places.get("place", places.get("index", 0 if width == 2 and "path" not in places else None))
+    if not width or (width > 2 and "label" not in places):
+        raise DataError(
+            f"{path} has {width} columns. Labels are one class id a line, place and class id, or columns named place, "
+            "path and label."
+        )
+    numbers = [column for column in (place, label) if column is not None]
     wrong = [
         f"  line {number}: {', '.join(cells)!r}"
         for number, cells in lines
-        if len(cells) != width or not all(map(_is_integer, cells))
+        if len(cells) != width or any(whole_number(cells[column]) is None for column in numbers)
     ]
     if wrong:
         more = [f"  ... and {len(wrong) - 10} more"] if len(wrong) > 10 else []
         raise DataError("\n".join([f"{path}: labels are whole numbers, and these aren't:", *wrong[:10], *more]))
-    numbers = np.array([[int(cell) for cell in cells] for _, cells in lines], dtype=np.int64)
-    return LabelFile(numbers[:, -1], numbers[:, 0] if width == 2 else None)
 
+    def column(number: int) -> Labels:
+        return np.array([whole_number(cells[number]) for _, cells in lines], dtype=np.int64)
 
-def _is_integer(cell: str) -> bool:
-    digits = cell.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 19
+    return LabelFile(
+        column(label),
+        None if place is None else column(place),
+        paths=tuple(cells[places["path"]] for _, cells in lines) if "path" in places else None,
+    )
 
 
 def _placed(path: Path, file: LabelFile, samples: int, index: Labels | None, total: int | None) -> Labels:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from datasets.interface import DataError, Labels
 from datasets.noise.interface import Flips, Matrix
 
 TOLERANCE = 1e-6
 """How far from 1 the rows of a given matrix may sum: written with six decimals, they do."""
+FEWEST_DECIMALS = 2
+"""With fewer decimals a row that doesn't sum to 1 is more likely wrong than rounded."""
 
 ROUNDING = 1e-12
 """Two probabilities this close are equal: 1 - 0.9 and 0.9 / 9."""
@@ -73,7 +75,7 @@ def validate(matrix: ArrayLike, classes: int, where: str = "The matrix") -> Matr
 
     Raises:
         DataError: not square, not of `classes` classes, NaN or infinite, negative, above 1, or rows that don't sum to 1
-            within 1e-6.
+            within 1e-6, or within what rounding to the digits that it holds can leave.
     """
     values = np.asarray(matrix)
     if values.dtype.kind not in "fiu":
@@ -93,17 +95,45 @@ def validate(matrix: ArrayLike, classes: int, where: str = "The matrix") -> Matr
     ]:
         if wrong.any():
             cells = [f"row {i}, column {j}: {values[i, j]:g}" for i, j in np.argwhere(wrong)[:11]]
-            raise DataError(f"{where} holds what is no probability ({reason}):\n{_listed(cells, int(wrong.sum()))}")
+            way_out = _way_out(values) if reason == "above 1" else ""
+            raise DataError(
+                f"{where} holds what is no probability ({reason}).{way_out}\n{_listed(cells, int(wrong.sum()))}"
+            )
     sums = values.sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > TOLERANCE + ROUNDING)
+    off = np.flatnonzero(np.abs(sums - 1) > allowed_rounding(values) + ROUNDING)
     if len(off):
-        hint = ""
+        hint = _way_out(values)
         if np.allclose(values.sum(axis=0), 1, rtol=0, atol=TOLERANCE):
             hint = " Its columns do: transpose it, rows are clean classes."
         lines = _listed([f"row {i} sums to {sums[i]:.7g}" for i in off[:11]], len(off))
         raise DataError(f"{where} has rows that don't sum to 1 (within {TOLERANCE:g}).{hint}\n{lines}")
     normalised: Matrix = values / sums[:, None]
     return normalised
+
+
+def allowed_rounding(values: Matrix) -> NDArray[np.float64]:
+    """How far from 1 each row (K,) of `values` (K, K) may sum: half a unit of the last decimal for each number in it.
+
+    0.333, 0.333 and 0.333 sum to 0.999. The decimals are those that all numbers of the matrix can be written with.
+    """
+    for decimals in range(FEWEST_DECIMALS, 7):
+        if np.allclose(np.round(values, decimals), values, rtol=0, atol=1e-7):
+            allowed: NDArray[np.float64] = 0.5 * 10.0**-decimals * np.count_nonzero(values, axis=1)
+            return np.maximum(TOLERANCE, allowed)
+    return np.full(len(values), TOLERANCE)
+
+
+def count_rescaled(values: Matrix) -> int:
+    """The number of rows of `values` that don't sum to 1 as they stand."""
+    return int((np.abs(values.sum(axis=1) - 1) > TOLERANCE + ROUNDING).sum())
+
+
+def _way_out(values: Matrix) -> str:
+    """How to make probabilities of numbers whose rows don't sum to 1."""
+    sums = values.sum(axis=1)
+    if np.abs(sums - 100).max() <= 100 * allowed_rounding(values / 100).max():
+        return " Its rows sum to 100: they are percent. Divide every number by 100."
+    return " If its numbers are counts or shares of a row, divide each row by its sum." if (sums > 0).all() else ""
 
 
 def is_dominant(matrix: Matrix) -> bool:

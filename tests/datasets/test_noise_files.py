@@ -316,7 +316,7 @@ def test_wrong_text_labels(tmp_path: Path, content: str, words: str) -> None:
         load_labels(tmp_path / "labels.csv", 3, "any", np.array([0, 1, 2]), np.array([2, 4, 6]), total=6)
 
 
-@pytest.mark.parametrize("array", [np.ones(3), np.ones((3, 1), dtype=int), np.array(["a", "b", "c"])])
+@pytest.mark.parametrize("array", [np.full(3, 0.5), np.ones((3, 1), dtype=int), np.array(["a", "b", "c"])])
 def test_npy_of_no_labels(tmp_path: Path, array: Any) -> None:
     np.save(tmp_path / "labels.npy", array)
     with pytest.raises(DataError, match="one axis of integers"):

@@ -103,6 +103,8 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     rate = request.rate[0] if noise.takes_rate else None
     noise_facts = NoiseFacts.of(description)
     matrix = noise.matrix(noise_facts, rate)
+    for note in noise.notes(noise_facts):
+        print_note(f"note: {note}")
     labels: NoisyLabels | None = None
     try:
         labels = _draw_labels(request, data_set, noise, rate, save_labels)
@@ -149,6 +151,7 @@ def _draw_labels(
         columns = {name: values[labelled] for name, values in columns.items()}
     noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, columns)
     if save_to is not None:
+        paths = data_set.paths(seed)
         save_labels(
             Path(save_to),
             noisy_labels,
@@ -157,6 +160,7 @@ def _draw_labels(
             data_set=data_facts.recorded_data_set_name(request.dataset),
             data_sha256=data_set.content_hash(),
             split=split_name(description.seeded_split, seed),
+            paths=None if paths is None else [paths[place] for place in index.tolist()],
             draw={"noise": data_facts.noise_name(noise), "rate": rate, "seed": seed, "draw": request.draw},
         )
         print_note(

@@ -56,6 +56,7 @@ CHANGES: dict[str, Any] = {
     "world_size": 2,
     "sync_batch_norm": True,
     "unreadable_skipped": 3,
+    "rounding": "total",
 }
 
 
