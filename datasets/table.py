@@ -98,7 +98,7 @@ class Table(ListedImages):
             paths=paths,
             written=table.columns[table.path],
             lines=table.lines,
-            rows=rows + _other_reading(table, classes, plan, split),
+            rows=rows + _other_reading(table, classes, further, plan, split),
             classes=classes.names,
             labels=classes.labels,
             test=plan.test,
@@ -220,12 +220,12 @@ def _further_columns(
     return further, unused
 
 
-def _other_reading(table: TableFile, classes: Classes, plan: PartPlan, split: str) -> str:
+def _other_reading(table: TableFile, classes: Classes, further: Collection[str], plan: PartPlan, split: str) -> str:
     """What the content hash has to hold beside the cells, where these alone don't say how they are read."""
     names = (table.header[table.path].casefold(), table.header[table.label].casefold())
     readings = {
         f"path {table.path}, label {table.label}": names != ("path", "label"),
-        "whole numbers": classes.rewritten,
+        "whole numbers": classes.reads_otherwise(table.columns[table.header.index(name)] for name in further),
         f"parts by {plan.marker}": bool(plan.marker),
         f"split by {split}": split != "split",
     }

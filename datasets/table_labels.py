@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,26 +22,38 @@ MISSING = frozenset(
     ("nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT", "NA", "N/A", "n/a", "#N/A", "#NA", "#NULL!", "NULL", "null")
 ) | {"None", "1.#QNAN", "-1.#IND", "\\N"}
 """Words that pandas, R, spreadsheets and databases write where a cell is empty. A class may be called so as well."""
-WHOLE = re.compile(r"([+-]?\d+)[.,]0*|([+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+)")
+WHOLE = re.compile(r"([+-]?\d+)[.,]0*|([+-]?\d+[.,]\d*[eE][+-]?\d+)")
 """A number that isn't written as a whole one, but may be one: 3.0, 3., 3,0 or 3.0e+00."""
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Classes:
     """The classes of a table, in order, and the class of each row. `numbers` gives a cell's id.
 
-    `rewritten`: cells such as 3.0 were read as 3, so that ids may be others than those of the text.
+    `written` are the cells where such as 3.0 were read as 3. `renumbered`: ids are others than those of the text.
     """
 
     names: tuple[str, ...]
     labels: Labels
     numbers: Mapping[str, int]
-    rewritten: bool
+    written: frozenset[str] = frozenset()
+    renumbered: bool = False
 
     @property
     def of_numbers(self) -> bool:
         """Whether all classes are whole numbers."""
-        return all(name.isascii() and name.isdigit() for name in self.names)
+        return all(INTEGER.fullmatch(name) for name in self.names)
+
+    def reads_otherwise(self, columns: Iterable[Sequence[str]]) -> bool:
+        """Whether labels or these columns have other ids than their text has, for the content hash.
+
+        As long as they don't, what was recorded of a table stays true. A column that doesn't repeat the text of the
+        labels was read by ids, which are the classes themselves only where these count from 0.
+        """
+        if self.renumbered or not self.written or self.names == tuple(map(str, range(len(self.names)))):
+            return self.renumbered
+        return any(not self.written.union(MISSING, [""]).issuperset(cells) for cells in columns)
 
 
 def is_missing(cell: str) -> bool:
@@ -64,16 +76,16 @@ def read_classes(cells: Sequence[str]) -> Classes:
     """The classes of a column's cells. If all are whole numbers, 3.0 is 3; else each text is a class of its own."""
     written = set(cells)
     whole = {cell: whole_number(cell) for cell in written}
-    if all(re.fullmatch(r"[+-]?\d+", name) for name in whole.values()) and written != set(whole.values()):
+    if all(INTEGER.fullmatch(name) for name in whole.values()) and written != set(whole.values()):
         names = tuple(sorted(set(whole.values()), key=lambda name: (int(name), name)))
         numbers = {name: number for number, name in enumerate(names)}
         numbers |= {cell: numbers[name] for cell, name in whole.items()}
-        # as long as ids are those that the text has, what was recorded of a table stays true
-        same = names == tuple(map(str, range(len(names)))) and names == tuple(map(whole_number, sorted(written)))
-    else:
-        names, same = ordered_classes(cells), True
-        numbers = {name: number for number, name in enumerate(names)}
-    return Classes(names, np.array([numbers[cell] for cell in cells], dtype=np.int64), numbers, not same)
+        labels = np.array([numbers[cell] for cell in cells], dtype=np.int64)
+        by_text = tuple(map(whole_number, ordered_classes(cells)))
+        return Classes(names, labels, numbers, frozenset(written), by_text != names)
+    names = ordered_classes(cells)
+    numbers = {name: number for number, name in enumerate(names)}
+    return Classes(names, np.array([numbers[cell] for cell in cells], dtype=np.int64), numbers)
 
 
 def alike_note(classes: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from datasets.draw import draw_indices
 from datasets.interface import DataError, Options
+from datasets.listing import Listing
 from datasets.noise.column import Column
 from datasets.table import Table
 from datasets.table_file import TableFile, joined_rows, read_table
@@ -191,7 +192,7 @@ def test_whole_floats_are_whole_numbers(numbers: list[int], form: Callable[[int]
 @given(st.lists(st.text("0129.ex-", min_size=1, max_size=4), min_size=1, max_size=20))
 def test_ids_of_other_classes_stay_those_of_the_text(cells: list[str]) -> None:
     classes = read_classes(cells)
-    if not classes.rewritten:
+    if not classes.written:
         digits = all(cell.isdigit() for cell in cells)
         order = sorted(set(cells), key=lambda cell: (int(cell), cell) if digits else cell)  # type: ignore[arg-type]
         assert classes.labels.tolist() == [order.index(cell) for cell in cells]
@@ -201,6 +202,7 @@ def test_numbers_that_are_not_all_whole_are_names() -> None:
     assert read_classes(["1.0", "1.5", "2.0"]).names == ("1.0", "1.5", "2.0")
     assert read_classes(["1.0", "x"]).names == ("1.0", "x")
     assert read_classes(["-1.0", "1.0", "10.0", "2.0"]).names == ("-1", "1", "2", "10")
+    assert read_classes(["1e1", "2"]).names == ("1e1", "2")
 
 
 def test_few_whole_floats_keep_the_hash_and_many_do_not(pictures: Opening) -> None:
@@ -208,6 +210,15 @@ def test_few_whole_floats_keep_the_hash_and_many_do_not(pictures: Opening) -> No
     many = pictures("path,label", lambda n: f"im/{n:02}.png,{n}.0").read()
     assert few.classes == ("0", "1", "2") and "whole" not in few.rows
     assert many.classes == tuple(map(str, range(12))) and many.rows.endswith("whole numbers")
+
+
+def test_whole_floats_that_count_from_one_keep_the_hash_unless_a_column_was_read_by_ids(pictures: Opening) -> None:
+    def listing(cell: Callable[[int], str]) -> Listing:
+        return pictures("path,label,ann", lambda n: f"im/{n:02}.png,{1 + n % 3}.0,{cell(n)}").read()
+
+    assert "whole" not in listing(lambda n: f"{1 + n % 2}.0").rows + listing(lambda n: "someone").rows
+    by_name = listing(lambda n: str(1 + n % 2))
+    assert by_name.columns["ann"].tolist() == [0, 1] * 6 and by_name.rows.endswith("whole numbers")
 
 
 # Missing labels and gaps ---------------------------------------------------------------------------------------------
