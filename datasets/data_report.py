@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -56,3 +58,20 @@ def count_by_class(labels: Labels, classes: Sequence[str]) -> dict[str, int]:
 def count_of(items: Sequence[str], one: str, many: str) -> str:
     """A count, what is said of one or of many, and the first name: "3 files are empty (first: a.txt)"."""
     return f"1 {one} ({items[0]})" if len(items) == 1 else f"{len(items):,} {many} (first: {items[0]})"
+
+
+def alike_note(classes: Sequence[str]) -> list[str]:
+    """A sentence on classes whose names differ in case, blanks or the like only; none where there are no such."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", unicodedata.normalize("NFKC", name)).casefold()
+        groups.setdefault(key, []).append(name)
+    alike = ["/".join(map(repr, names)) for names in groups.values() if len(names) > 1]
+    if not alike:
+        return []
+    said = ", ".join(alike[:10]) + (f" and {len(alike) - 10} more" if len(alike) > 10 else "")
+    noun = "name is" if len(alike) == 1 else "names are"
+    return [
+        f"{len(alike)} class {noun} written in several ways and taken for different classes ({said}): write each in "
+        f"one way if they are the same; there are {len(classes)} classes"
+    ]

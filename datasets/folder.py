@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.data_report import count_of
+from datasets.data_report import alike_note, count_of
 from datasets.files import listed
 from datasets.images import SUFFIXES
 from datasets.interface import DataError
@@ -79,7 +79,7 @@ class Folder(ListedImages):
             labels=np.array([numbers[name] for name in names], dtype=np.int64),
             test=plan.test,
             left_out={**plan.left_out, **left_out},
-            notes=(*plan.notes, *notes),
+            notes=(*plan.notes, *notes, *alike_note(classes)),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.data_report import alike_note
 from datasets.files import listed
 from datasets.images import SUFFIXES
 from datasets.interface import DataError, Labels, Options
@@ -20,7 +21,6 @@ from datasets.parts import PartPlan, names_parts, parts_of_columns
 from datasets.table_file import TableFile, joined_rows, read_table, typed_table
 from datasets.table_labels import (
     Classes,
-    alike_note,
     disagreement_note,
     gaps_note,
     is_missing,
@@ -93,7 +93,7 @@ class Table(ListedImages):
         paths, turned = self._paths(table.columns[table.path])
         notes += [*turned, *plan.notes, *alike_note(classes.names)]
         notes += disagreement_note(classes, further, plan.test)
-        notes += gaps_note(further, plan.test, table.lines, file.name)
+        notes += gaps_note(classes, further, plan.test, table.lines, file.name)
         return Listing(
             paths=paths,
             written=table.columns[table.path],
@@ -241,7 +241,7 @@ def _find_elsewhere(folder: Path, written: Sequence[str]) -> dict[str, str] | No
     below = sorted(itertools.islice((each for each in folder.glob("*/") if each.is_dir()), LOOKED_AT))
     deeper = [each for top in below for each in itertools.islice(top.glob("*/"), LOOKED_AT) if each.is_dir()]
     above = list(folder.absolute().parents[:3])
-    for suffix in ("", *sorted(SUFFIXES)):
+    for suffix in ("", *sorted(SUFFIXES), *sorted(map(str.upper, SUFFIXES))):
         for place in (folder, Path(), *above, *below, *deeper):
             if all((place / (path.replace("\\", "/") + suffix)).is_file() for path in written):
                 near = place.absolute()

@@ -6,7 +6,6 @@ Read `read_classes` (the column of labels) and `read_column` (a further column) 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,23 +87,6 @@ def read_classes(cells: Sequence[str]) -> Classes:
     return Classes(names, np.array([numbers[cell] for cell in cells], dtype=np.int64), numbers)
 
 
-def alike_note(classes: Sequence[str]) -> list[str]:
-    """A sentence on classes whose names differ in case, blanks or the like only; none where there are no such."""
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        key = re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", unicodedata.normalize("NFKC", name)).casefold()
-        groups.setdefault(key, []).append(name)
-    alike = ["/".join(map(repr, names)) for names in groups.values() if len(names) > 1]
-    if not alike:
-        return []
-    said = ", ".join(alike[:10]) + (f" and {len(alike) - 10} more" if len(alike) > 10 else "")
-    noun = "name is" if len(alike) == 1 else "names are"
-    return [
-        f"{len(alike)} class {noun} written in several ways and taken for different classes ({said}): write each in "
-        f"one way if they are the same; there are {len(classes)} classes"
-    ]
-
-
 def read_column(
     file: Path,
     name: str,
@@ -151,7 +133,7 @@ def read_column(
 
 
 def gaps_note(
-    columns: Mapping[str, Labels], test: NDArray[np.bool_] | None, lines: Sequence[int], table: str
+    classes: Classes, columns: Mapping[str, Labels], test: NDArray[np.bool_] | None, lines: Sequence[int], table: str
 ) -> list[str]:
     """A sentence on the columns that have no label in some of the training rows."""
     train = np.ones(len(lines), dtype=np.bool_) if test is None else ~test
@@ -162,6 +144,9 @@ def gaps_note(
     name, places = next(iter(gaps.items()))
     count = f"{len(places):,} of {int(train.sum()):,} {'training ' * (test is not None)}rows"
     first = f"{name} of {table} has no label in {count} (first: line {lines[int(places[0])]})"
+    unseen = set(classes.labels[train].tolist()) - set(classes.labels[train & (columns[name] >= 0)].tolist())
+    if unseen:
+        first += f", and so in all of {', '.join(classes.names[number] for number in sorted(unseen)[:10])}"
     others = f", and {len(gaps) - 1} more columns have gaps" if len(gaps) > 1 else ""
     return [f"column {first}{others}: with --noise column:{name} these rows stay out of training"]
 

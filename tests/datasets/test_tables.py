@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datasets.data_report import alike_note
 from datasets.draw import draw_indices
+from datasets.folder import Folder
 from datasets.interface import DataError, Options
 from datasets.listing import Listing
 from datasets.noise.column import Column
 from datasets.table import Table
 from datasets.table_file import TableFile, joined_rows, read_table
-from datasets.table_labels import MISSING, Classes, alike_note, disagreement_note, read_classes, read_column
+from datasets.table_labels import MISSING, Classes, disagreement_note, read_classes, read_column
 
 PLAIN = "path,label\nim/a.png,cat\nim/b.png,dog\n"
 Reading = Callable[..., TableFile]
@@ -265,6 +267,11 @@ def test_rows_without_an_opinion_stay_out(pictures: Opening) -> None:
     )
 
 
+def test_a_class_that_nobody_has_an_opinion_on_is_named(pictures: Opening) -> None:
+    data_set = pictures("path,label,ann", lambda n: f"im/{n:02}.png,{'abc'[n % 3]},{'' if n % 3 == 2 else 'a'}")
+    assert "has no label in 4 of 12 rows (first: line 4), and so in all of c:" in data_set.report().notes[0]
+
+
 def test_why_a_column_is_no_labelling() -> None:
     classes, lines = read_classes(["a", "b"]), range(2, 4)
 
@@ -285,6 +292,15 @@ def test_classes_that_are_written_almost_alike() -> None:
     (note,) = alike_note(["Cat", "cat", "dog", "hen house", "hen_house", "-1", "1", "cafe\u0301", "caf\u00e9"])
     assert "3 class names" in note and "'Cat'/'cat', 'hen house'/'hen_house'" in note and "'-1'" not in note
     assert alike_note(["a", "b"]) == []
+
+
+def test_class_folders_that_are_written_almost_alike(
+    tmp_path: Path, options: Options, save: Callable[..., None]
+) -> None:
+    for name in ("Cat", "cat", "dog"):
+        for number in range(3):
+            save(tmp_path / f"pets/{name}/{number}.png", number)
+    assert any("('Cat'/'cat')" in note for note in Folder(options, str(tmp_path / "pets")).report().notes)
 
 
 @pytest.mark.parametrize(
