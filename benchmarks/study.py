@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from bench.execution.backends import make_runtimes
-from bench.execution.progress import Display
+from bench.execution.display import Display
 from bench.execution.study import run_study
 from bench.memory.job_limits import JobLimits
 from bench.perf.timing import Median, median

@@ -18,6 +18,7 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError
 
 from bench.cli.app import app
+from bench.system.console import print_note
 from bench.system.errors import UsageError
 from bench.system.own_code import find_own_line
 
@@ -77,7 +78,7 @@ def _forget_output() -> None:
 
 
 def _wrong(message: str) -> int:
-    sys.stderr.write(f"error: {_shorten_lines(message)}\n")
+    print_note(f"error: {_shorten_lines(message)}")
     return EXIT_WRONG_REQUEST
 
 

@@ -30,6 +30,10 @@ FILES_STORED = 1024
 NO_CODE = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 """Fields of Python's syntax tree that say nothing of what is computed."""
 METHODS_NAMED = 5
+MOST_FILES = 200
+"""A method of more files is known by the first of them: enough for any that one person edits."""
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Names of folders that hold installed packages, which have versions."""
 
 FileHashes = Mapping[str, str]
 """File -> hash of its code, the method's own file first: of ours from the folder that holds them, else absolute."""
@@ -123,9 +127,10 @@ def _hash_files(start: Path, roots: list[Path], top: str | None) -> FileHashes:
     """The hashes of a file and of what it imports from `roots`, directly or not; `top`: only of this package."""
     hashes: dict[str, str] = {}
     waiting = [start.resolve()]
-    while waiting:
+    while waiting and len(hashes) < MOST_FILES:
         path = waiting.pop(0)
-        key = path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else str(path)
+        ours = path.is_relative_to(HOME)
+        key = path.relative_to(HOME).as_posix() if ours else str(path)
         if key in hashes:
             continue
         code = _read_code(path)
@@ -135,7 +140,7 @@ def _hash_files(start: Path, roots: list[Path], top: str | None) -> FileHashes:
                 waiting += _files_of_module(path.parents[level - 1], words, least=0)
             elif words[0] == "methods":
                 waiting += _files_of_module(HOME, words)
-            elif (top is None and words[0] not in sys.stdlib_module_names) or words[0] == top:
+            elif words[0] == top or (top is None and not ours and words[0] not in sys.stdlib_module_names):
                 waiting += next((found for root in roots if (found := list(_files_of_module(root, words)))), [])
     return hashes
 
@@ -145,7 +150,8 @@ def _plugin_roots(file: Path) -> list[Path]:
     installed = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
     folders = [file.parent, *(Path(entry or ".") for entry in sys.path)]
     roots = dict.fromkeys(folder.resolve() for folder in folders if folder.is_dir())
-    return [root for root in roots if root != HOME and not installed & {root, *root.parents}]
+    foreign = [root for root in roots if INSTALLED.intersection(root.parts) or installed & {root, *root.parents}]
+    return [root for root in roots if root != HOME and root not in foreign]
 
 
 def _files_of_module(root: Path, words: list[str], least: int = 1) -> Iterator[Path]:

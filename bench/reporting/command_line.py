@@ -10,12 +10,13 @@ from typing import Any
 
 from bench.planning.plan import Plan
 from bench.planning.request import OPTIONS
+from bench.system.code_version import MODULE
 
 
 def command_line(options: Mapping[str, Any], processes: int = 1, command: str = "run") -> str:
     """The command that asks for the same table again: what only says where and how runs are carried out is left out."""
     start = ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
-    words = [*start, "-m", "bench", command]
+    words = [*start, "-m", MODULE, command]
     for name, value in options.items():
         if value is False or (name in OPTIONS and OPTIONS[name].role == "runtime"):
             continue

@@ -13,6 +13,8 @@ from pathlib import Path
 PACKAGES = ("lnl-bench", "torch", "numpy", "timm", "torchvision", "scikit-learn")
 HOME = Path(__file__).resolve().parents[2]
 """The folder that holds the three packages: a checkout, or where they are installed."""
+MODULE = "lnl_bench" if HOME.name == "_packages" else "bench"
+"""What `python -m` takes: an installed wheel has no package `bench` of its own (see `lnl_bench`)."""
 
 
 @functools.cache

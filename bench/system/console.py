@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.system.code_version import MODULE
 from bench.system.errors import UsageError
 from bench.system.files import nearest_existing
 
@@ -34,7 +35,12 @@ def write_json(value: Any) -> None:
 
 def print_note(text: str) -> None:
     """Write a line for the user that isn't the result to standard error."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.write(name_module(text).rstrip("\n") + "\n")
+
+
+def name_module(text: str) -> str:
+    """A message with its commands as they are typed here: with an installed wheel it is `python -m lnl_bench`."""
+    return text if MODULE == "bench" else text.replace("-m bench", f"-m {MODULE}")
 
 
 def write_page(page: RenderableType) -> None:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.system import hardware
+from bench.system.code_version import MODULE
 from bench.system.errors import UsageError
 
 SECONDS_TO_ANSWER = 5.0
@@ -61,6 +62,8 @@ def connect_to_ray(typed: str | None, gpus: int = 0) -> None:
     """
     ray = import_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if MODULE != "bench":  # a node's processes find our packages as this one does
+        quiet["runtime_env"] = {"worker_process_setup_hook": f"{MODULE}.add_to_path"}
     if starts_own_cluster(typed):
         quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         ray.init(address="local", num_cpus=hardware.count_cores(), num_gpus=gpus, **quiet)

@@ -116,6 +116,20 @@ def test_files_beside_a_plugin_and_ours_are_part_of_it_and_packages_are_not(plug
     assert not any("torch" in file for file in files)
 
 
+def test_installed_packages_on_the_path_are_no_part_of_a_plugin(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are they where the path has another environment's, as a .pth file can put them there."""
+    installed = plugin / "lib" / "site-packages"
+    (installed / "torch").mkdir(parents=True)
+    (installed / "torch" / "__init__.py").write_text("import torch.nn\n")
+    monkeypatch.setattr(sys, "path", [str(installed), *sys.path])
+    assert not any("site-packages" in file for file in current_code())
+
+
+def test_code_of_very_many_files_is_followed_so_far(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_code, "MOST_FILES", 2)
+    assert len(current_code()) == 2
+
+
 def test_a_change_is_noted_with_its_file_and_what_to_type(plugin: Path) -> None:
     code = current_code()
     assert note_changed_methods([record(code)] * 2) is None
