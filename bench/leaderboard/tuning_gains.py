@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tabulate import tabulate
 
 from bench.leaderboard import formatting
 from bench.leaderboard.formatting import DASH, format_mean_and_std, format_percent, format_value
 from bench.leaderboard.model import Report, Row, Table
+from bench.leaderboard.render.markdown import escape_markdown
 from bench.planning.recipe_files import ChoiceRegret, MethodRecipe, RecipeFile
 from bench.spec.privileges import is_tuned
 from bench.stats.summary import Summary, paired_differences, summarise
@@ -148,7 +150,8 @@ def gains_table(gains: Sequence[TuningGain]) -> str:
         ]
         for gain in gains
     ]
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+    cells = [[escape_markdown(cell) for cell in row] for row in rows]
+    return tabulate(cells, names, tablefmt="github", disable_numparse=True)
 
 
 def gains_as_json(gains: Sequence[TuningGain]) -> list[dict[str, Any]]:
@@ -173,15 +176,20 @@ def _describe_file(path: Path, recipes: Sequence[MethodRecipe], folder: Path) ->
     """Paragraphs on a recipe file: links to it and to the study's page, and the plots of each choice."""
     base = path.relative_to(folder) if path.is_relative_to(folder) else path
     study_page = base.with_suffix(".md")
-    links = f"Recipes: [{base.name}]({base.as_posix()})"
+    links = f"Recipes: {_link(base)}"
     if path.with_suffix(".md").exists():
-        links += f"; finalists, ranges and importances: [{study_page.name}]({study_page.as_posix()})"
-    parts = [f"## {base.as_posix()}", f"{links}."]
+        links += f"; finalists, ranges and importances: {_link(study_page)}"
+    parts = [f"## {escape_markdown(base.as_posix())}", f"{links}."]
     for recipe in recipes:
         if plots := sorted(path.parent.glob(f"{path.stem}-{recipe.choice}-*.svg")):
-            images = " ".join(f"![{plot.stem}]({(base.parent / plot.name).as_posix()})" for plot in plots)
-            parts.append(f"### {recipe.choice}\n\n{images}")
+            images = " ".join(f"!{_link(base.parent / plot.name, plot.stem)}" for plot in plots)
+            parts.append(f"### {escape_markdown(recipe.choice)}\n\n{images}")
     return parts
+
+
+def _link(path: Path, text: str | None = None) -> str:
+    """A link to a file, by its name or another text."""
+    return f"[{escape_markdown(text or path.name)}]({quote(path.as_posix())})"
 
 
 def _format_noise(table: Table) -> str:

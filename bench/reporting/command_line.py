@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from bench.planning.plan import Plan
-from bench.planning.request import OPTIONS
+from bench.planning.request import OPTIONS, SOURCES
 from bench.system.code_version import MODULE
 
 
@@ -22,8 +24,36 @@ def command_line(options: Mapping[str, Any], processes: int = 1, command: str = 
             continue
         option = f"--{name.replace('_', '-')}"
         for item in value if isinstance(value, list | tuple) else [value]:
-            words += [option] if item is True else [option, shlex.quote(str(item))]
+            words += [option] if item is True else [option, _quote_value(name, str(item))]
     return " ".join(words)
+
+
+def quote_word(text: str) -> str:
+    """A word as a shell reads it, in one line whatever it holds: control characters are written as in $'\\n'."""
+    if text.isprintable():
+        return shlex.quote(text)
+    letters = (
+        "\\" + letter if letter in "\\'" else letter if letter.isprintable() else _escape(letter) for letter in text
+    )
+    return f"$'{''.join(letters)}'"
+
+
+def _escape(letter: str) -> str:
+    """A letter that can't be printed, in the words of $'...'."""
+    known = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return known.get(letter) or "".join(f"\\x{byte:02x}" for byte in letter.encode(errors="surrogateescape"))
+
+
+def _quote_value(option: str, text: str) -> str:
+    """A value of an option. Commands are published: a path of data or code doesn't say where somebody's home is."""
+    path = Path(text)
+    if option in SOURCES and path.is_absolute():
+        if path.is_relative_to(Path.cwd()):
+            return quote_word(path.relative_to(Path.cwd()).as_posix())
+        with suppress(RuntimeError):  # nobody's home: a user id without an account
+            if path != Path.home() and path.is_relative_to(Path.home()):
+                return "~/" + quote_word(path.relative_to(Path.home()).as_posix())
+    return quote_word(text)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from bench.leaderboard.selection import SelectionRule
 from bench.system.errors import UsageError
 from bench.system.files import file_names, write_atomically
 
+_ACTIVE = re.compile(r"`[0-9a-f]+`|[|<*`]|(?<=\])[(\[]|^\[(?=[^\]]*\]:)|!(?=\[)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
 
 def report_as_markdown(report: Report, setting_ids: Collection[str] | None = None) -> str:
     """The tables of the settings in `setting_ids` (None: all), without the legend that each file ends with."""
@@ -73,7 +75,7 @@ def _format_table(table: Table) -> str:
     if labels := long_labels(table):
         parts.append(f"All parameters of rows whose name stands alone above:\n\n{_items(labels)}")
     if table.command:
-        parts.append(f"Again, from nothing:\n\n```sh\n{table.command}\n```")
+        parts.append(f"Again, from nothing:\n\n{fence_code(table.command, 'sh')}")
     return "\n\n".join(part for part in parts if part)
 
 
@@ -99,9 +101,19 @@ def _items(lines: Iterable[str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown would take for a table's edge, a tag or emphasis, made to stand for itself; in one line."""
+    """Text that Markdown would take for a table's edge, a tag, a link, code or emphasis, made to stand for itself.
+
+    In one line. Brackets alone stay as they are, since rows are full of them: only what follows makes them a link. A
+    short hash between backticks, as descriptions have it, stays code.
+    """
     line = " ".join(str(text).split()).replace("\\", "\\\\")
-    return re.sub(r"[|<*]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\\g<0>", line)
+    return _ACTIVE.sub(lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", line)
+
+
+def fence_code(code: str, language: str = "") -> str:
+    """A block of code, between fences longer than any run of backticks in it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", code)), 0)
+    return f"{fence}{language}\n{code}\n{fence}"
 
 
 def markdown_table(titles: Sequence[str], body: Sequence[Sequence[str]], left: Collection[str] = ()) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from bench.leaderboard.render.markdown import escape_markdown
 from bench.tuning.study.search_space import describe_values
 
 OBJECTIVES = {"noisy-val": "the hold-out's noisy labels", "clean-val": "the hold-out's CLEAN labels, a privilege"}
@@ -65,7 +66,7 @@ def study_page(
     of each study's plots, `recipes` is the name of the recipe file.
     """
     parts = [
-        f"# Tuned: {', '.join(dict.fromkeys(study['data_set'] for study in studies))}",
+        f"# Tuned: {escape_markdown(', '.join(dict.fromkeys(study['data_set'] for study in studies)))}",
         summarise_studies(studies),
         f"Made by\n\n    {tuning}\n\nThe choices are in [{recipes}]({recipes}); to train with them:\n\n    {training}",
         *(_study_section(study, plots.get(study["study"], ())) for study in studies),
@@ -96,7 +97,7 @@ def _study_section(study: Document, plots: Sequence[str]) -> str:
     if images:
         images = f"The plots have Optuna's numbers of trials, which begin at 0.\n\n{images}"
     parts = (
-        f"## {study['study']}",
+        f"## {escape_markdown(study['study'])}",
         f"Searched on seeds {_seed_range(study['search_seeds'])}, decided on seeds "
         f"{_seed_range(study['final_seeds'])}; study seed {study['study_seed']}.",
         _table(finalists, ["trial", "values", "search", "fresh seeds", "95 %", "their clean labels", ""]),
@@ -151,4 +152,5 @@ def _span(values: Sequence[Any] | None) -> str:
 
 
 def _table(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> str:
-    return tabulate(rows, titles, tablefmt="github", disable_numparse=True)
+    cells = [[escape_markdown(cell) for cell in row] for row in rows]
+    return tabulate(cells, titles, tablefmt="github", disable_numparse=True)
