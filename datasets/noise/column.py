@@ -44,10 +44,16 @@ class Column(Noise):
             return
         reason = (unused or {}).get(self.argument_value)
         if reason is not None:
+            way_out = " Correct these cells, or empty them: rows without a label stay out of training."
             others = f" Columns that can: {', '.join(known[:10])}." if known else ""
             raise DataError(
-                f"The column {self.argument_value!r} of {data_set} can't be used as labels: {reason}. "
-                f"Correct these cells, or empty them: rows without a label stay out of training.{others}"
+                f"The column {self.argument_value!r} of {data_set} can't be used as labels: {reason}."
+                f"{way_out if 'hold no class' in reason else ''}{others}"
+            )
+        if self.argument_value.casefold() == "label":
+            raise DataError(
+                f"The column {self.argument_value!r} of {data_set} holds the labels that predictions are judged by. "
+                "Type --noise none to train on them as they are."
             )
         if not known:
             raise DataError(f"There is no column {self.argument_value!r}: {data_set} has no further label columns.")
