@@ -43,8 +43,8 @@ class ForegroundLocalisation(DivideMix):
     Stage 1, selection. F (C, H, W) leaves `stage`, h is all behind it: A(u) = ||F(u)|| is the attention, which no label
     enters, z_fg = h(A F / mean A) the prediction for the foreground (a mean pooling becomes one weighted by A), IR_i =
     CE(z_fg, y_i) - CE(z, y_i) the nats of information that label i loses, of any sign. The losses of DivideMix's
-    mixture, and their `history`, become l_i + g IR_i, g = `localisation`. It ranks better where an object stands in a
-    scene; under its own threshold a mixture on it may select more images, and more wrong ones among them.
+    mixture, and their `history`, become l_i + g IR_i, g = `localisation`. It is meant for objects in scenes; under its
+    own threshold a mixture on it may select more images, and more wrong ones among them.
 
     Older readings (`reduction`) are ablations: a score d by the given label's activation map, for `feature` 1 - cos(M,
     A), M the rectified map (Grad-CAM), A = sum_c F_c^2. A mixture on d, standardised within each label, gives w_loc: w
@@ -61,9 +61,10 @@ class ForegroundLocalisation(DivideMix):
     "area" nothing (its term alone): both controls; "input" masks the most attended pixels and softens the target by
     their share (adversarial masking, Tu et al., CVPR 2023).
 
-    What either stage is worth: docs/claims.md. With localisation = 0 and erasing = 0 it is `dividemix`, bit for bit.
-    The recipes are DivideMix's. Needs a convolutional network. Cost above DivideMix's: what lies behind `stage` once
-    more at each inference (older readings: 1 pass), and 4 passes for each image of a step's first views (5: "input").
+    What either stage is worth isn't confirmed yet: docs/claims.md. With localisation = 0 and erasing = 0 it is
+    `dividemix`, bit for bit. The recipes are DivideMix's. Needs a convolutional network. Cost above DivideMix's: what
+    lies behind `stage` once more at each inference (older readings: 1 pass), and 4 passes for each image of a step's
+    first views (5: "input").
 
     Source: after the abstract of "FLSC", Neural Networks 191 (2025) 107712; DivideMix, arXiv 2002.07394. IR: after
     infoCAM, arXiv 2106.10472; attention by the features: after Tu et al., CVPR 2023.

@@ -37,12 +37,14 @@ HERE = Path(__file__).parent
 NOISES = {
     "asym": f"matrix:{HERE / 'synthetic-asym.csv'}",
     "hard": f"matrix:{HERE / 'synthetic-hard.csv'}",
+    "cifar10-asym": f"matrix:{HERE / 'cifar10-asym.csv'}",
 }
-"""Noises for the ten classes of `synthetic`, which documents no class pairs of its own.
+"""Noises for the ten classes of `synthetic`, and for a table of CIFAR-10, which document no class pairs of their own.
 
 asym: the five striped classes are labelled as the plain class of the same colour at 0.4 (0.20 overall), as CIFAR-10's
 pairs are one-way for three of five. hard: every class has three confusions (the class of the same colour, the next two
-by id) in proportions 5 : 3 : 2, and a rate of its own from 0.2 to 0.6 (0.39 overall).
+by id) in proportions 5 : 3 : 2, and a rate of its own from 0.2 to 0.6 (0.39 overall). cifar10-asym: CIFAR-10's own
+pairs at 0.4 (0.20 overall), its classes in the order of their names, which is CIFAR-10's.
 """
 
 CUE_SHARE = 0.9
@@ -70,31 +72,42 @@ def asym_matrix() -> NDArray[np.float64]:
     return matrix
 
 
+def cifar10_asym_matrix() -> NDArray[np.float64]:
+    """The matrix of cifar10-asym.csv, (10, 10): truck to automobile, bird to airplane, deer to horse, cat and dog."""
+    matrix = np.eye(10)
+    for clean, other in ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3)):
+        matrix[clean, clean], matrix[clean, other] = 0.6, 0.4
+    return matrix
+
+
 def write_matrices(folder: Path = HERE) -> None:
-    """Write both matrices as `--noise matrix:FILE` reads them."""
-    for name, matrix in (("asym", asym_matrix()), ("hard", hard_matrix())):
-        np.savetxt(folder / f"synthetic-{name}.csv", matrix, fmt="%.4g", delimiter=",")
+    """Write all matrices as `--noise matrix:FILE` reads them."""
+    matrices = {"synthetic-asym": asym_matrix(), "synthetic-hard": hard_matrix(), "cifar10-asym": cifar10_asym_matrix()}
+    for name, matrix in matrices.items():
+        np.savetxt(folder / f"{name}.csv", matrix, fmt="%.4g", delimiter=",")
 
 
-def replicates(
-    method: str,
-    data_set: str,
-    noise: str,
-    seeds: str,
-    change: Callable[[RunSpec, NoisyData], NoisyData] | None = None,
-    **options: Any,
-) -> Iterator[tuple[RunSpec, NoisyData, Trainer]]:
-    """A spec, its problem and a trainer for each seed, planned as `python -m bench run` would; `options` as typed.
+Change = Callable[[RunSpec, NoisyData], NoisyData]
+"""What replaces the images of a problem before anything is trained."""
 
-    `change` replaces images of the problem before anything is trained.
-    """
+
+def problems(
+    method: str, data_set: str, noise: str, seeds: str, change: Change | None = None, **options: Any
+) -> Iterator[tuple[RunSpec, NoisyData]]:
+    """A spec and its problem for each seed, planned as `python -m bench run` would; `options` as typed."""
     request = Request.typed(methods=(method,), dataset=data_set, noise=(noise,), seeds=seeds, device="cpu", **options)
     facts = gather_facts(validate_request(request))
     runtime = make_runtimes(request, facts, JobLimits(1, torch.get_num_threads()))
     for spec in make_plan(request, facts).specs:
         problem = build_noisy_data(spec, runtime(spec))
-        if change is not None:
-            problem = change(spec, problem)
+        yield spec, problem if change is None else change(spec, problem)
+
+
+def replicates(
+    method: str, data_set: str, noise: str, seeds: str, change: Change | None = None, **options: Any
+) -> Iterator[tuple[RunSpec, NoisyData, Trainer]]:
+    """The same, each with the trainer of its method."""
+    for spec, problem in problems(method, data_set, noise, seeds, change, **options):
         yield spec, problem, build_trainer(problem, spec, torch.device("cpu"))
 
 
@@ -156,10 +169,16 @@ def swapped_test(spec: RunSpec, problem: NoisyData, cued: bool) -> Images:
 
 def generator(spec: RunSpec) -> Synthetic:
     """The generator behind a spec's images. Raises TypeError where they are from elsewhere."""
-    found = open_data_set(spec.data_set, Options(image_size=spec.image_size))
-    if not isinstance(found, Synthetic):
+    if not has_backgrounds(spec):
         raise TypeError(f"{spec.data_set} has no backgrounds of its own; only synthetic has")
+    found = open_data_set(spec.data_set, Options(image_size=spec.image_size))
+    assert isinstance(found, Synthetic)
     return found
+
+
+def has_backgrounds(spec: RunSpec) -> bool:
+    """Whether a spec's images are generated, so that objects can stand before other backgrounds."""
+    return spec.data_set.partition("[")[0] == Synthetic.name
 
 
 def interval(values: Sequence[float], signed: bool = False, digits: int = 3) -> str:

@@ -1,9 +1,9 @@
 """Who judges labels by their losses: a network as it is after its last step, or an average of its weights.
 
-The last iterate's losses carry the noise of its last batches. Judging by averaged weights ranks wrong labels better,
-on development data and at a constant learning rate (docs/claims.md has what was measured here). It changes the judging
-alone: targets, guesses and predictions stay the networks' own. Not any paper's method: an ablation of this benchmark,
-after mean teachers (Tarvainen and Valpola, NeurIPS 2017).
+The last iterate's losses carry the noise of its last batches, which an average lacks; docs/claims/flsc-plan.md puts to
+the test whether it ranks wrong labels better. It changes the judging alone: targets, guesses and predictions stay the
+networks' own. Not any paper's method: an ablation of this benchmark, after mean teachers (Tarvainen and Valpola,
+NeurIPS 2017).
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def problem_of(claims: dict[str, ModuleType], cued: bool) -> tuple[Any, Any, Any
 def test_matrices_are_those_of_the_files(claims: dict[str, ModuleType], tmp_path: Path) -> None:
     setup = claims["setup"]
     setup.write_matrices(tmp_path)
-    for name, overall in (("asym", 0.2), ("hard", 0.39)):
-        written, kept = tmp_path / f"synthetic-{name}.csv", CLAIMS / f"synthetic-{name}.csv"
+    for name, overall in (("synthetic-asym", 0.2), ("synthetic-hard", 0.39), ("cifar10-asym", 0.2)):
+        written, kept = tmp_path / f"{name}.csv", CLAIMS / f"{name}.csv"
         assert written.read_bytes() == kept.read_bytes()
         matrix = np.loadtxt(kept, delimiter=",")
         assert np.allclose(matrix.sum(axis=1), 1)
@@ -148,3 +148,173 @@ def test_every_part_runs(claims: dict[str, ModuleType], capsys: pytest.CaptureFi
     claims["erasing"].main(["--quick", "--seeds", "0:1", "--data", "cued", "--arms", "off, off;localisation, erasing"])
     text = capsys.readouterr().out
     assert "(localisation, erasing) - (off, off)" in text and "nan" not in text
+
+
+# ---- The confirmatory run -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def confirm(claims: dict[str, ModuleType]) -> dict[str, ModuleType]:
+    """The modules of the confirmatory run."""
+    return {name: importlib.import_module(f"flsc_{name}") for name in ("confirm", "hypotheses", "scores", "arms")}
+
+
+def judged(confirm: dict[str, ModuleType], own: torch.Tensor, kept: torch.Tensor) -> Any:
+    """A judgement whose losses are `own` by the image and `kept` by the foreground, and of no use by the placebo."""
+    chance = (-own).exp()
+    logits = torch.stack([chance, 1 - chance], dim=1).log()
+    return confirm["scores"].Judgement(
+        logits, kept, own, torch.rand(len(own)), torch.zeros(len(own), dtype=torch.int64)
+    )
+
+
+def test_a_foreground_that_knows_is_seen_in_every_number(confirm: dict[str, ModuleType]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    wrong = torch.rand(1000, generator=generator) < 0.4
+    own = torch.rand(1000, generator=generator) + 0.3 * wrong
+    found = confirm["scores"].judged_numbers(judged(confirm, own, 20.0 * wrong + own), wrong.numpy())
+    assert found["IR"]["AUROC"] == found["IR, g=1"]["AUROC"] == 1 > found["loss"]["AUROC"] > 0.6
+    assert found["placebo"] == found["loss"]
+    assert found["IR"]["wrong at equal size"] < found["loss"]["wrong at equal size"]
+    assert found["IR"]["wrong among selected"] == 0 and found["IR"]["found"] == 1
+    assert found["loss"]["wrong at equal size"] == pytest.approx(found["loss"]["wrong among selected"])
+    bounds = confirm["scores"].bounds(judged(confirm, own, 20.0 * wrong + own), wrong.numpy(), 0)
+    assert bounds["foreground"] > 0.99 > bounds["loss"]
+    assert abs(bounds["shuffled"] - bounds["loss"]) < 0.03
+
+
+def test_hypotheses_hold_where_their_differences_do_and_parts_decide_no_more_easily(
+    confirm: dict[str, ModuleType],
+) -> None:
+    hypotheses = confirm["hypotheses"]
+
+    def seeds(gain: float, outcome: str = "AUROC") -> list[dict[tuple[str, str], float]]:
+        return [
+            {("last: IR", outcome): 0.8 + gain + 0.001 * seed, ("last: loss", outcome): 0.8 - 0.001 * (seed % 3)}
+            for seed in range(10)
+        ]
+
+    def line(text: str, name: str) -> str:
+        return next(row for row in text.splitlines() if row.startswith(f"| **{name}**"))
+
+    gains = hypotheses.decision_table(dict.fromkeys(hypotheses.SCENES, seeds(0.05)))
+    assert "**holds**" in line(gains, "1a") and "7 of 7" in line(gains, "1a")
+    assert "**not shown**" in line(gains, "1b") and "**not shown**" in line(gains, "2")
+    part = hypotheses.decision_table(dict.fromkeys(hypotheses.SCENES[:4], seeds(0.05)))
+    assert "4 of 7" in line(part, "1a") and "**not shown**" in line(part, "1a")
+    harmless = hypotheses.decision_table(dict.fromkeys(hypotheses.NULLS, seeds(-0.005)))
+    assert "**holds**" in line(harmless, "2")
+    harmful = hypotheses.decision_table(dict.fromkeys(hypotheses.NULLS, seeds(-0.05)))
+    assert "**not shown**" in line(harmful, "2")
+    fewer = hypotheses.decision_table(dict.fromkeys(hypotheses.SCENES, seeds(-0.05, "wrong at equal size")))
+    assert "**holds**" in line(fewer, "1c")
+
+
+def test_every_hypothesis_names_what_is_measured(confirm: dict[str, ModuleType]) -> None:
+    names = {case.name for case in confirm["confirm"].CASES}
+    scores = {f"{judge}: {score}" for judge in confirm["scores"].JUDGES for score in confirm["scores"].SCORES}
+    for each in confirm["hypotheses"].HYPOTHESES:
+        assert set(each.settings) <= names and 0 < each.needed <= len(each.settings)
+        assert {each.first, each.second} <= scores | set(confirm["arms"].ARMS)
+
+
+def test_the_plan_names_every_setting_arm_and_hypothesis(confirm: dict[str, ModuleType]) -> None:
+    text = (CLAIMS.parents[1] / "docs" / "claims" / "flsc-plan.md").read_text()
+    named = [case.name for case in confirm["confirm"].CASES] + list(confirm["arms"].ARMS)
+    named += [f"| {each.name} |" for each in confirm["hypotheses"].HYPOTHESES]
+    assert [name for name in named if name not in text] == []
+    assert confirm["confirm"].SEEDS in text
+
+
+def test_it_goes_on_where_it_was_stopped_and_prints_what_is_there(
+    confirm: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = confirm["confirm"]
+    done: list[tuple[str, int]] = []
+
+    def measure(case: Any, seed: int, asked: Any) -> list[tuple[str, str, float]]:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append((case.name, seed))
+        return [("last: loss", "AUROC", 0.5 + seed / 1000), ("last: IR", "AUROC", 0.75)]
+
+    monkeypatch.setattr(program, "work", measure)
+    line = ["--settings", "small-hard,pool-hard", "--seeds", "1:4", "--out", str(tmp_path), "--threads", "1"]
+    with pytest.raises(KeyboardInterrupt):
+        program.main(line)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "pool-hard-1.csv",
+        "small-hard-1.csv",
+        "small-hard-2.csv",
+    ]
+    first = list(done)
+    done.clear()
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        done += [("stop", 0)] * 3
+        program.main(line)
+    program.main([*line, "--tables"])
+    text = capsys.readouterr().out
+    assert "small-hard (2)" in text and "pool-hard (1)" in text and "+0.249" in text
+    done.clear()
+    program.main(line)
+    assert sorted(first + done) == sorted((name, seed) for name in ("small-hard", "pool-hard") for seed in (1, 2, 3))
+
+
+def test_what_it_cannot_run_it_says(confirm: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    program = confirm["confirm"]
+    cases = program.chosen(program.CASES, "all", None)
+    assert {case.name for case in program.CASES} - {case.name for case in cases} >= {"pool-worse", "pool-comp"}
+    assert "--table FILE" in capsys.readouterr().err
+    for names, words in (
+        ("pool-hart", "no setting 'pool-hart'; there are: small-asym"),
+        ("pool-worse", "--table FILE"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            program.chosen(program.CASES, names, None)
+    with pytest.raises(SystemExit, match="200:220"):
+        program.seeds_of("200")
+
+
+def test_items_are_pasted_whole_on_scenes_that_follow_the_given_label(claims: dict[str, ModuleType]) -> None:
+    composed = importlib.import_module("flsc_composed")
+    items = np.full((4, 28, 28, 1), 255, dtype=np.uint8)
+    scenes = np.full((4, 32, 32, 3), 10, dtype=np.uint8)
+    found = composed.pasted(items, scenes, 0, "train")
+    assert ((found == 255).all(axis=-1).sum(axis=(1, 2)) == 400).all() and ((found == 10) | (found == 255)).all()
+    assert len({tuple(np.argwhere(image[..., 0] == 255)[0]) for image in found}) > 1
+    labels = np.repeat(np.arange(3), 5)
+    wanted = np.array([0, 2, 2, 0, 1])
+    sources = composed.chosen_scenes(wanted, labels, 0, "train")
+    assert np.array_equal(labels[sources], wanted) and len(set(sources)) == 5
+
+
+@pytest.mark.slow
+def test_reading_and_training_run_in_miniature(
+    confirm: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--quick", "--seeds", "900:902", "--out", str(tmp_path), "--threads", "1"]
+    confirm["confirm"].main([*line, "--settings", "small-cued,train-pool-cued"])
+    text = capsys.readouterr().out
+    for expected in ("small-cued (2)", "ema", "+ foreground", "train-pool-cued, 2 seed(s)", "swapped", "### Decisions"):
+        assert expected in text
+    assert sorted(path.name for path in tmp_path.iterdir())[0] == "quick-small-cued-900.csv"
+
+
+def test_the_placebo_cuts_by_another_images_attention(
+    claims: dict[str, ModuleType], confirm: dict[str, ModuleType]
+) -> None:
+    setup, arms = claims["setup"], confirm["arms"]
+    data = "synthetic[size=8,train=80,test=20]"
+    spec, problem = next(setup.problems("flsc[warm_up=0.33]", data, setup.NOISES["hard"], "0:1", epochs=3))
+    real, placebo = (arms.make_arm(arm, spec, problem) for arm in ("stage 1", arms.PLACEBO))
+    for trainer in (real, placebo):
+        next(trainer.epochs())
+    # the warm-up is the same, and what its end says of the foreground isn't
+    weights = [[weight for network in each.networks for weight in network.parameters()] for each in (real, placebo)]
+    assert all(torch.equal(one, two) for one, two in zip(*weights, strict=True))
+    assert not torch.allclose(real.method.reductions, placebo.method.reductions, atol=1e-3)
+    labels = real.task.labels
+    own = torch.cat([labels.unsqueeze(1).float(), real.task.infer(0, output=arms.attention_of)], dim=1)
+    whole, kept = real.task.infer(0, output=arms.losses_under, along=own).unbind(1)
+    torch.testing.assert_close(kept - whole, real.method.reductions[0], rtol=1e-4, atol=1e-4)
