@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from methods._published import OTHER_SCALE, cifar_training, keyed, on_cifar10, published
 from methods.interface import Parameter, Recipe, Search
+from methods.pieces.judges import JUDGE
 from methods.pieces.lengths import warm_up_parameter
 
 _CODE = "MixNN, official code (MacLLL/MixNN 12c6005)"
@@ -93,6 +94,7 @@ PARAMETERS = (
         low=1,
         high=100,
     ),
+    JUDGE,
 )
 
 _TRAINING = cifar_training("resnet34-default", 300, 0.02, 1e-3, "cosine-restarts:10")

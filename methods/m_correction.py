@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from methods._published import OTHER_SCALE, cifar_training, on_cifar10, published
 from methods.interface import Method, Parameter, Pass, Phase, Search, Setting, Step, Steps, Task
 from methods.losses import cross_entropy, soft_cross_entropy
+from methods.pieces.judges import JUDGE, judge_of, make_judges
 from methods.pieces.lengths import published_epochs, too_short, warm_up_epochs, warm_up_parameter
 from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import beta_clean_probability
@@ -63,6 +64,7 @@ class MCorrection(Method):
             search=Search("log-uniform", 0.1, 10.0),
         ),
         warm_up_parameter(_WARM_UP, "official code: 105 of 300 epochs", high=_WARM_UP),
+        JUDGE,
     )
     recipes = tuple(
         published(
@@ -81,6 +83,7 @@ class MCorrection(Method):
     z: str
     regulariser: float
     warm_up: float
+    judge: str
 
     def unsuitable(self, setting: Setting) -> str | None:
         """A single epoch has no room for warm-up and bootstrapping."""
@@ -91,6 +94,7 @@ class MCorrection(Method):
         super().start(task)
         self.clean = task.state("clean", torch.ones(task.samples))
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
+        self.judges = make_judges(task, self.judge, self.networks)
         published = published_epochs(self, "warm_up")
         self.effective = {"warm_up": warm_up_epochs(self.warm_up, task, published)}
 
@@ -129,7 +133,7 @@ class MCorrection(Method):
     def end_epoch(self, phase: Phase, epoch: int) -> None:
         """Refit the mixture from the warm-up's last epoch on."""
         if epoch + 1 >= self.effective["warm_up"]:
-            losses = cross_entropy(self.task.infer(), self.task.labels)
+            losses = cross_entropy(self.task.infer(judge_of(self.judges, 0)), self.task.labels)
             self.clean.copy_(beta_clean_probability(losses))
 
     def clean_probability(self) -> Tensor:

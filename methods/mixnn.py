@@ -11,6 +11,7 @@ from methods import _mixnn
 from methods.interface import Method, Pass, Phase, Setting, Step, Stream, Task
 from methods.losses import cross_entropy, mean_absolute_error, soft_cross_entropy
 from methods.pieces.features import logits_and_features
+from methods.pieces.judges import judge_of, make_judges
 from methods.pieces.lengths import epochs_of, published_epochs, too_short, warm_up_epochs
 from methods.pieces.mixing import blended, mix, mixup_draws, one_hot, partners
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
@@ -64,6 +65,7 @@ class NearestNeighbourMixing(Method):
     early_loss: str
     warm_up_view: str
     history: int
+    judge: str
 
     def unsuitable(self, setting: Setting) -> str | None:
         """Where there is no epoch after the warm-up, or nobody left to be a neighbour."""
@@ -88,6 +90,7 @@ class NearestNeighbourMixing(Method):
         self.effective = dict(zip(("warm_up", "correction_start", "refreshes"), lengths, strict=True))
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
         self.weights = task.state("weights", torch.ones(task.samples))
+        self.judges = make_judges(task, self.judge, self.networks)
         self.losses_seen = task.state("losses", torch.zeros(self.history, task.samples))
         if self.scope == "bank":
             # nobody has been looked for yet: everyone beside itself
@@ -161,15 +164,15 @@ class NearestNeighbourMixing(Method):
         """From the warm-up's end on: weights for the next epoch, and its neighbours under bank scope."""
         if epoch + 1 < self.warm_epochs:
             return
-        classes = self.task.classes
+        classes, judge = self.task.classes, judge_of(self.judges, 0)
         if self.scope == "bank":
-            outputs = self.task.infer(0, output=logits_and_features)
+            outputs = self.task.infer(judge, output=logits_and_features)
             logits, features = outputs[:, :classes], outputs[:, classes:]
             if epoch + 1 >= self.first_corrected:
                 everyone = torch.arange(self.task.samples, device=outputs.device)
                 self.found.copy_(nearest(features, features, self.neighbours, self.metric, everyone))
         else:
-            logits = self.task.infer(0)
+            logits = self.task.infer(judge)
         fitted = epoch + 1 - max(self.warm_epochs, 1)
         self.losses_seen[fitted % self.history] = normalised(cross_entropy(logits, self.targets.argmax(dim=1)))
         self.weights.copy_(gaussian_clean_probability(self.losses_seen[: fitted + 1].mean(dim=0)))

@@ -28,12 +28,10 @@ ARMS: dict[str, dict[str, float | str]] = {
     BASE: {"localisation": 0.0, "erasing": 0.0},
     "stage 1": {"erasing": 0.0},
     PLACEBO: {"erasing": 0.0},
-    "erasing": {"localisation": 0.0},
     "both": {},
     "both, elsewhere": {"erase": "random"},
     "both, area": {"erase": "area"},
     "dividemix, ema": {"localisation": 0.0, "erasing": 0.0, "judge": "ema"},
-    "stage 1, ema": {"erasing": 0.0, "judge": "ema"},
 }
 """Parameters of `flsc` in each arm, beside the setting's."""
 

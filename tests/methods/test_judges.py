@@ -25,11 +25,14 @@ SHORT: dict[str, dict[str, Any]] = {
     "co-teaching+": {"init": 0.0},
     "jocor": {"lam": 0.5},
     "cores2": {"sieve": 0.0, "delay": 0.0},
+    "mixnn": {"correction_start": 0.5},
 }
 
 
 def test_every_selector_by_loss_offers_it() -> None:
-    assert {"dividemix", "flsc", "co-teaching", "co-teaching+", "jocor", "cores2"} <= set(OFFERED)
+    assert {"dividemix", "flsc", "co-teaching", "co-teaching+", "jocor", "cores2", "mixnn", "m-correction"} <= set(
+        OFFERED
+    )
 
 
 @pytest.mark.parametrize("name", OFFERED)
