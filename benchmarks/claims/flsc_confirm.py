@@ -74,22 +74,22 @@ SMALL_DATA, POOL_DATA = "synthetic[train=2000,test=10]", "synthetic[train=2000,t
 ITEMS, FASHION = "fashion-mnist", {"model": "cnn-small", "batch_size": 64, "train_size": 2000}
 COMPOSED = POOL | {"train_size": 3000, "augment": "crop2+flip"}
 CASES = (
-    Case("small-asym", SMALL_DATA, ASYM, 0.01, 4, options=READ_SMALL),
-    Case("small-hard", SMALL_DATA, HARD, 0.01, 4, options=READ_SMALL),
-    Case("small-cued", SMALL_DATA, HARD, 0.01, 4, "cued", options=READ_SMALL),
-    Case("small-fashion-sym", ITEMS, "sym", 0.01, 4, rate="0.4", options=READ_SMALL | FASHION),
-    Case("small-fashion-asym", ITEMS, "asym", 0.01, 4, rate="0.4", options=READ_SMALL | FASHION),
-    Case("pool-hard", SMALL_DATA, HARD, 0.02, 12, options=POOL | READ_POOL),
-    Case("pool-cued", SMALL_DATA, HARD, 0.02, 12, "cued", options=POOL | READ_POOL),
-    Case("pool-comp", ITEMS, HARD, 0.02, 12, "composed", options=COMPOSED | READ_POOL),
-    Case("pool-comp-cued", ITEMS, HARD, 0.02, 12, "composed, cued", options=COMPOSED | READ_POOL),
-    Case("pool-worse", "table", "column:worse_label", 0.03, 12, options=POOL | READ_POOL | PHOTOS),
-    Case("pool-sym", "table", "sym", 0.03, 12, rate="0.4", options=POOL | READ_POOL | PHOTOS),
-    Case("pool-asym", "table", setup.NOISES["cifar10-asym"], 0.03, 12, options=POOL | READ_POOL | PHOTOS),
-    Case("train-small-hard", "synthetic[size=16,train=1000,test=500]", HARD, 0.1, options=TRAIN),
-    Case("train-pool-hard", POOL_DATA, HARD, 0.5, options=POOL | TRAIN),
-    Case("train-pool-cued", POOL_DATA, HARD, 0.5, images="cued", options=POOL | TRAIN),
-    Case("train-pool-comp-cued", ITEMS, HARD, 0.5, images="composed, cued", options=COMPOSED | TRAIN),
+    Case("small-asym", SMALL_DATA, ASYM, 0.003, 4, options=READ_SMALL),
+    Case("small-hard", SMALL_DATA, HARD, 0.003, 4, options=READ_SMALL),
+    Case("small-cued", SMALL_DATA, HARD, 0.003, 4, "cued", options=READ_SMALL),
+    Case("small-fashion-sym", ITEMS, "sym", 0.003, 4, rate="0.4", options=READ_SMALL | FASHION),
+    Case("small-fashion-asym", ITEMS, "asym", 0.003, 4, rate="0.4", options=READ_SMALL | FASHION),
+    Case("pool-hard", SMALL_DATA, HARD, 0.011, 12, options=POOL | READ_POOL),
+    Case("pool-cued", SMALL_DATA, HARD, 0.011, 12, "cued", options=POOL | READ_POOL),
+    Case("pool-comp", ITEMS, HARD, 0.016, 12, "composed", options=COMPOSED | READ_POOL),
+    Case("pool-comp-cued", ITEMS, HARD, 0.016, 12, "composed, cued", options=COMPOSED | READ_POOL),
+    Case("pool-worse", "table", "column:worse_label", 0.027, 12, options=POOL | READ_POOL | PHOTOS),
+    Case("pool-sym", "table", "sym", 0.027, 12, rate="0.4", options=POOL | READ_POOL | PHOTOS),
+    Case("pool-asym", "table", setup.NOISES["cifar10-asym"], 0.027, 12, options=POOL | READ_POOL | PHOTOS),
+    Case("train-small-hard", "synthetic[size=16,train=1000,test=500]", HARD, 0.05, options=TRAIN),
+    Case("train-pool-hard", POOL_DATA, HARD, 0.42, options=POOL | TRAIN),
+    Case("train-pool-cued", POOL_DATA, HARD, 0.42, images="cued", options=POOL | TRAIN),
+    Case("train-pool-comp-cued", ITEMS, HARD, 0.63, images="composed, cued", options=COMPOSED | TRAIN),
 )
 
 
