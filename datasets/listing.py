@@ -192,7 +192,8 @@ class ListedImages(DataSet):
             gone = [listing.paths[number] for number in missing if not Path(listing.paths[number]).exists()]
             hint = self.explain_missing(gone) if gone else ""
             way_out = "" if len(missing) == len(listing.paths) else "To go on without them, type --skip-unreadable."
-            raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), hint, way_out])))
+            advice = " ".join(filter(None, [hint, way_out]))
+            raise DataError("\n".join(filter(None, [_say_what_is_missing(listing, missing), advice])))
         return found
 
     @cached_property
