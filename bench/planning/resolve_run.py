@@ -126,11 +126,14 @@ def choose_published_recipe(
     """The published recipe by `--recipes`; raises Refused where `--protocol paper` finds no training settings."""
     data_set, paper = facts.protocol.recipes_from, request.is_paper
     model = request.model or (None if paper else facts.protocol.model)
-    recipes = recipe_choice.matching_recipes(declaration["recipes"], data_set, model)
+    matching = recipes = recipe_choice.matching_recipes(declaration["recipes"], data_set, model)
     if paper:
         recipes = [recipe for recipe in recipes if recipe["training"]]
         if not recipes:
-            raise Refused(f"no training settings are published for it on {data_set}")
+            why = "; ".join(dict.fromkeys(filter(None, (recipe.get("deviation") for recipe in matching))))
+            raise Refused(
+                f"no training settings are published for it on {data_set}" + (f" that fit: {why}" if why else "")
+            )
         names = dict.fromkeys(name for recipe in recipes for name in paper_protocol.source_names(recipe))
         recipes = paper_protocol.recipes_of_source(recipes, request.recipe_source, declaration.get("compared_source"))
         if not recipes:

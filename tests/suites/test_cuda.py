@@ -176,7 +176,15 @@ def test_losses_stay_on_their_device(method: str, make: Any, problem_of: Any) ->
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     "name",
-    ["none", "crop4", "crop4+flip", "crop4+flip+cutout8", "rotate20", "crop4+flip+autoaugment+randaugment+cutout"],
+    [
+        "none",
+        "crop4",
+        "crop4+flip",
+        "crop4+flip+cutout8",
+        "rotate20",
+        "crop4+flip+autoaugment+randaugment+cutout",
+        "randaugment:2:9+crop4+flip+cutout8",
+    ],
 )
 def test_augmentation_is_the_processors(name: str, device: str) -> None:
     """The same pixels for the same draws; where angles are involved, a few may fall to their neighbour."""

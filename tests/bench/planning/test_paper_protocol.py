@@ -76,6 +76,16 @@ def test_only_these_lack_a_recipe_on_cifar() -> None:
     assert left["cifar100"] == {"confident-learning", "label-smoothing", "mixup", "mixup-ensemble"}
 
 
+def test_a_refusal_says_which_network_is_missing() -> None:
+    left = {left.method: left.reason for left in planned("fashion-mnist").left_out}
+    refused = "no training settings are published for it on mnist"
+    assert left["co-teaching+"] == f"{refused} that fit: its MLP isn't among our models"
+    assert left["volminnet"] == f"{refused} that fit: its LeNet isn't among our models"
+    assert left["elr"] == refused
+    on_digits = {left.method: left.reason for left in planned("digits").left_out}
+    assert "cnn9 needs images of 28 x 28 pixels" in on_digits["co-teaching"]
+
+
 def test_the_source_whose_tables_are_compared_is_the_default() -> None:
     def recipe_of(method: str, data_set: str, protocol: str = "paper") -> tuple[Any, ...]:
         (spec,) = planned(data_set, methods=[method], protocol=protocol).specs

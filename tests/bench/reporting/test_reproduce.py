@@ -112,6 +112,20 @@ ASKED: list[tuple[list[dict[str, Any]], list[str]]] = [
         [{"methods": "mae", "seeds": "1", "protocol": "paper"}],
         ["--methods mae --dataset digits --noise sym --rate 0.4 --protocol paper --seeds 1"],
     ),
+    (
+        [{"methods": "ce,nce+rce", "seeds": "1", "protocol": "paper:apl"}],
+        ["--methods ce,nce+rce --dataset digits --noise sym --rate 0.4 --protocol paper:apl --seeds 1"],
+    ),
+    (  # their trainings are equal but for the parameters, so they stand in one table
+        [
+            {"methods": "ce,nce+rce", "seeds": "1", "protocol": "paper"},
+            {"methods": "nce+rce", "seeds": "1", "protocol": "paper:alf"},
+        ],
+        [
+            "--methods ce,nce+rce --dataset digits --noise sym --rate 0.4 --protocol paper --seeds 1",
+            "--methods nce+rce --dataset digits --noise sym --rate 0.4 --protocol paper:alf --seeds 1",
+        ],
+    ),
 ]
 
 
