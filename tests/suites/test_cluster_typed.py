@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,6 +47,26 @@ def results(folder: Path) -> dict[str, Any]:
     """Every record without its provenance."""
     found = [json.loads(path.read_text()) for path in folder.glob("*/record.json")]
     return {record.pop("run_id"): record for record in found if record.pop("provenance")}
+
+
+@pytest.mark.parametrize("typed_mode", [None, "disabled"])
+def test_a_cluster_of_this_machine_lets_nobody_else_in(typed_mode: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is put back after the test
+        monkeypatch.delenv(name)
+    if typed_mode is not None:
+        monkeypatch.setenv("RAY_AUTH_MODE", typed_mode)
+    seen: list[dict[str, str]] = []
+    ray = SimpleNamespace(init=lambda **options: seen.append(dict(os.environ)))
+    monkeypatch.setattr(connect, "import_ray", lambda: ray)
+    connect.connect_to_ray(None)
+    connect.connect_to_ray("local")
+    tokens = {variables.get("RAY_AUTH_TOKEN") for variables in seen}
+    if typed_mode is not None:
+        assert [variables["RAY_AUTH_MODE"] for variables in seen] == ["disabled"] * 2 and tokens == {None}
+    else:
+        assert [variables["RAY_AUTH_MODE"] for variables in seen] == ["token"] * 2
+        assert all(token is not None and len(token) == 64 for token in tokens)
 
 
 @needs_ray

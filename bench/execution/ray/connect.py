@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -54,12 +55,26 @@ def starts_own_cluster(typed: str | None) -> bool:
     return (typed or os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
+def require_token() -> None:
+    """Let nobody but its own processes, which inherit a random token, into the cluster that is started next.
+
+    Ray's servers listen on every address of the machine, and whoever they let in may run any code. What the user has
+    set of Ray's authentication stays.
+    """
+    if os.environ.keys() & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
 def connect_to_ray(typed: str | None, gpus: int = 0) -> None:
     """Connect this process to a cluster, or to one of this machine alone that is started for it and ends with it.
 
     `typed` is "auto" (the cluster that runs on this machine) or HOST:PORT; None takes the variable RAY_ADDRESS, and
     without it starts a cluster with so many GPUs. Raises UsageError where none can be reached.
     """
+    if starts_own_cluster(typed):
+        require_token()  # before Ray is imported, which reads these variables once
     ray = import_ray()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if MODULE != "bench":  # a node's processes find our packages as this one does
