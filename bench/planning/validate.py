@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench import registry
 from bench.planning import recipe_files
@@ -51,7 +51,7 @@ def validate_request(request: Request) -> ValidatedRequest:
     for text in request.noise:
         registry.parse_noise(text)
     if request.model is not None:
-        check_model_name(request.model)
+        find_model_name(request.model)
     recipes = read_named_recipes(request)
     if request.labels is not None and not Path(request.labels).is_file():
         raise UsageError(
@@ -84,13 +84,23 @@ def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) 
     )
 
 
-def check_model_name(name: str) -> None:
-    """Raise UsageError where no backbone has this name (`timm:NAME` is looked up in timm)."""
-    models = registry.models()
+def find_model_name(name: str) -> str:
+    """The backbone's name as it is registered (`timm:NAME` is looked up in timm). Raises UsageError if none has it."""
+    models = {key: entry for key, entry in registry.models().items() if key != f"{PREFIX}NAME"}
     if name.startswith(PREFIX) and name != f"{PREFIX}NAME":
         check_timm(name)
-    elif name not in models or name == f"{PREFIX}NAME":
-        raise names.unknown_name("model", name, models, "models")
+        return name
+    return names.canonical_name("model", name, models, "models")
+
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+
+
+def with_registered_names(request: AnyRequest) -> AnyRequest:
+    """The request with its model by the name that specs hold. Other names are looked up wherever they are used."""
+    if request.model is None:
+        return request
+    return request.model_copy(update={"model": find_model_name(request.model)})
 
 
 def read_named_recipes(request: Request) -> SourcedRecipes | None:

@@ -6,12 +6,14 @@ typo must show at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from bench.system.errors import UsageError, nearest_names
+from bench.system.text import list_first
 
 GLOB = frozenset("*?")
 
@@ -71,19 +73,32 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str | None
     """The error for an unknown name, with the nearest known ones and the command that lists all."""
     known = list(known)
     near = nearest_names(name, known)
-    meant = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known[:10]) or 'none'}."
+    meant = f"Did you mean {' or '.join(near)}?" if near else f"Known: {list_first(known, 10) or 'none'}."
     more = f" All of them: python -m bench list {listing}" if listing else ""
     return UsageError(f"unknown {kind} {name!r}. {meant}{more}")
 
 
 def canonical_name(kind: str, name: str, known: Mapping[str, Mapping[str, Any]], listing: str | None = None) -> str:
-    """The name in `known` declarations that `name`, itself or an alias, stands for. Raises UsageError if none."""
+    """The name in `known` declarations that `name`, itself or an alias, stands for. Raises UsageError if none.
+
+    Case, hyphens, underscores and blanks don't matter where that leaves one name: "CIFAR-10" is cifar10.
+    """
     if name in known:
         return name
     aliases = {alias: key for key, entry in known.items() for alias in entry.get("aliases", ())}
     if name in aliases:
         return aliases[name]
+    meant = {
+        key for text, key in [*((key, key) for key in known), *aliases.items()] if _letters(text) == _letters(name)
+    }
+    if len(meant) == 1:
+        return meant.pop()
     raise unknown_name(kind, name, [*known, *aliases], listing)
+
+
+def _letters(name: str) -> str:
+    """A name as it is compared where it isn't written exactly: in lower case, without what joins its parts."""
+    return re.sub(r"[\s_-]+", "", name.casefold())
 
 
 def select_methods(texts: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> list[SelectedMethod]:
@@ -94,8 +109,9 @@ def select_methods(texts: Iterable[str], known: Mapping[str, Mapping[str, Any]])
     chosen: dict[tuple[str, tuple[tuple[str, str], ...]], SelectedMethod] = {}
     for text in texts:
         name, values = parse_call(text)
-        if name == "all" or GLOB & set(name):
-            names = [key for key in known if name == "all" or fnmatchcase(key, name)]
+        if name.casefold() == "all" or GLOB & set(name):
+            pattern = name.casefold()
+            names = [key for key in known if pattern == "all" or fnmatchcase(key.casefold(), pattern)]
             if not names:
                 raise UsageError(f"no method matches {name!r}. All of them: python -m bench list methods")
             outright = False

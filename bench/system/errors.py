@@ -21,9 +21,14 @@ def quote_reason(error: Exception) -> str:
     return f"{head} {first}" if head.endswith(":") else f"{head.rstrip(' .')}; {first}"
 
 
+NEAR = 0.6
+"""The least similarity (`difflib`) of a name that is suggested: "gec" is near "gce", and "instance" not near "none"."""
+
+
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names that look most like `name`, best first."""
-    return get_close_matches(name, list(known), n=most, cutoff=0.5)
+    """The known names that look most like `name`, best first, whatever their case; none where none is near."""
+    by_case = {other.casefold(): other for other in reversed(list(known))}
+    return [by_case[other] for other in get_close_matches(name.casefold(), list(by_case), n=most, cutoff=NEAR)]
 
 
 def list_offenders(items: Sequence[str], most: int = 10) -> str:

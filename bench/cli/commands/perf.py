@@ -86,8 +86,8 @@ def check_perf_request(options: Mapping[str, str]) -> PerfRequest:
     if not models:
         raise UsageError("--models names no backbone: type --models cnn8, or see `python -m bench list models`")
     side = parse_whole_number("--image-size", options["image_size"], 4, 1024)
+    models = tuple(map(validate.find_model_name, models))
     for model in models:
-        validate.check_model_name(model)
         data_facts.check_image_size(model, 10, (side, side, 3))
         smallest = registry.models().get(model, {}).get("smallest", 1)
         if side < smallest:

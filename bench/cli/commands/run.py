@@ -24,7 +24,7 @@ from bench.planning.paper_protocol import usual_precision
 from bench.planning.plan import Plan, make_plan
 from bench.planning.request import Request
 from bench.planning.shards import Shard, parse_shard, plan_name
-from bench.planning.validate import validate_request
+from bench.planning.validate import validate_request, with_registered_names
 from bench.records.origin import note_other_revisions
 from bench.records.store import Store
 from bench.registry.method_code import note_changed_methods
@@ -44,6 +44,7 @@ def run_command(options: Mapping[str, Any]) -> int:
     with open_backend(request) as backend:
         if backend.is_follower:
             return backend.follow()
+        request = with_registered_names(request)
         validated = validate_request(request)
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())

@@ -16,7 +16,7 @@ from bench.execution.progress import gather_facts_with_display
 from bench.leaderboard.notes import describe_held_label_users
 from bench.planning.plan import LeftOut
 from bench.planning.request import Request
-from bench.planning.validate import validate_request
+from bench.planning.validate import validate_request, with_registered_names
 from bench.records.origin import short_revision
 from bench.records.store import Store
 from bench.registry.method_code import note_changed_methods
@@ -46,6 +46,7 @@ def tune_command(options: Mapping[str, Any]) -> int:
     """Carry out a request as typed; returns the exit code."""
     request, tuning = read_options(options)
     with open_backend(request) as backend:
+        request = with_registered_names(request)
         validated = validate_request(request)
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())

@@ -20,7 +20,7 @@ from bench.planning.cost import DeclaredCosts, forecast_seconds, sample_records
 from bench.planning.facts import ResolvedMethod
 from bench.planning.plan import Plan
 from bench.planning.request import OPTIONS, Request
-from bench.planning.validate import validate_request
+from bench.planning.validate import validate_request, with_registered_names
 from bench.records.store import Store
 from bench.registry.method_code import note_changed_methods
 from bench.reporting.command_line import command_line
@@ -41,6 +41,7 @@ def grid_command(options: Mapping[str, Any]) -> int:
     """Carry out a request as typed; returns the exit code: 0 where a choice was made for every method."""
     request, splits = read_options(options)
     with open_backend(request) as backend:
+        request = with_registered_names(request)
         validated = validate_request(request)
         refuse_parameters(validated.methods)
         store = open_store(request)
