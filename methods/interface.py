@@ -111,7 +111,7 @@ class Recipe:
     chose it ("clean validation", "unknown", ...). `training` may hold: model, epochs, batch_size, optimizer,
     learning_rate, weight_decay, momentum, nesterov, schedule, gradient_clip, augmentation, strong_augmentation.
     `source_names` are the short names by which `--protocol paper:NAME` asks for it, one for each source that has it.
-    `deviation` says, in words that follow a colon, where this training can't follow the source to the letter.
+    `deviation` says where this training can't follow the source to the letter, in sentences between semicolons.
     """
 
     data_set: str

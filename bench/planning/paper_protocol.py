@@ -85,13 +85,15 @@ def paper_notes(chosen: Mapping[str, PublishedRecipe], sources: Mapping[str, str
         by_source.setdefault(sources[method] or "no named source", []).append(method)
         for words in deviations(recipe):
             deviating.setdefault(words, []).append(method)
-    notes = [f"recipes of {source}: {list_first(names, 12)}" for source, names in sorted(by_source.items())]
-    notes += [f"not to the letter, {join_words(sorted(names))}: {words}" for words, names in deviating.items()]
+    listed = [f"{source} for {list_first(names, 3)}" for source, names in sorted(by_source.items())]
+    notes = [f"recipes by source: {'; '.join(listed)}"] if listed else []
+    notes += [f"not to the letter, {list_first(sorted(names), 3)}: {words}" for words, names in deviating.items()]
     return tuple(notes)
 
 
 def deviations(recipe: PublishedRecipe) -> list[str]:
-    """Where a run by this recipe isn't what its source ran, in words."""
+    """Where a run by this recipe isn't what its source ran, a sentence for each."""
+    declared = [words for words in recipe.get("deviation", "").split("; ") if words]
     missing = [name.replace("_", " ") for name in TRAINING_FIELDS if name not in recipe["training"]]
     left_out = [f"the data set's own {join_words(missing)}, which the recipe can't say"] if missing else []
-    return [*filter(None, [recipe.get("deviation", "")]), *left_out]
+    return [*declared, *left_out]

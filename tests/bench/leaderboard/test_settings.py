@@ -151,3 +151,36 @@ def test_a_report_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], input=records, cwd=root, capture_output=True, text=True, check=False
     )
     assert (done.stderr, done.stdout.strip()) == ("", "set()")
+
+
+# Sources of papers' recipes ------------------------------------------------------------------------------------------
+
+
+def test_a_board_of_the_paper_protocol_names_the_sources_of_its_recipes() -> None:
+    paper = {"protocol": "paper"}
+    records = [*several("ce", FIVE, **paper, recipe_source="anl"), *several("js", LOWER, **paper, recipe_source="gjs")]
+    report = tables.build_report([*records, *several("gce", LOWER, **paper, recipe_source="anl")])
+    ((table,),) = [board.tables for board in report.boards]
+    assert table.heading == "sym 0.4 · paper (anl and gjs)"
+    assert "Recipes: anl for ce and gce; gjs for js." in table.description
+    assert {row.method: row.recipe_source for row in table.rows if not row.derived} == {
+        "ce": "anl",
+        "gce": "anl",
+        "js": "gjs",
+    }
+
+
+def test_rows_that_differ_in_the_source_alone_say_which() -> None:
+    records = [
+        *several("ce", FIVE, protocol="paper", recipe_source="anl"),
+        *several("ce", FIVE, protocol="paper", recipe_source="apl"),
+    ]
+    ((table,),) = [board.tables for board in tables.build_report(records).boards]
+    labels = sorted(row.label for row in table.rows if not row.derived)
+    assert labels == ["ce (recipe of anl)", "ce (recipe of apl)"]
+
+
+def test_records_from_before_sources_had_names_keep_their_heading() -> None:
+    ((table,),) = [board.tables for board in tables.build_report(several("ce", FIVE, protocol="paper")).boards]
+    assert table.heading == "sym 0.4 · paper"
+    assert not any(line.startswith("Recipes:") for line in table.description)

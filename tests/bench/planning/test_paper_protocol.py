@@ -63,7 +63,7 @@ def test_every_method_has_a_recipe_or_a_reason(data_set: str) -> None:
     said = "\n".join(plan.notes)
     for spec in plan.specs:
         assert spec.recipe_source is not None and spec.hold_out == 0 and spec.precision == "fp32"
-        assert f"recipes of {spec.recipe_source}: " in said
+        assert f"{spec.recipe_source} for " in said
         recipes = registry.methods()[spec.method]["recipes"]
         (recipe, *_) = [recipe for recipe in recipes if spec.recipe_source in recipe["source_names"]]
         assert recipe["training"] or len(recipes) > 1
@@ -127,11 +127,12 @@ def test_published_recipes_of_another_source_than_the_compared_one_are_found() -
 
 def test_what_can_not_be_followed_to_the_letter_is_said() -> None:
     notes = planned("cifar10", methods=["co-teaching", "jocor", "taylor-ce"]).notes
-    assert notes[:3] == ("recipes of co-teaching: co-teaching", "recipes of jocor: jocor", "recipes of ogc: taylor-ce")
-    assert notes[3].startswith("not to the letter, co-teaching and jocor: images are normalised")
-    assert notes[4].startswith("not to the letter, taylor-ce: ASSUMPTION: order 2")
-    assert len(notes) == 5
-    assert planned("cifar10", methods=["ce"]).notes == ("recipes of anl: ce",)
+    assert notes[0] == "recipes by source: co-teaching for co-teaching; jocor for jocor; ogc for taylor-ce"
+    assert notes[1].startswith("not to the letter, co-teaching, jocor: images are normalised")
+    assert notes[2].startswith("not to the letter, co-teaching, jocor: all 200 epochs train")
+    assert notes[3].startswith("not to the letter, taylor-ce: ASSUMPTION: order 2")
+    assert len(notes) == 4
+    assert planned("cifar10", methods=["ce"]).notes == ("recipes by source: anl for ce",)
 
 
 def test_a_training_that_is_not_said_is_the_data_sets_own() -> None:
@@ -139,8 +140,8 @@ def test_a_training_that_is_not_said_is_the_data_sets_own() -> None:
     assert deviations(recipe)[0] == "fresh weights"
     assert "epochs" in deviations(recipe)[1] and "model" not in deviations(recipe)[1]
     notes = paper_notes({"one": recipe, "two": recipe}, {"one": "a", "two": None})
-    assert notes[:2] == ("recipes of a: one", "recipes of no named source: two")
-    assert notes[2] == "not to the letter, one and two: fresh weights"
+    assert notes[0] == "recipes by source: a for one; no named source for two"
+    assert notes[1] == "not to the letter, one, two: fresh weights"
 
 
 names = st.lists(st.sampled_from(["a", "b", "c"]), max_size=3, unique=True)
@@ -186,7 +187,7 @@ def test_the_typed_precision_wins(
     captured = capsys.readouterr()
     (run,) = json.loads(captured.out)["runs"]
     assert run["spec"]["precision"] == expected and run["spec"]["recipe_source"] == "anl"
-    assert "note: recipes of anl: ce" in captured.err
+    assert "note: recipes by source: anl for ce" in captured.err
     assert main([*(word for word in line if word not in ("--protocol", "paper")), *precision]) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
     assert run["spec"]["precision"] == "bf16" and "recipe_source" not in run["spec"]

@@ -86,3 +86,12 @@ def test_a_made_command_keeps_the_paths_that_were_typed() -> None:
     assert (options["--methods"], options["--dataset"]) == ("ce", "table:photos/index.csv")
     assert (options["--noise"], options["--plugin"]) == ("matrix:deep/t.csv", "p.py")
     assert "--rate" not in options
+
+
+def test_rows_of_two_sources_of_papers_recipes_get_lines_of_their_own() -> None:
+    anl = several("ce", FIVE, protocol="paper", recipe_source="anl")
+    apl = several("gce", LOWER, protocol="paper", recipe_source="apl")
+    lines = [options_of(line) for line in explicit_command([*anl, *apl]).splitlines()]
+    assert [(line["--methods"], line["--protocol"]) for line in lines] == [("ce", "paper:anl"), ("gce", "paper:apl")]
+    older = options_of(explicit_command(several("ce", FIVE, protocol="paper")))
+    assert older["--protocol"] == "paper"
