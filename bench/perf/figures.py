@@ -5,6 +5,7 @@ Read `measure_model` first: it takes all measurements of one backbone. The table
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,14 +13,16 @@ from typing import Any
 import torch
 
 from bench.models.flops import flops_per_image
-from bench.perf.step_times import StepTimes, Workload, time_steps
-from bench.perf.timing import Median, median, time_alternately
+from bench.perf.step_times import WARM_UP, StepTimes, Workload, time_steps
+from bench.perf.timing import Median, PairProgress, median, time_alternately
 from bench.training.augmentation import build_augmentation
 from bench.training.inference import inference_batch
 from bench.training.networks import PassCounter, TrainedNetwork
 from bench.training.precision import DTYPES, Precision
 
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
+EVALUATED, ROUNDS = 1024, 5
+"""Images that are evaluated, and rounds of that."""
 PLAIN_BATCH = 128
 """The batch size of the evaluation loop in released codes."""
 
@@ -126,19 +129,35 @@ class ModelFigures:
 
 
 def measure_model(
-    workload: Workload, pairs: int, device: torch.device, peak: float, step_modes: Sequence[str] = ("eager",)
+    workload: Workload,
+    pairs: int,
+    device: torch.device,
+    peak: float,
+    step_modes: Sequence[str] = ("eager",),
+    limit: float = math.inf,
+    say: Callable[[str], None] = lambda text: None,
 ) -> ModelFigures:
-    """Time one backbone, its steps in each mode; `peak` is the machine's matrix peak in this precision, FLOP/s."""
+    """Time one backbone, its steps in each mode; `peak` is the machine's matrix peak in this precision, FLOP/s.
+
+    The pairs of a mode end after `limit` seconds. `say` gets a line on the progress now and then.
+    """
     flops = flops_per_image(workload.model, (workload.size, workload.size), workload.channels, 10)[1]
-    timed = [time_steps(workload, pairs, device, steps=mode) for mode in step_modes]
+    timed = []
+    for number, mode in enumerate(step_modes, start=1):
+        name = workload.model if len(step_modes) == 1 else f"{workload.model} ({mode} steps)"
+        # a turn passes forwards and backwards three times, which costs nine forward passes
+        more = EVALUATED * 2 * (ROUNDS + 2) / (9 * workload.batch) if number == len(step_modes) else 0.0
+        progress = PairProgress(name, pairs + WARM_UP, more, say)
+        progress.limit = limit
+        timed.append(time_steps(workload, pairs, device, mode, limit, progress))
+    say(f"perf: {workload.model}, evaluation and augmentation")
     ways = tuple(step_mode_figures(times, flops / peak) for times in timed)
-    rounds = 5
-    evaluated, over_plain = measure_evaluation(workload, 1024, rounds, device)
+    evaluated, over_plain = measure_evaluation(workload, EVALUATED, ROUNDS, device)
     return ModelFigures(
         model=workload.model,
         precision=workload.precision,
         batch=workload.batch,
-        pairs=pairs,
+        pairs=len(timed[0].seconds["core"]),
         bare_milliseconds=timed[0].milliseconds("bare"),
         core_milliseconds=ways[0].core_milliseconds,
         over_bare=ways[0].over_bare,
@@ -148,8 +167,8 @@ def measure_model(
         share_of_matrix_peak=ways[0].share_of_matrix_peak,
         evaluation_images_per_second=evaluated,
         evaluation_over_plain=over_plain,
-        weak_milliseconds=measure_augmentation(workload, workload.augmentation, 4 * rounds, device),
-        strong_milliseconds=measure_augmentation(workload, STRONG, 4 * rounds, device),
+        weak_milliseconds=measure_augmentation(workload, workload.augmentation, 4 * ROUNDS, device),
+        strong_milliseconds=measure_augmentation(workload, STRONG, 4 * ROUNDS, device),
         ways=ways,
     )
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,11 +24,13 @@ from bench.training.images.image_sets import ImageSets
 from bench.training.images.image_store import ImageStore
 from bench.training.method_task import TrainingPart
 from bench.training.optimizers import clip_gradient_norm, make_optimizer
+from bench.training.outcome import Interrupted
 from bench.training.precision import Precision
 from bench.training.trainer import Trainer
 
 CLASSES = 10
 WARM_UP = 10
+FEWEST_PAIRS = 6
 MOST_BATCHES = 391
 """Batches of the largest epoch that is timed: CIFAR's 50,000 images in batches of 128."""
 
@@ -108,10 +112,17 @@ class BareStep:
 
 @dataclass
 class AlternatingSteps:
-    """The core's `should_stop`, which its loop calls before every step: it takes the other steps at that moment."""
+    """The core's `should_stop`, which its loop calls before every step: it takes the other steps at that moment.
+
+    It is true after `limit` seconds, but not before `least` turns. `report` hears the number of turns after each.
+    """
 
     others: dict[str, Callable[[], None]]
     wait: Callable[[], None]
+    limit: float = math.inf
+    least: int = 0
+    report: Callable[[int], None] = lambda turns: None
+    deadline: float | None = None
     began: float = field(default_factory=time.perf_counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"core": []})
 
@@ -126,8 +137,11 @@ class AlternatingSteps:
             self.others[name]()
             self.wait()
             self.seconds.setdefault(name, []).append(time.perf_counter() - before)
+        self.report(len(self.seconds["core"]))
         self.began = time.perf_counter()
-        return False
+        if self.deadline is None:
+            self.deadline = self.began + self.limit
+        return self.began > self.deadline and len(self.seconds["core"]) >= self.least
 
 
 @dataclass(frozen=True)
@@ -151,9 +165,17 @@ class StepTimes:
         return float(np.median(self.seconds[name])) * 1e3
 
 
-def time_steps(workload: Workload, pairs: int, device: torch.device, steps: str = "eager") -> StepTimes:
+def time_steps(
+    workload: Workload,
+    pairs: int,
+    device: torch.device,
+    steps: str = "eager",
+    limit: float = math.inf,
+    report: Callable[[int], None] = lambda turns: None,
+) -> StepTimes:
     """Time `pairs` steps of the core's loop, each beside a bare step and a bare step with the clip.
 
+    After `limit` seconds there are fewer pairs, but never under FEWEST_PAIRS. `report` hears the number of turns.
     The core's loop runs as it does in every run: gathering, augmenting, normalising, forward, the method's loss,
     backward, clip, update and running total; `steps` is its step mode (the others are eager). A turn ends the core's
     step before it, so the others of that turn are its pair.
@@ -163,10 +185,12 @@ def time_steps(workload: Workload, pairs: int, device: torch.device, steps: str 
     store = workload.store(samples, device)
     labels = torch.randint(CLASSES, (samples,), device=device)
     bare = {name: BareStep(workload, device, clip) for name, clip in (("bare", False), ("bare with clip", True))}
-    turns = AlternatingSteps({**bare}, device_waiter(device))
+    least = WARM_UP + min(pairs, FEWEST_PAIRS)
+    turns = AlternatingSteps({**bare}, device_waiter(device), limit, least, report)
     part = TrainingPart(store, labels, CLASSES, store, labels)
     trainer = Trainer(load_method("ce")(), workload.spec(epochs), part, device, turns, steps=steps)
-    for _ in trainer.epochs():
-        pass
+    with suppress(Interrupted):  # the limit
+        for _ in trainer.epochs():
+            pass
     seconds = {name: np.array(values[WARM_UP:]) for name, values in turns.seconds.items()}
     return StepTimes(workload, seconds, str(trainer.step_mode), trainer.compile_seconds)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bench import registry
@@ -17,7 +18,11 @@ from bench.system.console import print_note, write_json, write_text
 from bench.system.errors import UsageError
 
 STEP_MODES = ("eager", "graph", "compiled")
-MOST_PAIRS = 100_000
+ON_CPU, ON_GPU = "cnn-small", "cnn-small,cnn8,preact-resnet18"
+"""The backbones that are timed by default: on a CPU the larger ones take minutes each."""
+PAIRS = "50"
+SECONDS_OF_PAIRS = 20.0
+FEWEST_PAIRS, MOST_PAIRS = 6, 100_000
 LARGEST_BATCH = 65_536
 
 
@@ -29,6 +34,8 @@ class PerfRequest:
     batch_size: int
     image_size: int
     pairs: int
+    limit: float
+    """Seconds after which the pairs of a backbone's step mode end; infinite where their number was typed."""
     threads: int
     device: str
     precision: str
@@ -53,9 +60,12 @@ def perf_command(options: Mapping[str, str]) -> int:
     peak = measure_matrix_peak(request.precision, device)
     figures = []
     for model in request.models:
-        print_note(f"perf: {model}, {request.pairs} pairs of steps of {batch} images")
+        upto = "" if math.isinf(request.limit) else f" or as many as {request.limit:g} s allow"
+        print_note(f"perf: {model}, {request.pairs} pairs of steps of {batch} images{upto}")
         workload = Workload(model, size, 3, batch, request.augmentation, request.precision)
-        figures.append(measure_model(workload, request.pairs, device, peak, request.step_modes))
+        figures.append(
+            measure_model(workload, request.pairs, device, peak, request.step_modes, request.limit, print_note)
+        )
     environment = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else hardware.cpu_name(),
         "threads": threads,
@@ -73,16 +83,24 @@ def perf_command(options: Mapping[str, str]) -> int:
         f"{environment['device']}, {threads} threads, torch {torch.__version__}, {request.precision}: "
         f"matrix peak {peak / 1e9:,.0f} GFLOP/s\n"
         f"batches of {batch} images of {size} x {size} x 3, {request.augmentation}; "
-        f"medians of {request.pairs} pairs with 95 % intervals\n\n{figures_table(figures)}"
+        f"medians of {describe_pairs([figure.pairs for figure in figures])} pairs with 95 % intervals\n\n"
+        f"{figures_table(figures)}"
     )
     if len(request.step_modes) > 1:
         write_text(f"\nThe core's step in each way:\n\n{step_modes_table(figures)}")
     return 0
 
 
+def describe_pairs(pairs: Sequence[int]) -> str:
+    """The numbers of pairs of several backbones: "50", or "12 to 50"."""
+    return str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+
+
 def check_perf_request(options: Mapping[str, str]) -> PerfRequest:
     """The options in their types. Raises UsageError with what is wrong and what to type."""
-    models = tuple(split_list(options["models"]))
+    device = hardware.resolve_device(options["device"])
+    usual = ON_GPU if device.startswith("cuda") else ON_CPU
+    models = tuple(split_list(options.get("models", usual)))
     if not models:
         raise UsageError("--models names no backbone: type --models cnn8, or see `python -m bench list models`")
     side = parse_whole_number("--image-size", options["image_size"], 4, 1024)
@@ -92,13 +110,13 @@ def check_perf_request(options: Mapping[str, str]) -> PerfRequest:
         smallest = registry.models().get(model, {}).get("smallest", 1)
         if side < smallest:
             raise UsageError(f"--image-size {side}: {model} needs {smallest} or more. Type --image-size {smallest}")
-    device = hardware.resolve_device(options["device"])
     cores = hardware.count_cores()
     return PerfRequest(
         models=models,
         batch_size=parse_whole_number("--batch-size", options["batch_size"], 2, LARGEST_BATCH),
         image_size=side,
-        pairs=parse_whole_number("--pairs", options["pairs"], 6, MOST_PAIRS),
+        pairs=parse_whole_number("--pairs", options.get("pairs", PAIRS), FEWEST_PAIRS, MOST_PAIRS),
+        limit=math.inf if "pairs" in options else SECONDS_OF_PAIRS,
         threads=parse_whole_number("--threads", options["threads"], 1, cores) if "threads" in options else cores,
         device=device,
         precision=hardware.resolve_precision(options["precision"], device, "auto"),

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli.commands.perf import parse_step_modes
+from bench.cli.commands.perf import check_perf_request, parse_step_modes
 from bench.cli.main import main
 from bench.models import build
 from bench.models.flops import flops_per_image
 from bench.perf.figures import COLUMNS, STEP_MODE_COLUMNS
-from bench.perf.step_times import Workload, time_steps
-from bench.perf.timing import median, time_alternately
+from bench.perf.step_times import FEWEST_PAIRS, WARM_UP, Workload, time_steps
+from bench.perf.timing import PairProgress, median, time_alternately
 
 CPU = torch.device("cpu")
 TINY = ["--models", "cnn-small", "--image-size", "8", "--batch-size", "8", "--pairs", "6", "--threads", "1"]
@@ -70,6 +70,40 @@ def test_steps_are_timed_in_pairs() -> None:
     }
     assert all((values > 0).all() for values in times.seconds.values())
     assert times.over("bare").value == pytest.approx(np.median(times.seconds["core"] / times.seconds["bare"]))
+
+
+def test_the_pairs_end_with_the_time_but_a_few_are_always_there() -> None:
+    work = Workload("cnn-small", size=8, channels=1, batch=4, augmentation="crop1")
+    heard: list[int] = []
+    times = time_steps(work, 40, CPU, limit=0.0, report=heard.append)
+    assert {len(values) for values in times.seconds.values()} == {FEWEST_PAIRS}
+    assert heard == list(range(1, WARM_UP + FEWEST_PAIRS + 1))
+    assert len(time_steps(work, 7, CPU, limit=3600.0).seconds["core"]) == 7
+
+
+def test_progress_is_said_now_and_then_with_the_time_left() -> None:
+    said: list[str] = []
+    now = [0.0]
+    progress = PairProgress("cnn8", 60, 12, said.append, clock=lambda: now[0])
+    for turn in range(1, 8):
+        now[0] += 4.0
+        progress(turn)
+    assert said == [
+        "perf: cnn8, 3 of 60 turns; about 0:04:36 left for it",
+        "perf: cnn8, 6 of 60 turns; about 0:04:24 left for it",
+    ]
+    progress.limit = 40.0
+    now[0] = 38.0
+    progress(10)
+    assert said[-1] == "perf: cnn8, 10 of 60 turns; about 0:00:48 left for it"
+
+
+def test_the_default_is_small_on_a_cpu_and_bounded_in_time() -> None:
+    defaults = {"batch_size": "128", "image_size": "32", "precision": "fp32", "augment": "none", "steps": "auto"}
+    request = check_perf_request({**defaults, "device": "cpu"})
+    assert request.models == ("cnn-small",) and request.limit < 60
+    typed = check_perf_request({**defaults, "device": "cpu", "pairs": "9", "models": "cnn8"})
+    assert (typed.models, typed.pairs, typed.limit) == (("cnn8",), 9, np.inf)
 
 
 def test_perf_prints_a_table_and_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
