@@ -30,8 +30,8 @@ from bench.training.trainer import Trainer
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
 
 CUDA = torch.device("cuda")
-SUBJECTS = ("ce", "anl-ce", "co-teaching", "elr+", "dividemix", "sop", "ce-ema")
-"""One loss, two networks in one pass and in two, streams of two sizes, learned rows, an average."""
+SUBJECTS = ("ce", "anl-ce", "co-teaching", "elr+", "dividemix", "sop", "volminnet", "ce-ema")
+"""One loss, two networks in one pass and in two, streams of two sizes, learned rows, a matrix under Adam, an average."""
 NEAR = {"rel": 0.02, "abs": 0.01}
 """Convolutions on a card sum in no fixed order, and training carries their last bits on."""
 

@@ -227,7 +227,7 @@ def test_parameters_of_an_older_version_are_not_todays(tmp_path: Path) -> None:
 
 
 def test_what_is_no_recipe_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="can't be read: Is a directory"):
+    with pytest.raises(UsageError, match="can't be read: it isn't a regular file"):
         read_recipe_file(tmp_path)
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="isn't UTF-8 text"):
