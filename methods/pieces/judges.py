@@ -21,7 +21,7 @@ last batches."""
 JUDGE = Parameter(
     "judge",
     "last",
-    "whose losses judge labels: last, the network's after its last step; ema, those of an average of its weights",
+    "whose losses judge labels: last, the network's after its last step; ema, those of its moving average",
     "ours: no paper's",
     choices=("last", "ema"),
     added_later=True,
