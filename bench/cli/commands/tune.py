@@ -26,7 +26,7 @@ from bench.system.console import print_note, write_json, write_text
 from bench.system.errors import UsageError
 from bench.system.processes import torchrun_world
 from bench.tuning.request import TuneRequest
-from bench.tuning.study.definition import SEARCH_SEEDS, StudyDefinition, plan_studies
+from bench.tuning.study.definition import SEARCH_SEEDS, StudyDefinition, note_few_labels, plan_studies
 from bench.tuning.study.search_space import check_searched_names
 from bench.tuning.study.storage import check_storage_address
 
@@ -51,6 +51,8 @@ def tune_command(options: Mapping[str, Any]) -> int:
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())
         definitions, left_out = plan_studies(request, facts, tuning)
+        if (few := note_few_labels(definitions[0])) is not None:  # the splits are those of all studies
+            print_note(few)
         if request.dry_run:
             # Ray writes to standard output while it is connected, so `close` comes before any result is printed.
             backend.close()

@@ -19,7 +19,7 @@ from bench.planning.plan import LeftOut
 from bench.planning.request import Request
 from bench.planning.resolve_run import Refused, replicate_seeds, resolve_run
 from bench.spec import HOLD_OUT, RESERVED_SEEDS, SEEDS, RunSpec
-from bench.stats.holdout_choice import Objective, count_last_epochs, count_needed_splits
+from bench.stats.holdout_choice import ENOUGH_HELD_OUT, Objective, count_last_epochs, count_needed_splits
 from bench.system.errors import UsageError
 from bench.tuning.request import TuneRequest
 from bench.tuning.study.pruning import BRACKETS, FACTOR, TURNS
@@ -29,6 +29,8 @@ SEARCH_SEEDS = RESERVED_SEEDS + 100_000
 """First seed of the search's runs. Neither these nor the finalists' seeds are ever reported on."""
 FINAL_SEEDS = RESERVED_SEEDS + 200_000
 MOST_SPLITS = 1000
+TIMES_HELD_OUT = 2
+"""How often a study holds each training label out at most, on average: more splits would ask the same labels again."""
 ADVICE = f"Type --hold-out {HOLD_OUT:g}"
 
 
@@ -91,7 +93,7 @@ def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[l
     left_out: dict[LeftOut, None] = {}
     facts, _ = plan.recipes_in_force(request, facts)
     held_out = count_held_out_labels(request, facts.samples)
-    splits = count_needed_splits(held_out)
+    splits = count_splits(held_out, facts.samples)
     if splits > MOST_SPLITS:
         raise UsageError(
             f"a hold-out of {held_out} labels is too small to choose by: {splits} splits would be needed. "
@@ -133,6 +135,28 @@ def new_study_prefix(name: str) -> str:
     """A prefix for a new study beside the one of this name: "second", or the prefix that it has with -2."""
     prefix = "/".join(name.split("/")[:-3])
     return f"{prefix}-2" if prefix else "second"
+
+
+def count_splits(held_out: int, samples: int) -> int:
+    """The splits of a study of `samples` training images that holds `held_out` of them out at a time.
+
+    As many as hold enough labels out together or, where the training set is too small for that, as many as hold each
+    label out TIMES_HELD_OUT times.
+    """
+    return min(count_needed_splits(held_out), math.ceil(TIMES_HELD_OUT * samples / held_out))
+
+
+def note_few_labels(definition: StudyDefinition) -> str | None:
+    """A note on the labels that a study of a small training set rests on, and how to have fewer runs; else None."""
+    if definition.labels >= ENOUGH_HELD_OUT:
+        return None
+    splits, share = len(definition.search_seeds), definition.base.hold_out
+    wider = f", --hold-out {2 * share:g} for half as many splits" if 0 < share <= 0.25 else ""
+    return (
+        f"note: the training set is small: {splits} splits of {definition.held_out} held-out labels are "
+        f"{definition.labels:,} labels in all, fewer than the {ENOUGH_HELD_OUT:,} that a choice should rest on; more "
+        f"splits would hold the same ones out again. Every trial is {splits} runs: type a smaller --trials for less time{wider}"
+    )
 
 
 def count_held_out_labels(request: Request, samples: int) -> int:
