@@ -151,11 +151,11 @@ def note_few_labels(definition: StudyDefinition) -> str | None:
     if definition.labels >= ENOUGH_HELD_OUT:
         return None
     splits, share = len(definition.search_seeds), definition.base.hold_out
-    wider = f", --hold-out {2 * share:g} for half as many splits" if 0 < share <= 0.25 else ""
+    wider = f", or --hold-out {2 * share:g} for half the splits" if 0 < share <= 0.25 else ""
     return (
         f"note: the training set is small: {splits} splits of {definition.held_out} held-out labels are "
         f"{definition.labels:,} labels in all, fewer than the {ENOUGH_HELD_OUT:,} that a choice should rest on; more "
-        f"splits would hold the same ones out again. Every trial is {splits} runs: type a smaller --trials for less time{wider}"
+        f"splits would hold the same ones out again. Every trial is {splits} runs: type fewer --trials{wider}"
     )
 
 
