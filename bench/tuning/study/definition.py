@@ -91,6 +91,12 @@ def plan_studies(request: Request, facts: Facts, tuning: TuneRequest) -> tuple[l
     """The studies that a request asks for, and what is left out. Raises UsageError where nothing can be tuned."""
     definitions: dict[str, StudyDefinition] = {}
     left_out: dict[LeftOut, None] = {}
+    unknown = [noise.name for noise in facts.noises if not noise.is_known]
+    if unknown and tuning.objective == "clean-val":
+        raise UsageError(
+            f"--objective clean-val chooses by clean labels of the hold-out, and under the noise {unknown[0]} nobody "
+            "knows which are clean. Leave it out: noisy-val needs none"
+        )
     facts, _ = plan.recipes_in_force(request, facts)
     held_out = count_held_out_labels(request, facts.samples)
     splits = count_splits(held_out, facts.samples)

@@ -93,6 +93,9 @@ def test_labels_that_are_said_to_be_clean(noisy_table: Any) -> None:
     assert (record["spec"]["noise"], record["measures"]["realised_rate"]) == ("none", 0.0)
     board = (noisy_table.folder / "leaderboards" / "table-index.csv.md").read_text()
     assert "no noise" in board and "clean test images" in board and "test labels as given" not in board
+    assert noisy_table.typed("report").code == 0
+    board = (noisy_table.folder / "leaderboards" / "table-index.csv.md").read_text()
+    assert "--noise none --labels-are-clean" in board, "the command under the table plans the same runs"
     both = noisy_table.typed(f"run --methods ce --noise as-given {TABLE} {QUICK} --labels-are-clean")
     assert both.code == 2 and "leave one out" in both.err
 
@@ -105,6 +108,11 @@ def test_drawn_noise_on_own_data_is_judged_by_labels_as_given(noisy_table: Any) 
     board = (noisy_table.folder / "leaderboards" / "table-index.csv.md").read_text()
     assert "test labels as given" in board and "clean test" not in board
     assert "### Who finds the wrong labels" in board
+
+
+def test_nothing_is_tuned_by_clean_labels_that_nobody_knows(noisy_table: Any) -> None:
+    done = noisy_table.typed(f"tune --methods gce --noise none {TABLE} --objective clean-val --dry-run --hold-out 0.5")
+    assert done.code == 2 and "clean-val" in done.err and "noisy-val needs none" in done.err
 
 
 def test_digits_are_clean_as_ever(own: Any) -> None:
