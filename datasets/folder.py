@@ -68,6 +68,8 @@ class Folder(ListedImages):
         numbers = {name: number for number, name in enumerate(classes)}
         used = [walk for name, walk in walks.items() if plan.kept is None or parts[name] != "validation"]
         _refuse_empty_classes(used, numbers.keys())
+        if len(classes) == 1:
+            _refuse_outer_folder(root, used)
         left_out, notes = _passed_over(root, parts, used)
         rows = "\n".join(relative)
         return Listing(
@@ -214,6 +216,22 @@ def _refuse_empty_classes(walks: Sequence[FolderWalk], classes: Collection[str])
             other = next((path for path in walk.others if path.startswith(f"{walk.top / name}{os.sep}")), None)
             named.append(f"{walk.top / name}" + ("" if other is None else f" (other endings: {walk.relative(other)})"))
         raise DataError(f"{len(empty)} class folders hold no images. Remove them or fill them:\n{listed(named)}")
+
+
+def _refuse_outer_folder(root: Path, walks: Sequence[FolderWalk]) -> None:
+    """Raise DataError where the one class folder of each part holds folders: most likely those are the classes."""
+    if not all(any(walk.inner.values()) for walk in walks):
+        return
+    outer = walks[0].class_folders[0]
+    way_out = (
+        f"type --dataset folder:{root / outer}"
+        if walks[0].top == root
+        else f"move them up, from {walks[0].top / outer} into {walks[0].top}, and so on"
+    )
+    raise DataError(
+        f"All images of {root} lie in one folder, {outer}: at least two classes are needed. If the folders in it are "
+        f"the classes or the parts, {way_out}."
+    )
 
 
 def _passed_over(

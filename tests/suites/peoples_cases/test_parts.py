@@ -95,6 +95,17 @@ def test_outer_folders_that_are_no_classes_are_pointed_out(own: Any) -> None:
     assert "2 folders that are taken as classes (first: north)" in note and "(first: cat)" in note
 
 
+def test_a_folder_around_the_parts_or_the_classes_is_pointed_out(own: Any) -> None:
+    for first, part in enumerate(("train", "test")):
+        own.class_folders(f"archive/pets/{part}", 2, first=2 * first)
+        own.class_folders(f"twice/{part}/pets", 2, first=2 * first)
+    shown = own.typed("show dataset folder:archive")
+    assert shown.code == 2 and "lie in one folder, pets" in shown.err
+    assert "type --dataset folder:archive/pets" in shown.err
+    shown = own.typed("show dataset folder:twice")
+    assert shown.code == 2 and "move them up, from twice/train/pets into twice/train" in shown.err
+
+
 @pytest.mark.parametrize("words", [("Train", "train", "val", "Test"), ("training", "TRAIN", "dev", "testing")])
 def test_a_split_column_in_other_words(own: Any, words: tuple[str, ...]) -> None:
     rows = [(path, ("cat", "cow", "dog", "hen")[kind], words[number % 4]) for path, kind, number in own.pictures(8)]
