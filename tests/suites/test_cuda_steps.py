@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available()
 
 CUDA = torch.device("cuda")
 SUBJECTS = ("ce", "anl-ce", "co-teaching", "elr+", "dividemix", "sop", "volminnet", "ce-ema")
-"""One loss, two networks in one pass and in two, streams of two sizes, learned rows, a matrix under Adam, an average."""
+"""One loss, two networks in one pass and in two, streams of two sizes, learned rows, a matrix by Adam, an average."""
 NEAR = {"rel": 0.02, "abs": 0.01}
 """Convolutions on a card sum in no fixed order, and training carries their last bits on."""
 
