@@ -60,8 +60,8 @@ SPEC_FIELDS = tuple(name for name in RunSpec.model_fields if name not in ADDED_L
 class CurveContent(StrictCurves):
     """Values over the epochs, by name."""
 
-    epoch: list[Whole] = []
-    measured_epoch: list[Whole] = []
+    epoch: list[Number] = []
+    measured_epoch: list[Number] = []
     phase: list[str | None] = []
     train_loss: list[Number] = []
     test_accuracy: list[Number] = []
@@ -181,7 +181,7 @@ class FailureContent(Strict):
 class PartialCurves(StrictCurves):
     """Values over the epochs so far: a study counts the epochs, and reads its criterion off a curve."""
 
-    epoch: list[Whole]
+    epoch: list[Number]
     noisy_holdout_accuracy: list[Number] = []
     clean_holdout_accuracy: list[Number] = []
 

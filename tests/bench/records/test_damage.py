@@ -16,8 +16,9 @@ from bench.cli.main import main
 from bench.records import schema
 from bench.records.schema import CorruptRecord, UnreadableSchema, decode_record, decode_whole_record, encode_record
 from bench.records.store import Store
-from bench.spec import canonical_json
+from bench.spec import RunSpec, canonical_json
 from bench.system.text import digest
+from benchmarks.filled_store import fill
 from tests.bench import fake_records
 
 GOOD, OTHER = (fake_records.make("gce", seed, 0.5, epochs=3) for seed in range(2))
@@ -170,3 +171,8 @@ def test_an_export_leaves_out_what_is_too_long(tmp_path: Path, capsys: pytest.Ca
     (file,) = (tmp_path / "e").iterdir()
     (line,) = file.read_bytes().splitlines()
     assert b'"sha256"' in line and schema.decode_record(line)["run_id"] == OTHER["run_id"]
+
+
+def test_the_stores_of_benchmarks_can_be_read(tmp_path: Path) -> None:
+    spec = RunSpec(**GOOD["spec"])
+    assert [record["run_id"] for record in fill(tmp_path, [spec]).records()] == [spec.run_id]
