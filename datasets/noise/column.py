@@ -53,7 +53,7 @@ class Column(Noise):
         if self.argument_value.casefold() == "label":
             raise DataError(
                 f"The column {self.argument_value!r} of {data_set} holds the labels that predictions are judged by. "
-                "Type --noise none to train on them as they are."
+                "Type --noise as-given to train on them as they are."
             )
         if not known:
             raise DataError(f"There is no column {self.argument_value!r}: {data_set} has no further label columns.")

@@ -130,7 +130,7 @@ def test_a_column_that_is_no_labelling(own: Any, cell: Callable[[int, int], obje
     said = refused(own, "show noise column:ann --dataset table:t.csv")
     assert "The column 'ann' of table:t.csv can't be used as labels" in said and reason in said
     said = refused(own, "run --noise column:label --dataset table:t.csv")
-    assert "holds the labels that predictions are judged by. Type --noise none" in said
+    assert "holds the labels that predictions are judged by. Type --noise as-given" in said
 
 
 def test_training_leaves_rows_without_an_opinion_out(own: Any) -> None:
