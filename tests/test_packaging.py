@@ -142,7 +142,7 @@ class Environment:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        venv.create(home, with_pip=True)
+        venv.create(home, symlinks=os.name != "nt", with_pip=True)
         self.purelib = next((home / "lib").glob("python*/site-packages"))
         self._variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PIP_"))}
         self._variables["LNL_BENCH_CACHE"] = str(home / "cache")
