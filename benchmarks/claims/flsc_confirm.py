@@ -32,8 +32,10 @@ from flsc_hypotheses import Values, decision_table
 from flsc_scores import BOUNDS, JUDGES, SCORES, bounds, judged_numbers, judged_trainer, judgement
 
 from bench.spec import RunSpec
+from bench.system.errors import UsageError
 from bench.training.noisy_data import NoisyData
 from bench.training.precision import prepare_process
+from datasets.interface import DataError
 
 SEEDS = "200:220"
 TEST_SIZE = 2000
@@ -70,8 +72,9 @@ class Case:
 
 
 HARD, ASYM = setup.NOISES["hard"], setup.NOISES["asym"]
-SMALL_DATA, POOL_DATA = "synthetic[train=2000,test=10]", "synthetic[train=2000,test=500]"
+SMALL_DATA, POOL_DATA = "synthetic[train=2000,test=10]", "synthetic[size=16,train=2000,test=500]"
 ITEMS, FASHION = "fashion-mnist", {"model": "cnn-small", "batch_size": 64, "train_size": 2000}
+FEWER = {"train_size": 2000}
 COMPOSED = POOL | {"train_size": 3000, "augment": "crop2+flip"}
 CASES = (
     Case("small-asym", SMALL_DATA, ASYM, 0.003, 4, options=READ_SMALL),
@@ -86,10 +89,10 @@ CASES = (
     Case("pool-worse", "table", "column:worse_label", 0.027, 12, options=POOL | READ_POOL | PHOTOS),
     Case("pool-sym", "table", "sym", 0.027, 12, rate="0.4", options=POOL | READ_POOL | PHOTOS),
     Case("pool-asym", "table", setup.NOISES["cifar10-asym"], 0.027, 12, options=POOL | READ_POOL | PHOTOS),
-    Case("train-small-hard", "synthetic[size=16,train=1000,test=500]", HARD, 0.05, options=TRAIN),
-    Case("train-pool-hard", POOL_DATA, HARD, 0.42, options=POOL | TRAIN),
-    Case("train-pool-cued", POOL_DATA, HARD, 0.42, images="cued", options=POOL | TRAIN),
-    Case("train-pool-comp-cued", ITEMS, HARD, 0.63, images="composed, cued", options=COMPOSED | TRAIN),
+    Case("train-small-hard", "synthetic[size=16,train=1000,test=500]", HARD, 0.025, options=TRAIN),
+    Case("train-pool-hard", POOL_DATA, HARD, 0.17, options=POOL | TRAIN),
+    Case("train-pool-cued", POOL_DATA, HARD, 0.17, images="cued", options=POOL | TRAIN),
+    Case("train-pool-comp-cued", ITEMS, HARD, 0.6, images="composed, cued", options=COMPOSED | TRAIN | FEWER),
 )
 
 
@@ -274,7 +277,11 @@ def run(cases: Sequence[Case], seeds: Sequence[int], asked: argparse.Namespace, 
     setup.say(f"{len(todo)} of {len(seeds) * len(cases)} to do, about {hours:.1f} hours of one core")
     for number, (seed, case) in enumerate(todo, start=1):
         start = time.perf_counter()
-        write(path_of(asked, case, seed), list(measure(case, seed, asked)))
+        try:
+            rows = list(measure(case, seed, asked))
+        except (UsageError, DataError) as error:
+            sys.exit(f"{case.name} can't be measured: {error}")
+        write(path_of(asked, case, seed), rows)
         setup.say(f"{number} of {len(todo)}: {case.name}, seed {seed}, {time.perf_counter() - start:.0f} s")
 
 

@@ -261,7 +261,9 @@ def test_it_goes_on_where_it_was_stopped_and_prints_what_is_there(
     assert sorted(first + done) == sorted((name, seed) for name in ("small-hard", "pool-hard") for seed in (1, 2, 3))
 
 
-def test_what_it_cannot_run_it_says(confirm: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_cannot_run_it_says(
+    confirm: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = confirm["confirm"]
     cases = program.chosen(program.CASES, "all", None)
     assert {case.name for case in program.CASES} - {case.name for case in cases} >= {"pool-worse", "pool-comp"}
@@ -274,6 +276,11 @@ def test_what_it_cannot_run_it_says(confirm: dict[str, ModuleType], capsys: pyte
             program.chosen(program.CASES, names, None)
     with pytest.raises(SystemExit, match="200:220"):
         program.seeds_of("200")
+    for name in ("pool-sym", "pool-comp"):
+        line = ["--settings", name, "--seeds", "1:2", "--table", str(tmp_path / "none.csv"), "--out", str(tmp_path)]
+        with pytest.raises(SystemExit, match=f"{name} can't be measured: .*none.csv"):
+            program.main(line)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_items_are_pasted_whole_on_scenes_that_follow_the_given_label(claims: dict[str, ModuleType]) -> None:
