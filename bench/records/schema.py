@@ -82,6 +82,8 @@ def decode_record(data: bytes, kind: Kind = "record", run_id: str | None = None)
         raise CorruptRecord(OTHER_CONTENT)
     record = _parse(data)
     stated = record.pop(KEY, None)
+    if isinstance(provenance := record.get("provenance"), dict):
+        provenance.pop(KEY, None)
     if stated is not None and not is_sealed(data) and hash_of(encode_content(record)) != stated:
         raise CorruptRecord(OTHER_CONTENT)  # another program has written it anew, and may have kept the content
     _check_id(record, run_id)
