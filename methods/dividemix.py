@@ -14,7 +14,7 @@ from methods.interface import Method, Pass, Phase, Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces import mixmatch
 from methods.pieces.judges import judge_of, make_judges
-from methods.pieces.lengths import linear_ramp, step_times, too_short, warm_up_epochs
+from methods.pieces.lengths import linear_ramp, published_epochs, step_times, too_short, warm_up_epochs
 from methods.pieces.mixing import mix, mixup_draws, one_hot, partners, uniform_prior_penalty
 from methods.pieces.mixtures import gaussian_clean_probability, normalised
 
@@ -84,7 +84,8 @@ class DivideMix(Method):
         self.past = task.state("past", torch.zeros(self.networks, self.history, task.samples))
         self.targets = task.state("targets", one_hot(task.labels, task.classes))
         ramp = max(1.0, self.ramp * task.epochs) if self.ramp > 0 else 0.0
-        self.effective = {"warm_up": warm_up_epochs(self.warm_up, task), "ramp": ramp}
+        warm_up = warm_up_epochs(self.warm_up, task, published_epochs(self, "warm_up"))
+        self.effective = {"warm_up": warm_up, "ramp": ramp}
         self.judges = make_judges(task, self.judge, self.networks)
         self.half = max(2, task.batch_size // 2)
 

@@ -127,6 +127,13 @@ def test_in_warm_up_each_network_learns_in_a_pass_of_its_own_over_everything() -
 # ---- Targets ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("epochs", "warm_up", "expected"), [(80, 1 / 80, 1), (40, 1 / 80, 2), (300, 1 / 30, 10)])
+def test_a_published_warm_up_of_one_epoch_stays_one_epoch(epochs: int, warm_up: float, expected: int) -> None:
+    """WebVision's and Clothing1M's; the floor of two epochs is for shorter trainings."""
+    method, _ = started(Task(epochs=epochs), warm_up=warm_up)
+    assert method.effective["warm_up"] == expected
+
+
 def test_targets_use_the_other_networks_mixture_and_both_networks_guesses() -> None:
     method, task = started(temperature=1.0)
     task.states["clean"][0], task.states["clean"][1] = 0.9, 0.25
