@@ -113,6 +113,7 @@ def describe_tables(
             *describe_held_label_users(chosen, methods),
             *describe_disabled_terms(specs, methods),
             *describe_older_choices(specs, files.values()),
+            *describe_older_rows(specs, methods),
         ]
         left_out += [_under_setting(setting_id, left) for left in command.left_out]
     return TableNotes(left_out, commands, notes)
@@ -147,6 +148,20 @@ def describe_older_choices(specs: Sequence[Mapping[str, Any]], files: Iterable[R
         f"Learning rate and weight decay of {join_words(sorted(names))}: the grid chose for version {older}, and "
         f"{'this row is' if len(names) == 1 else 'these rows are'} of version {now}."
         for (older, now), names in sorted(by_versions.items())
+    ]
+
+
+def describe_older_rows(specs: Sequence[Mapping[str, Any]], methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One sentence on the rows of one setting whose method has a newer version today; none where there are none."""
+    older = {
+        f"{spec['method']} (version {version}, now {methods[spec['method']]['version']})"
+        for spec in specs
+        if spec["method"] in methods and (version := spec.get("method_version", 1)) < methods[spec["method"]]["version"]
+    }
+    if not older:
+        return []
+    return [
+        f"Rows of an older version of their method, which today's code can't train again: {join_words(sorted(older))}."
     ]
 
 

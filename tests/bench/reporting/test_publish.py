@@ -168,6 +168,16 @@ def test_where_held_out_labels_choose_a_note_names_methods_that_train_by_them(
     assert not any(note.startswith("ce ") for note in notes)
 
 
+def test_a_board_says_which_rows_are_of_an_older_version(tmp_path: Path) -> None:
+    """Today's code can't train them again."""
+    records = [fake.make(name, seed, 0.7, method_version=1) for name in ("ce", "dividemix") for seed in range(2)]
+    published = publish_boards(records, failures=(), boards=tmp_path, select="last")
+    assert published is not None
+    (note,) = (text for text in fake.only_table(published.report).caveats if "an older version" in text)
+    assert re.search(r": dividemix \(version 1, now \d+\)\.$", note)
+    assert note in (tmp_path / "digits.md").read_text()
+
+
 def test_a_grid_beside_the_boards_goes_before_the_projects_own(tmp_path: Path) -> None:
     """Its choice is for the version of the rows, so that there is nothing to say."""
     grid = shared_recipe_file("digits", "cnn-small")
