@@ -21,7 +21,7 @@ STEPS_UP = 3
 FEWER = 16
 """The failed batch divided by this is the first size that is tried."""
 ROUND = 8
-SPARE = 128 << 20
+SPARE = 256 << 20
 """Bytes that stay free in the search: a later process takes some more for the same batch, or less."""
 
 

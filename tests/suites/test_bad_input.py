@@ -6,6 +6,7 @@ it is asked after each what it has imported. What a process of its own gives is 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -349,13 +350,17 @@ def with_data(ask: Ask, place: Path) -> Typed:
 
 
 def check(answer: Answer, said: str) -> None:
-    """The rule for every mistake: one or two lines, then at most ten offenders and how many more."""
+    """The rule for every mistake: one or two lines, then at most ten offenders and how many more.
+
+    Notes on a person's own data may stand before them.
+    """
     assert said in answer.err
     assert answer.code == 2
     assert answer.out == ""
     assert answer.written == []
     assert answer.heavy == []
-    first, *others = answer.err.splitlines()
+    lines = answer.err.splitlines()
+    first, *others = itertools.dropwhile(lambda line: line.startswith("note: "), lines)
     assert first.startswith("error: ")
     offenders = [line for line in others if line.startswith("  ")]
     assert len(others) - len(offenders) <= 1
