@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -247,7 +248,8 @@ def decode_chunk(chunk: Chunk) -> Found:
 
 def reason_of(error: Exception, path: str) -> str:
     """What a decoder says of a file, without the file's name."""
-    return str(error).split(path)[0].strip(" '") or type(error).__name__
+    # older releases of Pillow name the file by its real path
+    return str(error).split(os.path.realpath(path))[0].split(path)[0].strip(" '") or type(error).__name__
 
 
 def _first_size(paths: Sequence[str]) -> tuple[int, int] | None:

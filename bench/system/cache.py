@@ -35,7 +35,9 @@ def cache_folder() -> Path:
 
     try:
         folder = user_cache_path("lnl-bench", appauthor=False)
-    except RuntimeError:  # neither HOME nor an entry in the system's list of users
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # neither HOME nor an entry in the system's list of users; older releases return "~"
         return _use_temporary_folder("this user has no home folder")
     existing = nearest_existing(folder)
     if not os.access(existing, os.W_OK | os.X_OK):
