@@ -176,7 +176,7 @@ def test_fostered_losses_are_losses(values: list[tuple[float, float]], weight: f
     assert found.isfinite().all() and (found >= 0).all()
     assert torch.equal(foreground.fostered_losses(whole, kept, 0.0), whole)
     assert torch.equal(foreground.fostered_losses(whole, kept, 1.0), kept)
-    expected = whole.double() + weight * (kept.double() - whole.double())
+    expected = (1 - weight) * whole.double() + weight * kept.double()
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-30)
 
 
