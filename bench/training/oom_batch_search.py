@@ -66,7 +66,10 @@ def search_largest_batch(failed: int, device: torch.device, try_batch: Callable[
         # held while sizes are tried, so that the one that is advised fits a new process with room to spare
         spare = torch.empty(SPARE, dtype=torch.uint8, device=device)
     largest = largest_batch_that_fits(failed, fits)
-    del spare
+    if largest is None and spare is not None:
+        # memory is scattered by now, so a new process has more room than this one without the spare bytes
+        del spare
+        largest = largest_batch_that_fits(failed, fits)
     return largest
 
 

@@ -87,15 +87,31 @@ def files(folder: Path, name: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_fails_with_one_that_does_and_the_others_go_on(typed: Type, tmp_path: Path) -> None:
-    """`gjs` looks at two views of each image, `ce` at one, so there is a limit between what they take."""
+    """`gjs` looks at two views of each image, `ce` at one, so there is a limit between what they take.
+
+    What a process takes differs by some hundred MiB from one time to the next, as its allocator keeps pages, so one
+    limit may turn out too high or too low: a few are tried, and under one of them all must hold.
+    """
     little, much = peak_of("ce", tmp_path), peak_of("gjs", tmp_path)
     assert much - little > 2 * SPARE, "the two methods take too much alike for a limit between them"
-    most = (little + much) // 2
-    done = typed(f"{COMMAND} --methods gjs,ce --batch-size {BATCH}", most)
+    shares = (0.5, 0.4, 0.3, 0.6)
+    for number, share in enumerate(shares):
+        try:
+            check_limit(typed, tmp_path, f"runs-{number}", little + int(share * (much - little)))
+        except AssertionError:
+            if number == len(shares) - 1:
+                raise
+        else:
+            return
+
+
+def check_limit(typed: Type, folder: Path, out: str, most: int) -> None:
+    """`gjs` fails under the limit with a batch that then fits, and `ce` goes on."""
+    done = typed(f"{COMMAND} --methods gjs,ce --batch-size {BATCH} --out {out}", most)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    assert set(files(tmp_path / "runs", "record")) == {"ce"}
-    reason = files(tmp_path / "runs", "failure")["gjs"]["reason"]
+    assert set(files(folder / out, "record")) == {"ce"}
+    reason = files(folder / out, "failure")["gjs"]["reason"]
     limit = re.escape(f"{most / 2**30:.1f} GiB")
     found = re.fullmatch(
         rf"out of memory: a batch of {BATCH} doesn't fit into the {limit} that this process may use; the largest that "
@@ -105,7 +121,7 @@ def test_a_batch_that_does_not_fit_fails_with_one_that_does_and_the_others_go_on
     assert found is not None, reason
     assert reason in done.stdout and reason in done.stderr
     assert BATCH // 8 <= int(found[1]) < BATCH
-    again = typed(f"{COMMAND} --methods gjs --batch-size {found[1]}", most)
+    again = typed(f"{COMMAND} --methods gjs --batch-size {found[1]} --out {out}", most)
     assert again.returncode == 0, again.stderr
 
 
