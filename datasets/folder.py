@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.classes import ordered_classes
 from datasets.data_report import alike_note, count_of
 from datasets.files import listed
-from datasets.images import SUFFIXES
+from datasets.image_file import SUFFIXES
 from datasets.interface import DataError
-from datasets.listing import ListedImages, Listing, ordered_classes
+from datasets.listing import ListedImages, Listing
 from datasets.parts import PartName, PartPlan, assign_parts, has_part_word, part_of
 
 IN_ORDER: tuple[PartName, ...] = ("train", "test", "validation")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.arrays import channel_statistics, check_size, statistics
+from datasets.classes import check_classes
 from datasets.copies import Copies, find_copies
 from datasets.data_report import COPIES, COPIES_IN_TEST, UNREADABLE, DataReport, count_by_class
 from datasets.files import digests, listed, remembered, states
@@ -30,15 +31,12 @@ from datasets.interface import (
     Outline,
     Part,
     Pixels,
-    Protocol,
 )
+from datasets.protocols import protocol
 from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
 from datasets.streaming import ImageFiles, Sums, outline, streamed
 from datasets.unreadable import find_unreadable, without
-
-WIDEST_CROP = 1024
-"""Pixels that a crop may reach beyond an image, at most: `bench.spec.augmentations` takes no more."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,8 @@ class ListedImages(DataSet):
 
     @cached_property
     def _listing(self) -> Listing:
-        listing = checked(self.read())
+        listing = self.read()
+        check_classes(listing.classes, listing.labels, listing.test)
         if not self.options.skip_unreadable:
             return listing
         missing = states(listing.paths)[1]
@@ -179,7 +178,9 @@ class ListedImages(DataSet):
         places = np.delete(np.arange(len(listing.paths)), missing)
         found = find_unreadable(rest.paths, self._content_of(rest, self._states_of(rest))[0], self.options)
         bad |= {int(places[number]): reason for number, reason in found.items()}
-        return checked(without(listing, dict(sorted(bad.items()))))
+        listing = without(listing, dict(sorted(bad.items())))
+        check_classes(listing.classes, listing.labels, listing.test)
+        return listing
 
     @cached_property
     def _states(self) -> NDArray[np.int64]:
@@ -260,65 +261,3 @@ def _say_what_is_missing(listing: Listing, missing: Sequence[int]) -> str:
     if others:
         parts.append(f"{len(others)} {of_all} aren't files, but folders, pipes or devices:\n{listed(others)}")
     return "\n".join(parts)
-
-
-def checked(listing: Listing) -> Listing:
-    """The listing, or DataError where nothing can be learnt from it."""
-    classes = listing.classes
-    if len(classes) < 2:
-        raise DataError(
-            f"All {len(listing.labels)} images are labelled {classes[0]!r}: at least two classes are needed."
-        )
-    sizes = np.bincount(listing.labels, minlength=len(classes))
-    if listing.test is None:
-        if int(np.maximum(sizes - 1, 0).sum()) == 0:
-            raise DataError("Every class has one image only, so none can be set aside for testing. Add images.")
-        return listing
-    if listing.test.all() or not listing.test.any():
-        part = "training" if listing.test.all() else "test"
-        raise DataError(f"No image belongs to the {part} part. Give some, or leave out the split for a seeded one.")
-    trained = np.bincount(listing.labels[~listing.test], minlength=len(classes))
-    if (trained == 0).any():
-        unseen = [classes[number] for number in np.flatnonzero(trained == 0)]
-        raise DataError(f"{len(unseen)} of {len(classes)} classes have no training image:\n{listed(unseen)}")
-    return listing
-
-
-def ordered_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """The different labels, sorted: by value if all are whole numbers, else by name."""
-    names = set(labels)
-    if all(name.isascii() and name.isdigit() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
-
-
-def protocol(shape: tuple[int, int, int], classes: int) -> Protocol:
-    """The settings of images without published ones: those of the published set that is most like them.
-
-    Grey: MNIST's. RGB: CIFAR-10's, or CIFAR-100's from 50 classes on. The backbone follows the size: `cnn4` (grey) and
-    `cnn8` or `resnet34` (RGB) up to 32 pixels, `resnet18` up to 64, above that ImageNet's stem.
-    """
-    height, width, channels = shape
-    side = max(height, width)
-    many = classes >= 50
-    small = "cnn4" if channels == 1 else "resnet34" if many else "cnn8"
-    model = "cnn-small" if side < 16 else small if side <= 32 else "resnet18" if side <= 64 else "timm:resnet18"
-    crop = f"crop{min(max(1, side // 8), WIDEST_CROP)}"
-    if many:
-        name, epochs, rate, decay, weak = "cifar100", 200, 0.1, 1e-5, f"{crop}+flip+rotate20"
-    elif channels == 1:
-        name, epochs, rate, decay, weak = "mnist", 50, 0.01, 1e-3, "none"
-    else:
-        name, epochs, rate, decay, weak = "cifar10", 120, 0.01, 1e-4, f"{crop}+flip"
-    strong = f"{crop}+randaugment+cutout" if channels == 1 else f"{crop}+flip+autoaugment"
-    return Protocol(
-        recipes_from=name,
-        model=model,
-        epochs=epochs,
-        batch_size=128,
-        learning_rate=rate,
-        weight_decay=decay,
-        augmentation=weak,
-        strong_augmentation=strong,
-        source=f"that of {name}, by the images' shape and the number of classes",
-    )

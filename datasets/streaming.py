@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.files import cache_folder, in_order, replacing, states
-from datasets.images import DECODER, Found, decode, go_through, reason_of, scan
+from datasets.image_file import decode, reason_of, scan
+from datasets.images import DECODER, Found, go_through
 from datasets.interface import DataError, Images, Options
 
 SCANNED_AT_ONCE = 512

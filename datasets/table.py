@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from datasets.data_report import alike_note
 from datasets.files import listed
-from datasets.images import SUFFIXES
+from datasets.image_file import SUFFIXES
 from datasets.interface import DataError, Labels, Options
 from datasets.listing import ListedImages, Listing
 from datasets.parts import PartPlan, names_parts, parts_of_columns
@@ -271,18 +271,6 @@ def _refuse_twice(file: Path, paths: Sequence[str], lines: Sequence[int]) -> Non
         f"{len(twice)} rows of {file} name an image that an earlier row names. Keep one row per image (other opinions "
         f"belong in further columns):\n{listed(twice)}"
     )
-
-
-def _split(file: Path, cells: Sequence[str], lines: Sequence[int]) -> NDArray[np.bool_]:
-    unknown = [
-        f"line {line}: {cell!r}" for cell, line in zip(cells, lines, strict=True) if cell not in ("train", "test")
-    ]
-    if unknown:
-        raise DataError(
-            f"{len(unknown)} rows of {file} have a split that is neither train nor test. Correct them, or leave the "
-            f"column out for a seeded split:\n{listed(unknown)}"
-        )
-    return np.array([cell == "test" for cell in cells])
 
 
 def _unused_note(table: str, unused: Mapping[str, str], typed: str) -> Iterator[str]:

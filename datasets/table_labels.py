@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.classes import ordered_classes
 from datasets.files import listed
 from datasets.interface import DataError, Labels
-from datasets.listing import ordered_classes
 
 MISSING = frozenset(
     ("nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "NaT", "NA", "N/A", "n/a", "#N/A", "#NA", "#NULL!", "NULL", "null")

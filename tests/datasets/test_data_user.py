@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.classes import ordered_classes
 from datasets.folder import Folder
 from datasets.interface import DataError, Options
-from datasets.listing import ordered_classes, protocol
+from datasets.protocols import protocol
 from datasets.splits import stratified
 from datasets.table import Table
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from datasets.arrays import channel_statistics, resized
-from datasets.images import decode, decoded, drop_damaged
+from datasets.image_file import decode
+from datasets.images import decoded, drop_damaged
 from datasets.interface import DataError, Options
 
 Save = Callable[..., None]

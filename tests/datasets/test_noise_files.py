@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from datasets.interface import DataError
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.files import read_matrix
-from datasets.noise.labels import file_hash, load_labels, read_labels, save_labels
+from datasets.noise.label_file import file_hash, read_labels
+from datasets.noise.labels import load_labels, save_labels
 from datasets.noise.matrix import MatrixFile
 from datasets.noise.sym import Symmetric
 

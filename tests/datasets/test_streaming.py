@@ -15,7 +15,7 @@ from PIL import Image
 from datasets import images, listing, streaming
 from datasets.files import states
 from datasets.folder import Folder
-from datasets.images import decode, scan
+from datasets.image_file import decode, scan
 from datasets.interface import Data, DataError, Options
 from datasets.selected import select
 from datasets.streaming import ImageFiles, outline, streamed

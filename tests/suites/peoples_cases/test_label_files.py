@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from datasets.interface import DataError
 from datasets.noise.drawing import given as given_labels
 from datasets.noise.files import read_matrix
-from datasets.noise.labels import load_labels, read_labels, save_labels
+from datasets.noise.label_file import read_labels
+from datasets.noise.labels import load_labels, save_labels
 from datasets.noise.matrices import validate
 
 DRY = "--methods ce --seeds 1 --epochs 1 --dry-run"

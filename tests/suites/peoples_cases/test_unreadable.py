@@ -90,7 +90,7 @@ def test_large_scans_bring_no_warning_of_anothers(own: Any, recwarn: Any) -> Non
             scan.save(own.folder / f"scans/{name}/{number}.png")
     shown = own.typed("show dataset folder:scans --image-size 8 --format json")
     assert shown.code == 0 and shown.json["description"]["image_shape"] == [8, 8, 1]
-    from datasets.images import decode
+    from datasets.image_file import decode
 
     assert decode("scans/a/1.png", 8)[0].shape == (8, 8, 1)
     assert [str(warning.message) for warning in recwarn if "Image" in str(warning.message)] == []
