@@ -35,7 +35,8 @@ def declarations_table(kind: str, entries: Sequence[Mapping[str, Any]]) -> Table
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for entry in entries:
-        name = entry["name"] + (f":{entry['argument']}" if entry.get("argument") else "")
+        argument = f":{entry['argument']}" if entry.get("argument") else ""
+        name = entry["name"] + (f"[{argument}]" if entry.get("argument_optional") else argument)
         name += f" ({', '.join(entry['aliases'])})" if entry.get("aliases") else ""
         more = (
             [", ".join(entry[column]) for column in columns] if kind == "methods" else _sizes(entry) if columns else []

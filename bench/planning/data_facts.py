@@ -167,7 +167,7 @@ def gather_noises(
         ]
         typed = text if noise.is_known else noise.name
         about = (noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known, noise.notes(classes))
-        noises.append(PlannedNoise(typed, noise_name(noise), *about, frozenset(in_total)))
+        noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))
     return tuple(noises)
 
 
@@ -224,14 +224,6 @@ def read_given_matrix(request: Request, description: Description) -> tuple[str |
     noise, classes = registry.open_noise(f"matrix:{request.transition_matrix}"), NoiseFacts.of(description)
     noise.matrix(classes, None)
     return noise.file_hash(), noise.notes(classes)
-
-
-def noise_name(noise: Noise) -> str:
-    """A noise's name as records hold it: with its argument, but without folders."""
-    if not noise.argument_value:
-        return noise.name
-    is_file = noise.argument == "FILE"
-    return f"{noise.name}:{Path(noise.argument_value).name if is_file else noise.argument_value}"
 
 
 def labels_as_noise(request: Request, data_set: DataSet, description: Description, sha256: str) -> PlannedNoise:

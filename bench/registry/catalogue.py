@@ -180,7 +180,7 @@ def _read_declaration(kind: str, cls: Any, label: str) -> dict[str, Any]:
         elif kind == "data_sets":
             entry = _data_set_declaration(cls)
         else:
-            entry = _shared_fields(cls) | {"argument": cls.argument, "takes_rate": cls.takes_rate}
+            entry = _noise_declaration(cls)
         json.dumps(entry, allow_nan=False)
     except Exception as error:
         raise UsageError(f"{label}: {cls.__name__} is not declared in full: {error}") from error
@@ -194,6 +194,18 @@ def _shared_fields(cls: Any) -> dict[str, Any]:
         "summary": cls.summary,
         "source": cls.source,
         "docstring": inspect.cleandoc(cls.__doc__ or ""),
+    }
+
+
+def _noise_declaration(cls: Any) -> dict[str, Any]:
+    return _shared_fields(cls) | {
+        "argument": cls.argument,
+        "argument_optional": cls.argument_optional,
+        "parameters": [
+            {"name": name, "default": default, "choices": list(cls.choices.get(name, ()))}
+            for name, default in cls.parameters.items()
+        ],
+        "takes_rate": cls.takes_rate,
     }
 
 

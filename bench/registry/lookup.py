@@ -102,22 +102,39 @@ def open_data_set(text: str, options: Options) -> DataSet:
 
 def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int | str]]:
     """The name, argument and parameters (in their types) of a data set as typed, checked against its declaration."""
+    return _parse("data set", text)
+
+
+def open_noise(text: str) -> Noise:
+    """The noise that `text` names: "asym", "matrix:confusions.csv", "column:worse". Raises UsageError if none."""
+    name, argument, values = parse_noise(text)
+    cls = _load_class(find_declaration("noise", name))
+    given = [argument, values] if values else [argument] if argument is not None else []
+    return cls(*given)  # type: ignore[no-any-return]
+
+
+def parse_noise(text: str) -> tuple[str, str | None, dict[str, float | int | str]]:
+    """The name, argument and parameters (in their types) of a noise as typed, checked against its declaration."""
+    return _parse("noise", text.strip())
+
+
+def _parse(kind: str, text: str) -> tuple[str, str | None, dict[str, float | int | str]]:
     # a bracket may hold a folder's name, and that a colon
     before, bracket, after = text.partition("]:") if "[" in text.partition(":")[0] else (text, "", "")
-    head, colon, rest = (f"{before}]", ":", after) if bracket else text.partition(":")
+    head, colon, rest = (f"{before}]", ":", after) if bracket else _split_at_colon(text)
     argument: str | None = rest if colon else None
     name, typed = parse_call(head)
-    entry = find_declaration("data set", name)
+    entry = find_declaration(kind, name)
     name = entry["name"]
     if entry["argument"] is None and argument is not None:
-        raise UsageError(f"the data set {name} takes nothing after a colon: type {name}")
-    if entry["argument"] is not None and not argument:
-        raise UsageError(f"the data set {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
+        raise UsageError(f"the {kind} {name} takes nothing after a colon: type {name}")
+    if entry["argument"] is not None and not argument and not (entry.get("argument_optional") and argument is None):
+        raise UsageError(f"the {kind} {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
     defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
     values: dict[str, float | int | str] = {}
     for key, value in typed.items():
         if key not in defaults:
-            raise unknown_parameter(f"the data set {name}", key, defaults)
+            raise unknown_parameter(f"the {kind} {name}", key, defaults)
         if isinstance(defaults[key], str):
             values[key] = value
         else:
@@ -125,23 +142,9 @@ def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int | 
     return name, argument, values
 
 
-def open_noise(text: str) -> Noise:
-    """The noise that `text` names: "asym", "matrix:confusions.csv", "column:worse". Raises UsageError if none."""
-    name, argument = parse_noise(text)
-    cls = _load_class(find_declaration("noise", name))
-    return cls(argument) if argument is not None else cls()  # type: ignore[no-any-return]
-
-
-def parse_noise(text: str) -> tuple[str, str | None]:
-    """The name and the argument (None: none is taken) of a noise as typed, checked against its declaration."""
-    name, colon, rest = text.strip().partition(":")
-    entry = find_declaration("noise", name.strip())
-    name, argument = entry["name"], entry.get("argument")
-    if argument is None and colon:
-        raise UsageError(f"the noise {name} takes nothing after a colon: type {name}")
-    if argument is not None and not rest:
-        raise UsageError(f"the noise {name} needs a {argument}: type {name}:{argument}")
-    return name, rest if colon else None
+def _split_at_colon(text: str) -> tuple[str, str, str]:
+    """At the first colon that isn't in a bracket of the head: `name[path=c:data]` has none."""
+    return (text, "", "") if "[" in text.partition(":")[0] else text.partition(":")
 
 
 def _load_class(entry: Mapping[str, Any]) -> Any:

@@ -66,7 +66,7 @@ def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:
     """The noise of a run, with the privileges that it can give."""
     from datasets.noise import NoiseFacts
 
-    name, argument = registry.parse_noise(run.noise)
+    name, argument, _ = registry.parse_noise(run.noise)
     if argument is not None and registry.noises()[name]["argument"] == "FILE":
         raise UnknowableRequest("records don't hold the paths of files")
     matrix = registry.open_noise(run.noise).matrix(NoiseFacts.of(description), run.rate)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from datasets.interface import DataError, Labels
 from datasets.noise.apportionment import count_wrong
 from datasets.noise.captions import caption
-from datasets.noise.interface import Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
+from datasets.noise.interface import DrawnImages, Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
 from datasets.randomness import uniforms
 from datasets.rounding import largest_remainder, ranks
 
@@ -41,17 +42,19 @@ def corrupt(
     classes = len(facts.classes)
     checked_labels(clean, classes, "The clean labels")
     rate = noise.checked_rate(rate) if noise.takes_rate or rate is not None else None
+    facts = replace(facts, counts=tuple(np.bincount(clean, minlength=classes).tolist()))
     matrix = noise.matrix(facts, rate)
     if not noise.is_known:
         return unknown(clean, noise.origin(facts), noise.convention(facts))
     if matrix is None:
-        labels = noise.labels(columns or {})
+        labels = noise.assign(DrawnImages(clean, facts, rate, seed, columns or {}))
         if labels is None:
             raise DataError(f"Noise {noise.name!r} has neither a matrix nor labels.")
-        return given(labels, clean, classes, noise.origin(facts), noise.convention(facts))
+        result = given(labels, clean, classes, noise.origin(facts), noise.convention(facts))
+        return remarked(result, noise.remark(clean, labels, facts))
     labels = (draw_exact if draw == "exact" else draw_independent)(clean, matrix, seed)
     share = realised_rate(labels, clean)
-    return NoisyLabels(
+    result = NoisyLabels(
         labels=labels,
         matrix=matrix,
         pairs=noise.pairs(facts),
@@ -60,6 +63,12 @@ def corrupt(
         sha256=label_hash(labels),
         caption=caption(noise, facts, matrix, rate, share),
     )
+    return remarked(result, noise.remark(clean, labels, facts))
+
+
+def remarked(labels: NoisyLabels, remark: str) -> NoisyLabels:
+    """The same labels with a remark in their caption, if it says anything."""
+    return replace(labels, caption=f"{labels.caption}, {remark}") if remark else labels
 
 
 def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -> NoisyLabels:

@@ -6,12 +6,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import AsymmetricPairs, DataError, Description, Labels
+from datasets.interface import AsymmetricPairs, DataError, Description, Labels, written_call
 
 Matrix = NDArray[np.float64]
 Flips = tuple[tuple[int, int], ...]
@@ -19,10 +20,11 @@ Flips = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class NoiseFacts:
-    """What a noise may know of a data set: declarations, no labels and no images.
+    """What a noise may know of a data set: declarations, and how large the drawn classes are; no labels and no images.
 
     `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have,
-    `unused_columns` those that are no labels, with the reason.
+    `unused_columns` those that are no labels, with the reason. `counts` are the images (K,) of each class in the draw,
+    None where no data was read: classes then count as equally large.
     """
 
     classes: tuple[str, ...]
@@ -31,6 +33,7 @@ class NoiseFacts:
     columns: tuple[str, ...] = ()
     unused_columns: Mapping[str, str] = field(default_factory=dict)
     data_set: str = "this data set"
+    counts: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, description: Description) -> NoiseFacts:
@@ -64,10 +67,26 @@ class NoisyLabels:
     caption: str
 
 
+@dataclass(frozen=True, eq=False)
+class DrawnImages:
+    """The images of a draw as a noise meets them that gives labels itself, instead of by a matrix.
+
+    `clean` (N,) are their clean labels, `columns` their further labels (N,), -1 where an image has none.
+    """
+
+    clean: Labels
+    facts: NoiseFacts
+    rate: float | None
+    seed: int
+    columns: Mapping[str, Labels] = field(default_factory=dict)
+
+
 class Noise(ABC):
     """One file per noise; the harness finds the class by its file, nobody registers it.
 
-    `argument` says what follows the colon in `name:ARGUMENT` (None: nothing may). A subclass checks its argument in the
+    `argument` says what follows the colon in `name:ARGUMENT` (None: nothing may; `argument_optional`: nothing has to),
+    where "NAMES" are columns' names with commas between them. `parameters` are those in brackets, `name[key=value]`,
+    with their default values; `choices` lists the values of those that have few. A subclass checks its argument in the
     constructor, as far as that needs no data set. `is_known` is false for noise that is in the labels already, nobody
     knows how much: then no label counts as clean.
     """
@@ -77,16 +96,33 @@ class Noise(ABC):
     source: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_rate: ClassVar[bool] = True
-    argument: ClassVar[Literal["FILE", "NAME"] | None] = None
+    argument: ClassVar[Literal["FILE", "NAME", "NAMES"] | None] = None
+    argument_optional: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, float | int | str]] = {}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     is_known: ClassVar[bool] = True
 
-    def __init__(self, argument: str | None = None) -> None:
+    def __init__(self, argument: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         if self.argument is None and argument is not None:
             raise DataError(f"Noise {self.name!r} takes nothing after a colon. Type --noise {self.name}.")
-        if self.argument is not None and not argument:
+        if self.argument is not None and not argument and not self.argument_optional:
             what = "a file" if self.argument == "FILE" else "a column's name"
             raise DataError(f"Noise {self.name!r} needs {what}. Type --noise {self.name}:{self.argument}.")
         self.argument_value = argument or ""
+        self.values: dict[str, Any] = dict(self.parameters) | dict(parameters or {})
+        for key, known in self.choices.items():
+            if self.values[key] not in known:
+                raise DataError(
+                    f"Noise {self.name!r} has no {key} {self.values[key]!r}. Type --noise "
+                    + " or ".join(f"{self.name}[{key}={each}]" for each in known)
+                    + "."
+                )
+
+    def recorded_name(self) -> str:
+        """The name as records hold it: with the parameters that aren't the default values, and without folders."""
+        called = written_call(self.name, self.values, self.parameters)
+        argument = Path(self.argument_value).name if self.argument == "FILE" else self.argument_value
+        return f"{called}:{argument}" if argument else called
 
     @abstractmethod
     def matrix(self, facts: NoiseFacts, rate: float | None) -> Matrix | None:
@@ -114,6 +150,14 @@ class Noise(ABC):
     def labels(self, columns: Mapping[str, Labels]) -> Labels | None:
         """Labels (N,) that are given instead of drawn; None for noise with a matrix."""
         return None
+
+    def assign(self, images: DrawnImages) -> Labels | None:
+        """Labels (N,) of the drawn images, for noise without a matrix that needs more than columns to give them."""
+        return self.labels(images.columns)
+
+    def remark(self, clean: Labels, noisy: Labels, facts: NoiseFacts) -> str:
+        """What a caption adds that only the drawn labels (N,) tell; empty where the rates say all."""
+        return ""
 
     def labelled(self, columns: Mapping[str, Labels]) -> NDArray[np.int64] | None:
         """Positions (n,), rising, of the training images that have a label where some have none; None where all do.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +27,8 @@ class MatrixFile(Noise):
     takes_rate = False
     argument = "FILE"
 
-    def __init__(self, argument: str | None = None) -> None:
-        super().__init__(argument)
+    def __init__(self, argument: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
+        super().__init__(argument, parameters)
         self.path = Path(self.argument_value)
         self.table: Table = read_matrix(self.path)
 

@@ -99,7 +99,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         print_note(f"note: {note}")
     noise = data_facts.open_stated_noise(text, request, description)
     if rate_typed and not noise.takes_rate:
-        raise UsageError(f"the noise {data_facts.noise_name(noise)} has no rate: leave --rate out")
+        raise UsageError(f"the noise {noise.recorded_name()} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
     noise_facts = NoiseFacts.of(description)
     matrix = noise.matrix(noise_facts, rate)
@@ -114,7 +114,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
     classes = list(description.classes)
     return {
-        "noise": data_facts.noise_name(noise),
+        "noise": noise.recorded_name(),
         "dataset": data_facts.recorded_data_set_name(request.dataset),
         "rate": rate,
         "classes": classes,
@@ -161,7 +161,7 @@ def _draw_labels(
             data_sha256=data_set.content_hash(),
             split=split_name(description.seeded_split, seed),
             paths=None if paths is None else [paths[place] for place in index.tolist()],
-            draw={"noise": data_facts.noise_name(noise), "rate": rate, "seed": seed, "draw": request.draw},
+            draw={"noise": noise.recorded_name(), "rate": rate, "seed": seed, "draw": request.draw},
         )
         print_note(
             f"saved {len(clean_labels)} labels to {save_to}; use them by run --labels {save_to} --noise-seed {seed}"

@@ -180,7 +180,7 @@ def test_wrong_data_sets_are_refused(text: str) -> None:
         registry.parse_data_set(text)
 
 
-@pytest.mark.parametrize("text", ["sym:x", "matrix", "matrix:", "snm"])
+@pytest.mark.parametrize("text", ["sym:x", "matrix", "matrix:", "snm", "sym[scale=raw]", "sym[]x", "sym[scale]"])
 def test_wrong_noises_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         registry.parse_noise(text)
