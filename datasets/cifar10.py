@@ -13,6 +13,14 @@ class Cifar10(CifarDataSet):
     aliases = ("cifar-10",)
     summary = "50,000 + 10,000 photographs of 10 classes, 32x32 RGB"
     source = "Krizhevsky 2009"
+    homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    access = "`--download`"
+    layout = """
+        DATA_ROOT/cifar-10-batches-py/         (or below DATA_ROOT/cifar10/ or DATA_ROOT/CIFAR10/)
+            data_batch_1 ... data_batch_5
+            test_batch
+            batches.meta
+        """
     torchvision_class = "CIFAR10"
     batches = "cifar-10-batches-py"
     archive = "cifar-10-python.tar.gz"

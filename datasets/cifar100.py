@@ -44,6 +44,14 @@ class Cifar100(CifarDataSet):
     aliases = ("cifar-100",)
     summary = "50,000 + 10,000 photographs of 100 classes in 20 superclasses, 32x32 RGB"
     source = "Krizhevsky 2009"
+    homepage = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    access = "`--download`"
+    layout = """
+        DATA_ROOT/cifar-100-python/            (or below DATA_ROOT/cifar100/ or DATA_ROOT/CIFAR100/)
+            train
+            test
+            meta
+        """
     torchvision_class = "CIFAR100"
     batches = "cifar-100-python"
     archive = "cifar-100-python.tar.gz"

@@ -30,6 +30,8 @@ class Digits(DataSet):
     name = "digits"
     summary = "1,797 real 8x8 scans of handwritten digits; always there, nothing to download"
     source = "Alpaydin & Kaynak 1998, UCI Optical Recognition of Handwritten Digits (its test part), in scikit-learn"
+    homepage = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
+    access = "comes with scikit-learn, which this package needs"
 
     def describe(self) -> Description:
         check_size(self.options.image_size)

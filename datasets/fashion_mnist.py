@@ -15,6 +15,15 @@ class FashionMnist(IdxDataSet):
     aliases = ("fmnist",)
     summary = "60,000 + 10,000 articles of clothing, 28x28 grey"
     source = "Xiao et al. 2017, arXiv 1708.07747"
+    homepage = "https://github.com/zalandoresearch/fashion-mnist"
+    access = "`--download`; on Debian and Ubuntu also the package `dataset-fashion-mnist`, which is found where it lies"
+    layout = """
+        DATA_ROOT/FashionMNIST/raw/            (or fashion-mnist/, fashion-mnist/raw/, fashion_mnist/, FashionMNIST/)
+            train-images-idx3-ubyte[.gz]
+            train-labels-idx1-ubyte[.gz]
+            t10k-images-idx3-ubyte[.gz]
+            t10k-labels-idx1-ubyte[.gz]
+        """
     torchvision_class = "FashionMNIST"
     folders = ("FashionMNIST/raw", "fashion-mnist", "fashion-mnist/raw", "fashion_mnist", "FashionMNIST", ".")
     packaged = (Path("/usr/share/datasets/fashion-mnist"),)

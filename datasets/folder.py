@@ -39,6 +39,11 @@ class Folder(ListedImages):
     summary = "your own images in class folders, with train/ and test/ or a seeded split"
     source = "yours"
     argument = "PATH"
+    access = "yours"
+    layout = """
+        PATH/train/CLASS/IMAGE                 (or PATH/CLASS/IMAGE, and a split by the split seed)
+        PATH/test/CLASS/IMAGE                  (other usual names of parts: see data.md)
+        """
 
     @property
     def label(self) -> str:

@@ -187,6 +187,8 @@ class DataSet(ABC):
     `argument` names what follows the colon in `name:ARGUMENT` (None: nothing may). `parameters` are the bracketed
     ones of `name[classes=20]`, with their defaults; the content hash covers what they change. `unrecorded` are those
     that only say how the same content is found, which no record's name holds.
+
+    For docs/datasets.md: `layout` draws the files as they must lie, `access` says how they are had, `homepage` where.
     """
 
     name: ClassVar[str]
@@ -196,6 +198,9 @@ class DataSet(ABC):
     argument: ClassVar[str | None] = None
     parameters: ClassVar[Mapping[str, float | int | str]] = {}
     unrecorded: ClassVar[frozenset[str]] = frozenset()
+    homepage: ClassVar[str] = ""
+    access: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
 
     def __init__(
         self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None

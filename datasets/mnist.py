@@ -13,6 +13,15 @@ class Mnist(IdxDataSet):
     name = "mnist"
     summary = "60,000 + 10,000 handwritten digits, 28x28 grey"
     source = "LeCun et al. 1998"
+    homepage = "http://yann.lecun.com/exdb/mnist/"
+    access = "`--download`, from the mirrors that torchvision names"
+    layout = """
+        DATA_ROOT/MNIST/raw/                   (or mnist/, mnist/raw/, MNIST/, or DATA_ROOT itself)
+            train-images-idx3-ubyte[.gz]
+            train-labels-idx1-ubyte[.gz]
+            t10k-images-idx3-ubyte[.gz]
+            t10k-labels-idx1-ubyte[.gz]
+        """
     torchvision_class = "MNIST"
     folders = ("MNIST/raw", "mnist", "mnist/raw", "MNIST", ".")
 

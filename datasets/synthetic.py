@@ -53,6 +53,7 @@ class Synthetic(DataSet):
     name = "synthetic"
     summary = "generated objects on cluttered background, with masks; offline, any number of classes up to 200"
     source = "ours"
+    access = "made on the spot"
     parameters = {"classes": 10, "size": 32, "clutter": 0.5, "train": 2000, "test": 500, "object": 0.5}
 
     def __init__(

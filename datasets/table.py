@@ -55,6 +55,11 @@ class Table(ListedImages):
     summary = "your own images by a CSV table: path, label, optional split, further columns as noisy labels"
     source = "yours"
     argument = "FILE.csv"
+    access = "yours"
+    layout = """
+        FILE.csv                               with the columns path, label, and if you like split and further labels
+        IMAGE ...                              where the paths say, from the table's folder on
+        """
     parameters = {"path": "path", "label": "label", "images": "", "suffix": "", "missing": "refuse"}
     unrecorded = frozenset({"images", "suffix", "missing"})
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.main import main
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OURS = ("bench/", "methods/", "datasets/", "tests/", "benchmarks/", "docs/", "leaderboards/published/")
@@ -42,3 +44,15 @@ def test_no_module_is_longer_than_300_lines() -> None:
     paths = [*ROOT.glob("bench/**/*.py"), *ROOT.glob("datasets/**/*.py")]
     lengths = {path.relative_to(ROOT).as_posix(): path.read_text().count("\n") for path in paths}
     assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
+
+
+def test_the_page_of_the_data_sets_is_what_they_declare(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "datasets", "--format", "md"]) == 0
+    written = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == written, "run: python -m bench list datasets --format md > docs/datasets.md"
+
+
+@pytest.mark.parametrize("kind", ["methods", "noises", "models"])
+def test_only_data_sets_have_such_a_page(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", kind, "--format", "md"]) == 2
+    assert "list datasets --format md" in capsys.readouterr().err

@@ -197,7 +197,10 @@ def list_(
     /,
     *,
     plugin: options.Plugins = None,
-    format: options.TextOrJson = "text",
+    format: Annotated[
+        Literal["text", "json", "md"],
+        where("Form of the result; md: of datasets, all that is declared. Default: text."),
+    ] = "text",
 ) -> int:
     """List what there is: methods, datasets, noises or models."""
     from bench.cli.commands.list_entries import list_command

@@ -109,15 +109,18 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     """A data set's page: classes, sizes, the shared protocol, documented confusions, licence and citation."""
     description: Mapping[str, Any] | None = entry["description"]
     parts: list[RenderableType] = [_head(entry), ""]
+    place = {"homepage": entry["homepage"], "how to get it": entry["access"]}
+    layout: list[RenderableType] = ["", "[bold]files[/]", Text(entry["layout"])] if entry["layout"] else []
     if description is None:
         usage = f"{entry['name']}:{entry['argument']}" if entry["argument"] else entry["name"]
-        return Group(*parts, pairs_table({"type": usage, "source": entry["source"]}))
+        return Group(*parts, pairs_table({"type": usage, "source": entry["source"]} | place), *layout)
     shape, classes, confusions = description["image_shape"], description["classes"], description["pairs"]
     counts = (description["train_size"], description["test_size"])
     sizes = ["as found" if count is None else f"{count:,}" for count in counts]
     flips = [f"{classes[first]} -> {classes[second]}" for first, second in confusions["flips"]] if confusions else []
     facts = {
         "source": entry["source"],
+        **place,
         "classes": f"{len(classes)}: {list_first(classes, 10)}",
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
         "train, test": ", ".join(sizes),
@@ -129,7 +132,7 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     }
     protocol = {key.replace("_", " "): format_cell(value) for key, value in description["protocol"].items()}
     parts += [pairs_table(facts), *_class_counts(entry.get("report"))]
-    return Group(*parts, "", "[bold]shared protocol[/]", pairs_table(protocol))
+    return Group(*parts, "", "[bold]shared protocol[/]", pairs_table(protocol), *layout)
 
 
 def _unused_columns(report: Mapping[str, Any] | None) -> str:

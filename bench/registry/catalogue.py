@@ -24,7 +24,7 @@ from bench.system.errors import UsageError
 from bench.system.own_code import find_own_line
 from bench.system.text import join_words
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the catalogue's shape changes."""
 
 FOLDERS = {"methods": "methods", "data_sets": "datasets", "noises": "datasets/noise"}
@@ -218,6 +218,9 @@ def _data_set_declaration(cls: Any) -> dict[str, Any]:
             {"name": name, "default": default, "recorded": name not in cls.unrecorded}
             for name, default in cls.parameters.items()
         ],
+        "homepage": cls.homepage,
+        "access": cls.access,
+        "layout": inspect.cleandoc(cls.layout),
         "description": None,
     }
     if cls.argument is None:

@@ -31,6 +31,8 @@ def declared() -> dict[str, type[DataSet]]:
 
 
 NAMES = sorted(declared())
+WITHOUT_FILES = ("digits", "synthetic")
+"""What nobody has to lay out."""
 
 
 def test_every_data_set_is_covered(openers: Openers) -> None:
@@ -111,6 +113,8 @@ def test_declarations_are_whole(name: str, openers: Openers) -> None:
     assert protocol.recipes_from in ("mnist", "cifar10", "cifar100") and protocol.source
     assert protocol.epochs > 0 and protocol.batch_size > 0 and protocol.learning_rate > 0
     assert described.licence
+    assert cls.access and (cls.homepage or cls.argument or cls.source == "ours")
+    assert cls.layout == cls.layout.expandtabs() and (cls.layout.strip() or name in WITHOUT_FILES)
     assert described.citation or cls.argument
     if described.pairs is not None:
         left = [i for i, _ in described.pairs.flips]

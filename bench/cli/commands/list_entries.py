@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import registry
-from bench.system.console import write_json, write_page
+from bench.system.console import write_json, write_page, write_text
+from bench.system.errors import UsageError
 
 PRIVATE = frozenset({"module", "file", "class", "label"})
-LONG = frozenset({"docstring", "description"})
+LONG = frozenset({"docstring", "description", "layout"})
 LISTS = {
     "methods": registry.methods,
     "datasets": registry.data_sets,
@@ -19,11 +20,17 @@ LISTS = {
 
 
 def list_command(kind: str, plugins: Sequence[str], form: str) -> int:
-    """List methods, datasets, noises or models as text or JSON."""
+    """List methods, datasets, noises or models as text or JSON, datasets also as Markdown."""
     registry.load_plugins(plugins)
     entries = list(LISTS[kind]().values())
     if form == "json":
         write_json([public_declaration(entry, brief=True) for entry in entries])
+    elif form == "md":
+        if kind != "datasets":
+            raise UsageError(f"--format md goes with list datasets: type list {kind}, or list datasets --format md")
+        from bench.cli.data_set_document import data_set_document
+
+        write_text(data_set_document(entries))
     else:
         from bench.cli import pages
 
