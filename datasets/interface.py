@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from typing import Protocol as Structure
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from datasets.data_report import DataReport
 
 Labels = NDArray[np.int64]
+Findings = NDArray[np.int8]
 Images = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) while something long is under way."""
+
+
+UNSEEN, WRONG, RIGHT = -1, 0, 1
+"""What a `Verification` says of a label: that nobody looked at it again, or what came of it."""
 
 
 class DataError(ValueError):
@@ -72,7 +77,9 @@ class Description:
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
     knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
     split seed draws its own. `unused_columns` are columns that are no labels, each with the reason. `clean_labels` is
-    false where nobody knows that labels are clean: a user's own data.
+    false where nobody knows that labels are clean: a user's own data, and data with real noise. `clean_test_labels`
+    is true where the test labels are clean nevertheless, since people have looked at them: published sets of this kind.
+    `usual_noise` is what `run` takes where none is typed; "sym" stands for synthetic noise on clean labels.
     """
 
     name: str
@@ -91,6 +98,8 @@ class Description:
     seeded_split: bool = False
     unused_columns: tuple[tuple[str, str], ...] = ()
     clean_labels: bool = True
+    clean_test_labels: bool = False
+    usual_noise: str = "sym"
 
 
 class Pixels(Structure):
@@ -122,10 +131,33 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """What people found who looked again at training labels: a real truth for selectors, of some or all labels.
+
+    It says of a label as it stands in `Part.labels` whether it is right, never what would be: so a selector's AUROC,
+    average precision, precision and recall are measured on the labels that were looked at, while *memorised*,
+    *corrected* and the like stay unknown. It counts only under noise that leaves labels as they are (`as-given`), and
+    no method ever sees it. A record says how many labels of its training part were looked at, and how many were wrong.
+
+    `findings` (N,) holds RIGHT, WRONG or UNSEEN for each training image. `meaning` says in a few words what WRONG
+    stands for, since not every finding is an error: "found wrong by a person", "doubted by the expert who gave it".
+    Whatever it is read from belongs into the content hash, as it changes what is measured.
+    """
+
+    findings: Findings
+    meaning: str
+
+    def only(self, kept: NDArray[np.int64] | NDArray[np.bool_]) -> Verification:
+        """That of some of the images."""
+        return replace(self, findings=self.findings[kept])
+
+
+@dataclass(frozen=True)
 class Data:
     """A loaded data set. `columns` are further integer labels of the training images, by name.
 
-    `report` says what was found where a user's own files were listed.
+    `report` says what was found where files were listed. `verified` is what people say of labels whose truth nobody
+    knows in full.
     """
 
     description: Description
@@ -135,6 +167,7 @@ class Data:
     std: tuple[float, ...]
     columns: Mapping[str, Labels] = field(default_factory=dict)
     report: DataReport | None = None
+    verified: Verification | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from datasets.interface import (
     Outline,
     Part,
     Pixels,
+    Verification,
 )
 from datasets.protocols import protocol
 from datasets.selected import select
@@ -45,9 +46,11 @@ class Listing:
 
     `paths` (N) are the files, `written` (N) as the user knows them, `lines` (N) where the user wrote them, `rows` the
     text that goes into the content hash, `labels` (N,) ids into `classes`, `test` (N,) whether each is a test image
-    (None: a seeded split decides), `columns` further labels (N,), -1 where a test row has none.
+    (None: a seeded split decides), `columns` further labels (N,), -1 where a test row has none. `verified` is what
+    people found of the labels, over all N images.
 
-    What the user should know of the list goes into the last three, which become those of `DataReport`.
+    What the user should know of the list goes into `unused_columns`, `left_out` and `notes`, which become those of
+    `DataReport`.
     """
 
     paths: Sequence[str]
@@ -61,6 +64,7 @@ class Listing:
     unused_columns: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    verified: Verification | None = None
 
     def name(self, number: int) -> str:
         """What to call the image at a position in an error."""
@@ -123,7 +127,7 @@ class ListedImages(DataSet):
     def paths(self, split_seed: int) -> Sequence[str]:
         return [self._listing.written[number] for number in self._split(split_seed)[0]]
 
-    def report(self) -> DataReport:
+    def report(self) -> DataReport | None:
         listing, copies = self._listing, self._content[1]
         parts = dict(zip(("train", "test"), self._split(0), strict=True))
         left_out, notes = dict(listing.left_out), listing.notes
@@ -145,23 +149,25 @@ class ListedImages(DataSet):
         _ = self._streamed if self.options.stream else self._images
 
     def load(self, split_seed: int) -> Data:
-        listing = self._listing
+        listing, description = self._listing, self.describe()
         train, test = self._split(split_seed)
-        if self.options.stream:
-            files, sums = self._streamed
-            mean, std = statistics(sums[train].sum(axis=0), len(train) * files.shape[1] * files.shape[2])
-            images: Pixels = files
+        images: Pixels = self._streamed[0] if self.options.stream else self._images
+        if description.mean is not None and description.std is not None:
+            mean, std = description.mean, description.std
+        elif self.options.stream:
+            sums = self._streamed[1]
+            mean, std = statistics(sums[train].sum(axis=0), len(train) * images.shape[1] * images.shape[2])
         else:
-            images = self._images
             mean, std = channel_statistics(self._images, train)
         return Data(
-            self.describe(),
+            description,
             Part(select(images, train), listing.labels[train]),
             Part(select(images, test), listing.labels[test]),
             mean,
             std,
             {name: values[train] for name, values in listing.columns.items()},
             self.report(),
+            None if listing.verified is None else listing.verified.only(train),
         )
 
     @cached_property

@@ -72,4 +72,5 @@ def without(listing: Listing, unreadable: Mapping[int, str]) -> Listing:
         columns={name: values[keep] for name, values in listing.columns.items()},
         left_out={**listing.left_out, UNREADABLE: len(unreadable)},
         notes=(note, *listing.notes),
+        verified=None if listing.verified is None else listing.verified.only(keep),
     )

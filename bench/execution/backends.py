@@ -108,7 +108,7 @@ def make_runtimes(request: Request, facts: Facts, limits: JobLimits) -> Callable
         "data_source": request.dataset,
         "labels_source": request.labels,
         "matrix_source": request.transition_matrix,
-        "labels_as_given": facts.labels_as_given,
+        "given_labels": facts.given_labels,
         "data_root": request.data_root,
         "download": request.download,
         "cache": str(cache_folder()),

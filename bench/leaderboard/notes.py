@@ -16,7 +16,7 @@ from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.rows import RunGroup, differing_parameters, method_call
 from bench.leaderboard.selection import SelectionRule
 from bench.leaderboard.settings import Setting, are_tests_as_given, is_noise_unknown
-from bench.records.origin import record_revisions
+from bench.records.origin import has_clean_tests, record_revisions
 from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.stats.summary import LEAST_REPLICATES
@@ -74,14 +74,35 @@ def describe_caveats(
 
 def _note_labels_as_given(setting: Setting, records: Sequence[Record]) -> str:
     """What it means that nobody has said which labels are right."""
-    if not are_tests_as_given(setting, records):
-        return ""
-    judged = "Test labels as given: nobody has said that they are right, so accuracy is agreement with them."
+    judged = ""
+    if are_tests_as_given(setting, records):
+        judged = "Test labels as given: nobody has said that they are right, so accuracy is agreement with them."
     if not is_noise_unknown(setting):
-        return judged
+        beneath = any(map(has_clean_tests, records))
+        return (
+            "The noise was added to training labels as given, an unknown share of which was wrong before: right and "
+            "wrong here mean before and after it."
+            if beneath
+            else judged
+        )
+    found = _note_verified_labels(records)
+    finds = "" if found else "no table says who finds the wrong labels, and "
+    unknown = "Labels as given, noise unknown: nobody knows which are wrong"
+    return " ".join(filter(None, [f"{unknown}, so {finds}nothing says which were memorised.", found, judged]))
+
+
+def _note_verified_labels(records: Sequence[Record]) -> str:
+    """How many labels people looked at again, by which the table of who finds the wrong ones is made; may be empty."""
+    found = [selector for record in records if (selector := record["measures"].get("selector")) is not None]
+    found = [selector for selector in found if selector.get("verified")]
+    if not found:
+        return ""
+    counts = [selector["verified"] for selector in found]
+    wrong = sum(selector["verified_wrong"] for selector in found) / sum(counts)
+    many = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
     return (
-        "Labels as given, noise unknown: nobody knows which are wrong, so no table says who finds the wrong labels, "
-        f"and nothing says which were memorised. {judged}"
+        f"Who finds the wrong labels is said of the {many} training labels that people looked at again ({wrong:.1%} "
+        f"{found[0].get('verified_meaning', 'found wrong')})."
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.leaderboard.measurements import Record
 from bench.leaderboard.model import Row
-from bench.records.origin import has_labels_as_given
+from bench.records.origin import has_clean_tests, has_labels_as_given
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
 from bench.system.text import join_words
 
@@ -63,9 +63,10 @@ def is_noise_unknown(setting: Setting) -> bool:
     return bool(setting["noise"] == "as-given")
 
 
-def are_tests_as_given(setting: Setting, records: Iterable[Record]) -> bool:
+def are_tests_as_given(setting: Setting, records: Sequence[Record]) -> bool:
     """Whether nobody has said that the labels of the test images are clean."""
-    return is_noise_unknown(setting) or any(map(has_labels_as_given, records))
+    unknown = is_noise_unknown(setting) and not (records and all(map(has_clean_tests, records)))
+    return unknown or any(map(has_labels_as_given, records))
 
 
 def differing_fields(settings: Sequence[Setting]) -> list[str]:

@@ -17,6 +17,7 @@ from bench import registry
 from bench.planning.facts import PlannedNoise
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
+from bench.records import origin
 from bench.registry.timm_names import PREFIX
 from bench.system import cache
 
@@ -201,11 +202,20 @@ def are_labels_as_given(request: Request, description: Description) -> bool:
     return not description.clean_labels and not request.labels_are_clean
 
 
+def name_given_labels(request: Request, description: Description) -> str | None:
+    """Which labels nobody has said to be clean, as a record's provenance holds it; None: none."""
+    if not are_labels_as_given(request, description):
+        return None
+    return origin.TRAINING_AS_GIVEN if description.clean_test_labels else origin.AS_GIVEN
+
+
 def note_noise_as_given(request: Request, description: Description) -> list[str]:
     """A sentence where `none` was typed for data whose labels nobody knows to be clean."""
     typed_none = request.labels is None and any(registry.parse_noise(text)[0] == NONE for text in request.noise)
     if not typed_none or not are_labels_as_given(request, description):
         return []
+    if description.clean_test_labels:
+        return [f"--noise {NONE} is taken as {AS_GIVEN}: the training labels of {description.name} hold real noise"]
     return [
         f"--noise {NONE} is taken as {AS_GIVEN}: nobody knows that the labels of {description.name} are clean. If they "
         "are, add --labels-are-clean"

@@ -81,8 +81,8 @@ class Facts:
     """Images of the user's own that can't be read and that the request goes on without."""
     data_notes: tuple[str, ...] = ()
     """Sentences on what was left out or guessed where a user's own data was listed."""
-    labels_as_given: bool = False
-    """Whether nobody has said that the data set's labels are clean."""
+    given_labels: str | None = None
+    """Which of the data set's labels nobody has said to be clean: `bench.records.origin.LABELS` has the values."""
     matrix_sha256: str | None = None
     """Hash of the file of `--transition-matrix`."""
     stored: tuple[int, int] = (0, 0)

@@ -80,7 +80,7 @@ def gather_facts(
         images_why=placement.why,
         unreadable_skipped=0 if report is None else report.unreadable,
         data_notes=tuple(dict.fromkeys(notes)),
-        labels_as_given=data_facts.are_labels_as_given(request, description),
+        given_labels=data_facts.name_given_labels(request, description),
         matrix_sha256=matrix_sha256,
     )
 

@@ -23,6 +23,8 @@ from bench.spec import augmentations, schedules
 from bench.system import hardware
 from bench.system.errors import UsageError
 
+AnyRequest = TypeVar("AnyRequest", bound=Request)
+
 
 @dataclass(frozen=True)
 class ValidatedRequest:
@@ -45,6 +47,7 @@ def validate_request(request: Request) -> ValidatedRequest:
     missing files and devices.
     """
     registry.load_plugins(request.plugin)
+    request = with_usual_noise(request)
     methods = resolve_methods(request, registry.methods())
     check_source(request.recipe_source, registry.methods().values())
     data_set = recorded_data_set_name(request.dataset)
@@ -70,6 +73,15 @@ def validate_request(request: Request) -> ValidatedRequest:
     return ValidatedRequest(request, methods, data_set, recipes)
 
 
+def with_usual_noise(request: AnyRequest) -> AnyRequest:
+    """The request with the data set's usual noise where none was typed: what its labels hold already, if they do."""
+    if {"noise", "labels"} & request.model_fields_set:
+        return request
+    entry = registry.find_declaration("data set", registry.parse_data_set(request.dataset)[0])
+    usual = (entry["description"] or {}).get("usual_noise", request.noise[0])
+    return request if request.noise == (usual,) else request.model_copy(update={"noise": (usual,)})
+
+
 def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) -> tuple[ResolvedMethod, ...]:
     """The methods that a request names, by the declarations `methods`.
 
@@ -91,9 +103,6 @@ def find_model_name(name: str) -> str:
         check_timm(name)
         return name
     return names.canonical_name("model", name, models, "models")
-
-
-AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 
 def with_registered_names(request: AnyRequest) -> AnyRequest:

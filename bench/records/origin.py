@@ -13,8 +13,9 @@ from bench.system.text import list_first
 Record = Mapping[str, Any]
 
 REVISIONS_NAMED = 3
-LABELS, AS_GIVEN = "labels", "as given"
-"""The entry of a record's provenance that says that nobody has stated its data set's labels to be clean."""
+LABELS, AS_GIVEN, TRAINING_AS_GIVEN = "labels", "as given", "training as given"
+"""The entry of a record's provenance that says that nobody has stated its data set's labels to be clean, and its
+values: of all labels, or of the training labels alone, where people have looked at the test labels."""
 
 
 def short_revision(revision: object, changed: object = False) -> str:
@@ -38,6 +39,11 @@ def training_revisions(records: Sequence[Record]) -> str:
 def has_labels_as_given(record: Record) -> bool:
     """Whether a run was judged by labels that nobody has stated to be clean. Older records say nothing of that."""
     return (record.get("provenance") or {}).get(LABELS) == AS_GIVEN
+
+
+def has_clean_tests(record: Record) -> bool:
+    """Whether a run on labels as given was judged by labels that people have looked at."""
+    return (record.get("provenance") or {}).get(LABELS) == TRAINING_AS_GIVEN
 
 
 def last_training_day(records: Sequence[Record]) -> datetime.date:

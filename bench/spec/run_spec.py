@@ -173,8 +173,8 @@ class Runtime(BaseModel):
     """The file of `--labels`."""
     matrix_source: str | None = None
     """The file of `--transition-matrix`."""
-    labels_as_given: bool = False
-    """Whether nobody has said that the data set's labels are clean; boards then say so."""
+    given_labels: Literal["as given", "training as given"] | None = None
+    """Which of the data set's labels nobody has said to be clean (None: none of them); boards then say so."""
     weights_source: str | None = None
     data_root: str | None = None
     download: bool = False

@@ -36,6 +36,7 @@ class CurveRecorder:
         self.trainer = trainer
         self.noisy_labels = noisy_data.noisy.labels[noisy_data.train]
         self.clean_labels = None if noisy_data.clean_labels is None else noisy_data.clean_labels[noisy_data.train]
+        self.findings = None if noisy_data.findings is None else noisy_data.findings[noisy_data.train]
         chunk_size = trainer.task.chunk_size
         self.train = EvaluationSet(trainer.part.images, trainer.group, chunk_size)
         self.held = EvaluationSet(trainer.part.held_images, trainer.group, chunk_size)
@@ -67,34 +68,40 @@ class CurveRecorder:
                 ),
             )
         due = epoch.last or epoch.number % -(-self.trainer.total_epochs // MEASURED_PER_RUN) == 0
-        if due and self.clean_labels is not None:
+        if due and (self.clean_labels is not None or self.findings is not None):
             with self.stopwatch.measure("measure"):
-                self._measure(epoch.number, self.clean_labels)
+                self._measure(epoch.number)
 
-    def _measure(self, epoch: int, clean_labels: NDArray[np.int64]) -> None:
-        """Measure how the training part's labels fare, and how well the method detects the wrong ones."""
-        method, noisy_labels = self.trainer.method, self.noisy_labels
+    def _measure(self, epoch: int) -> None:
+        """Measure how the training part's labels fare, and how well the method detects the wrong ones.
+
+        Where only a verification tells right from wrong, the latter on the labels that were looked at.
+        """
+        method, noisy_labels, clean_labels = self.trainer.method, self.noisy_labels, self.clean_labels
         scores = log_probabilities(method, self.trainer.networks, self.train)
-        fit = metrics.training_fit(scores.argmax(axis=1), noisy_labels, clean_labels)
         with without_counting(self.trainer.networks):
             clean_probability, selected, targets = (
                 None if values is None else values.detach().float().cpu().numpy()
                 for values in (method.clean_probability(), method.selected(), method.soft_targets())
             )
         label_loss = -scores[np.arange(len(noisy_labels)), noisy_labels]
-        quality = metrics.selector_quality(
-            label_loss if clean_probability is None else 1 - clean_probability,
-            None if selected is None else selected.astype(bool),
-            (scores if targets is None else targets).argmax(axis=1),
-            noisy_labels,
-            clean_labels,
-        )
-        self.selector = {
+        suspicion = label_loss if clean_probability is None else 1 - clean_probability
+        kept = None if selected is None else selected.astype(bool)
+        fit: dict[str, float | None] = dict.fromkeys(FIT_CURVES)
+        about = {
             "source": "loss" if clean_probability is None else "clean_probability",
             "kept_source": "lowest" if selected is None else "selected",
             "corrected_source": "prediction" if targets is None else "soft_targets",
-            **quality,
         }
+        if clean_labels is not None:
+            corrected = (scores if targets is None else targets).argmax(axis=1)
+            quality = metrics.selector_quality(suspicion, kept, corrected, noisy_labels, clean_labels)
+            fit = metrics.training_fit(scores.argmax(axis=1), noisy_labels, clean_labels)
+        else:
+            assert self.findings is not None and self.noisy_data.data.verified is not None
+            quality = metrics.verified_quality(suspicion, kept, self.findings)
+            about["verified_meaning"] = self.noisy_data.data.verified.meaning
+        self.selector = about | quality
         self._append(measured_epoch=epoch, **{f"selector_{name}": quality[name] for name in DETECTION_CURVES}, **fit)
 
     def state(self) -> dict[str, list[Any]]:

@@ -134,17 +134,40 @@ def selector_quality(
     """
     wrong = noisy_labels != clean_labels
     noisy = in_noisy_classes(noisy_labels, clean_labels)
-    both, part = 0 < wrong.sum() < len(wrong), not noisy.all()
+    part = not noisy.all()
+    return {
+        **detection_quality(suspicion, kept, wrong),
+        "auroc_noisy_classes": area_under_roc(suspicion[noisy], wrong[noisy]) if part else None,
+        "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
+        "corrected": share_of_true(corrected[wrong] == clean_labels[wrong]),
+        "damaged": share_of_true(corrected[~wrong] != clean_labels[~wrong]),
+    }
+
+
+def detection_quality(suspicion: Array, kept: Array | None, wrong: Array) -> dict[str, float | None]:
+    """The part of `selector_quality` that needs only to know which labels are `wrong`, bool (n,), and not the truth."""
+    both = 0 < wrong.sum() < len(wrong)
     kept = lowest_suspicion(suspicion, int((~wrong).sum())) if kept is None else kept
     return {
         "auroc": area_under_roc(suspicion, wrong),
         "average_precision": average_precision(suspicion, wrong),
-        "auroc_noisy_classes": area_under_roc(suspicion[noisy], wrong[noisy]) if part else None,
-        "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
         "precision": share_of_true(~wrong[kept]) if both else None,
         "recall": share_of_true(kept[~wrong]) if both else None,
-        "corrected": share_of_true(corrected[wrong] == clean_labels[wrong]),
-        "damaged": share_of_true(corrected[~wrong] != clean_labels[~wrong]),
+    }
+
+
+def verified_quality(suspicion: Array, kept: Array | None, findings: Array) -> dict[str, float | None]:
+    """The entries of `selector_quality` on the labels that people looked at again, and how many these are.
+
+    `findings` int8 (n,): 1 for a label that was found right, 0 for a wrong one, below 0 where nobody looked. What needs
+    the true class or all labels is None.
+    """
+    seen = findings >= 0
+    return {
+        **dict.fromkeys(("auroc_noisy_classes", "average_precision_noisy_classes", "corrected", "damaged")),
+        **detection_quality(suspicion[seen], None if kept is None else kept[seen], findings[seen] == 0),
+        "verified": int(seen.sum()),
+        "verified_wrong": int((findings == 0).sum()),
     }
 
 

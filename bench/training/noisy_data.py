@@ -29,7 +29,7 @@ from bench.training.images.image_store import Images
 from bench.training.method_task import TrainingPart
 from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
-from datasets.interface import Data, Labels, Options, Pixels
+from datasets.interface import Data, Findings, Labels, Options, Pixels
 from datasets.noise import NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
 from datasets.selected import select
@@ -55,6 +55,9 @@ class NoisyData:
     images: ImageSets
     given_matrix: NDArray[np.float64] | None = None
     """The transition matrix from the user's file, for a method that needs one."""
+    findings: Findings | None = None
+    """What people found of the labels of the draw, RIGHT, WRONG or UNSEEN each; None where none of them was looked at,
+    or where noise changes labels."""
 
     def on(self, data: Data) -> NoisyData:
         """The same draw, labels and split with the images of `data`."""
@@ -86,7 +89,9 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
     known = None if noisy.realised_rate is None else clean_labels
-    return NoisyData(data, drawn, known, noisy, train, held, images, read_given_matrix(spec, runtime, data))
+    verified = data.verified if noise is not None and not noise.is_known else None
+    findings = None if verified is None else verified.findings[drawn]
+    return NoisyData(data, drawn, known, noisy, train, held, images, read_given_matrix(spec, runtime, data), findings)
 
 
 def read_given_matrix(spec: RunSpec, runtime: Runtime, data: Data) -> NDArray[np.float64] | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.records.origin import AS_GIVEN, LABELS
+from bench.records.origin import LABELS
 from bench.registry.method_code import FileHashes
 from bench.spec import Runtime
 from bench.system.code_version import git_revision, package_versions
@@ -120,7 +120,7 @@ def collect_provenance(
         "parameters": sum(weight.numel() for weight in trainer.networks[0].parameters()),
         "device": torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else cpu_name(),
         "images": runtime.images,
-        **({LABELS: AS_GIVEN} if runtime.labels_as_given else {}),
+        **({LABELS: runtime.given_labels} if runtime.given_labels is not None else {}),
         "threads": torch.get_num_threads(),
         "versions": package_versions(),
         "host": platform.node(),

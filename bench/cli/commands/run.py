@@ -46,6 +46,7 @@ def run_command(options: Mapping[str, Any]) -> int:
             return backend.follow()
         request = with_registered_names(request)
         validated = validate_request(request)
+        request = validated.request
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())
         facts = replace(facts, processes=backend.processes)

@@ -48,6 +48,7 @@ def tune_command(options: Mapping[str, Any]) -> int:
     with open_backend(request) as backend:
         request = with_registered_names(request)
         validated = validate_request(request)
+        request = validated.request
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())
         definitions, left_out = plan_studies(request, facts, tuning)

@@ -43,6 +43,7 @@ def grid_command(options: Mapping[str, Any]) -> int:
     with open_backend(request) as backend:
         request = with_registered_names(request)
         validated = validate_request(request)
+        request = validated.request
         refuse_parameters(validated.methods)
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())

@@ -152,3 +152,19 @@ def test_ranks_within_noisy_classes_are_those_of_their_samples_alone() -> None:
 @given(arrays(np.int64, st.integers(0, 200), elements=st.integers(0, 999)))
 def test_predictions_survive_packing(predictions: np.ndarray) -> None:
     assert (metrics.unpack_predictions(metrics.pack_predictions(predictions)) == predictions).all()
+
+
+def test_only_verified_labels_count_where_no_truth_is_known() -> None:
+    suspicion = np.array([0.9, 0.1, 0.8, 0.2, 0.5, 0.4])
+    findings = np.array([0, 1, 0, 1, -1, -1], dtype=np.int8)
+    found = metrics.verified_quality(suspicion, None, findings)
+    assert (found["auroc"], found["average_precision"], found["precision"], found["recall"]) == (1, 1, 1, 1)
+    assert (found["verified"], found["verified_wrong"]) == (4, 2)
+    assert [found[name] for name in ("corrected", "damaged", "auroc_noisy_classes")] == [None] * 3
+    assert found.keys() > metrics.selector_quality(suspicion, None, *[np.zeros(6, np.int64)] * 3).keys()
+    # whatever is said of labels that nobody looked at changes nothing
+    other = metrics.verified_quality(np.where(findings < 0, 9.0, suspicion), None, findings)
+    assert other == found
+    kept = metrics.verified_quality(suspicion, np.array([1, 1, 0, 0, 1, 1], bool), findings)
+    assert (kept["precision"], kept["recall"]) == (0.5, 0.5)
+    assert metrics.verified_quality(suspicion, None, np.full(6, -1, np.int8))["auroc"] is None
