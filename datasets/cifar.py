@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,11 @@ class CifarDataSet(DataSet):
     archive: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
     """The batches, named here as well so that a hash needs no import of torchvision."""
+
+    def known_files(self) -> Mapping[Path, str]:
+        official, folder = self._official, self._home / self.batches
+        sums = [*official.train_list, *official.test_list, (official.meta["filename"], official.meta["md5"])]
+        return {folder / name: f"md5:{md5}" for name, md5 in sums}
 
     def content_hash(self) -> str:
         home = self._home

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import math
 import zlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -63,6 +64,13 @@ class IdxDataSet(DataSet):
         if len(labels) == 0 or labels.max() > 9:
             raise DataError(f"{files[1]} holds no labels 0 to 9.")
         return Part(resized(images[..., None], self.options.image_size), labels.astype(np.int64))
+
+    def known_files(self) -> Mapping[Path, str]:
+        import torchvision.datasets
+
+        sums = dict(getattr(torchvision.datasets, self.torchvision_class).resources)
+        packed_anew = any(self._files[0].is_relative_to(place) for place in self.packaged)
+        return {path: f"md5:{sums[path.name]}" if path.name in sums and not packed_anew else "" for path in self._files}
 
     def _hash(self) -> str:
         # the unpacked bytes: the same data gzipped by somebody else is the same data

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from datasets.copy_check import CopyCheck
     from datasets.data_report import DataReport
 
 Labels = NDArray[np.int64]
@@ -274,6 +275,19 @@ class DataSet(ABC):
     def report(self) -> DataReport | None:
         """What was found, left out and guessed where a user's own files were listed; None for any other data set."""
         return None
+
+    def known_files(self) -> Mapping[Path, str]:
+        """The files of a copy that are known by name, each with its maker's checksum, "md5:..." or "sha256:...".
+
+        The checksum is empty where nobody states one. Raises DataError where there is no copy.
+        """
+        return {}
+
+    def check(self) -> CopyCheck:
+        """Go through a whole copy, and say what is wrong with it; `options.progress` is told how far it is."""
+        from datasets.copy_check import check_copy, check_loaded
+
+        return check_copy(self, lambda found: check_loaded(self, found))
 
     def prepare(self) -> None:  # noqa: B027 -- most have nothing to prepare
         """Do once what every first `load` would do, such as decoding files. Raises DataError as `load` does."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
 from datasets.streaming import ImageFiles, Sums, outline, streamed
 from datasets.unreadable import find_unreadable, without
+
+if TYPE_CHECKING:
+    from datasets.copy_check import CopyCheck
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,9 @@ class ListedImages(DataSet):
     them once, into a cache that later ones open; with `options.stream` it only goes through them, and each is decoded
     whenever it is asked for.
     """
+
+    file_size: ClassVar[tuple[int, int] | None] = None
+    """Height and width of every file, where the maker says so."""
 
     def __init__(
         self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
@@ -142,6 +148,11 @@ class ListedImages(DataSet):
             left_out=left_out,
             notes=notes,
         )
+
+    def check(self) -> CopyCheck:
+        from datasets.copy_check import check_copy, check_listed
+
+        return check_copy(self, lambda found: check_listed(self, found))
 
     def prepare(self) -> None:
         if not self.options.stream:

@@ -214,6 +214,10 @@ def show(
     name: str,
     /,
     *,
+    check: Annotated[
+        Text,
+        what("Go through the copy of the data set in this folder (or table), file by file. Exit code 1: not whole."),
+    ] = None,
     dataset: Annotated[str, what("The noise's data set. Default: digits.")] = "digits",
     rate: Annotated[Text, what("The noise's rate. Default: 0.4.")] = None,
     seed: Annotated[Text, what("The noise seed, which is the split's too. Default: 0.")] = None,

@@ -129,6 +129,18 @@ def test_declared_without_data(name: str, tmp_path: Path) -> None:
     assert described.train_size and described.test_size and described.image_shape
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_is_checked(name: str, openers: Openers) -> None:
+    data_set, told = openers[name](), list[tuple[str, int, int]]()
+    data_set.options = replace(data_set.options, progress=lambda *report: told.append(report))
+    found = data_set.check()
+    # a small part stands for the whole: its counts and checksums are others
+    expected = ("where there should be", "checksum is another one")
+    assert [problem for problem in found.problems if not any(words in problem for words in expected)] == []
+    assert found.facts["classes"] == str(len(data_set.describe().classes))
+    assert told and all(done <= total for _, done, total in told) and told[-1][1] == told[-1][2]
+
+
 def test_modules_import_only_numpy() -> None:
     heavy = ("torch", "torchvision", "sklearn", "PIL", "pooch", "pandas", "scipy", "platformdirs")
     program = (

@@ -32,6 +32,12 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
     save_labels = options.get("save_labels")
     if save_labels is not None and kind != "noise":
         raise UsageError("--save-labels goes with show noise: type show noise sym --save-labels FILE")
+    if "check" in options:
+        if kind != "dataset":
+            raise UsageError(f"--check goes with show dataset: type show dataset NAME --check {options['check']}")
+        from bench.cli.commands.check_copy import check_copy_command
+
+        return check_copy_command(name, options)
     registry.load_plugins(options.get("plugin", ()))
     value: Mapping[str, Any]
     if kind == "method":
