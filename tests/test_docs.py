@@ -46,7 +46,10 @@ def test_no_module_is_longer_than_300_lines() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 300} == {}
 
 
-def test_the_page_of_the_data_sets_is_what_they_declare(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_of_the_data_sets_is_what_they_declare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.registry.lookup._plugins", ())  # those of other tests
     assert main(["list", "datasets", "--format", "md"]) == 0
     written = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out == written, "run: python -m bench list datasets --format md > docs/datasets.md"

@@ -147,7 +147,10 @@ def test_every_data_set_says_what_an_empty_folder_lacks(tmp_path: Path, capsys: 
             assert "isn't read from" in notes
 
 
-def test_data_sets_of_plugins_are_checked_too(tmp_path: Path, capsys: Captured) -> None:
+def test_data_sets_of_plugins_are_checked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr("bench.registry.lookup._plugins", ())  # and none are left for other tests
     plugin = tmp_path / "few.py"
     plugin.write_text(
         'from datasets.digits import Digits\nclass FewDigits(Digits):\n    """Digits."""\n    name = \'few-digits\'\n'
