@@ -127,15 +127,13 @@ def data_sizes(data_set: DataSet, description: Description, sha256: str, image_s
     )
 
 
-def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
+def count_drawn_samples(
+    sizes: MeasuredSizes, request: Request, data_set: DataSet, description: Description, sha256: str
+) -> int:
     """Training images after the draw, the most of any noise; raises DataError where the draw is impossible."""
     import numpy as np
 
     from datasets.draw import draw_indices
-
-    columns = {text.partition(":")[2] for text in request.noise} if request.labels is None else set()
-    gaps = {sizes.labelled[name] for name in columns if name in sizes.labelled}
-    takes_all = len(gaps) < len(request.noise) or not gaps
 
     def count(counts: tuple[int, ...]) -> int:
         if request.train_size is None and request.imbalance is None:
@@ -143,7 +141,31 @@ def count_drawn_samples(sizes: MeasuredSizes, request: Request) -> int:
         labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
         return len(draw_indices(labels, len(counts), request.train_size, request.imbalance, 0))
 
-    return max(map(count, [*gaps, *([sizes.counts] if takes_all else [])]))
+    if request.labels is not None:
+        return count(sizes.counts)
+    noises = [open_stated_noise(text, request, description) for text in request.noise]
+    return max(map(count, {count_labelled(noise, sizes, data_set, sha256, request.image_size) for noise in noises}))
+
+
+def count_labelled(
+    noise: Noise, sizes: MeasuredSizes, data_set: DataSet, sha256: str, image_size: int | None
+) -> tuple[int, ...]:
+    """The training images (K,) of each class that a noise has a label for, where columns have gaps."""
+    if not sizes.labelled or noise.argument not in ("NAME", "NAMES"):
+        return sizes.counts
+    if noise.argument == "NAME":
+        return sizes.labelled.get(noise.argument_value, sizes.counts)
+
+    def measure() -> list[int]:
+        import numpy as np
+
+        outline = data_set.outline(0)
+        labelled = noise.labelled(outline.columns)
+        labels = outline.labels if labelled is None else outline.labels[labelled]
+        counts: list[int] = np.bincount(labels, minlength=len(sizes.counts)).tolist()
+        return counts
+
+    return tuple(cache.cached_json("facts", [CACHE_VERSION, sha256, image_size, noise.argument_value], measure))
 
 
 def gather_noises(

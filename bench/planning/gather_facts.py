@@ -50,7 +50,7 @@ def gather_facts(
     matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
     notes = [*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)]
     notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
-    samples = data_facts.count_drawn_samples(sizes, request)
+    samples = data_facts.count_drawn_samples(sizes, request, data_set, description, sha256)
     placement = place_images(request, protocol, samples + sizes.test, sizes.image_shape, device, hardware)
     if not request.dry_run:
         # Before any worker starts: each of them would decode the same files.
