@@ -128,7 +128,10 @@ def _parse(kind: str, text: str) -> tuple[str, str | None, dict[str, float | int
     name = entry["name"]
     if entry["argument"] is None and argument is not None:
         raise UsageError(f"the {kind} {name} takes nothing after a colon: type {name}")
-    if entry["argument"] is not None and not argument and not (entry.get("argument_optional") and argument is None):
+    optional = entry.get("argument_optional", False)
+    if optional and argument == "":
+        raise UsageError(f"the {kind} {name} has nothing after its colon: type {name} or {name}:{entry['argument']}")
+    if entry["argument"] is not None and not argument and not optional:
         raise UsageError(f"the {kind} {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
     defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
     values: dict[str, float | int | str] = {}
