@@ -172,7 +172,10 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
     head = f"[bold]{noise}[/] on {data_set}: {shown['summary']}"
     parts: list[RenderableType] = [head, "", pairs_table(facts)]
     if shown["matrix"] is not None:
-        parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown)]
+        parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown, "matrix")]
+    elif shown["realised_matrix"] is not None:
+        title = "Share of each true class's labels, as drawn, a row for each true class:"
+        parts += ["", title, _matrix(shown, "realised_matrix")]
     return Group(*parts)
 
 
@@ -198,9 +201,9 @@ def run_page(record: Mapping[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _matrix(shown: Mapping[str, Any]) -> Table:
+def _matrix(shown: Mapping[str, Any], which: str) -> Table:
     """The matrix; of many classes only each class's largest cells, row by row."""
-    matrix, classes = shown["matrix"], shown["classes"]
+    matrix, classes = shown[which], shown["classes"]
     if len(classes) <= WIDEST_MATRIX:
         rows = [[name, *map(_probability, row)] for name, row in zip(classes, matrix, strict=True)]
         return table(("", *classes), rows, numbers=True)

@@ -22,9 +22,11 @@ from bench.registry.timm_names import PREFIX
 from bench.system import cache
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from datasets.interface import DataSet, Description, Labels, Options, Progress
     from datasets.noise import Noise
-    from datasets.noise.interface import Matrix
 
 
 CACHE_VERSION = 4
@@ -183,32 +185,31 @@ def gather_noises(
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
         matrices = [noise.matrix(classes, rate) for rate in rates]
         gives_matrix = all(matrix is not None for matrix in matrices)
-        in_total = [
-            rate
-            for rate, matrix in zip(rates, matrices, strict=True)
-            if matrix is not None and is_rounded_in_total(request, sizes, matrix)
-        ]
+        in_total = [rate for rate in rates if is_rounded_in_total(request, sizes, noise.wrong_shares(classes, rate))]
         typed = text if noise.is_known else noise.name
         about = (noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known, noise.notes(classes))
         noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))
     return tuple(noises)
 
 
-def is_rounded_in_total(request: Request, sizes: MeasuredSizes, matrix: Matrix) -> bool:
-    """Whether the numbers of wrong labels are rounded over all classes together, and that can make a difference."""
+def is_rounded_in_total(request: Request, sizes: MeasuredSizes, shares: NDArray[np.float64] | None) -> bool:
+    """Whether the numbers of wrong labels are rounded over all classes together, and that can make a difference.
+
+    `shares` (K,) are the classes' shares of wrong labels, None for noise that doesn't go by classes.
+    """
     import numpy as np
 
     from datasets.draw import draw_indices
     from datasets.noise.apportionment import rounds_in_total
 
-    if request.draw != "exact":
+    if request.draw != "exact" or shares is None:
         return False
     counts, classes = np.array(sizes.counts), len(sizes.counts)
     if request.train_size is not None or request.imbalance is not None:
         labels = np.repeat(np.arange(classes, dtype=np.int64), counts)
         counts = np.bincount(labels[draw_indices(labels, classes, request.train_size, request.imbalance, 0)])
         counts = np.pad(counts, (0, classes - len(counts)))
-    quotas = counts * (1 - np.diag(matrix))
+    quotas = counts * shares
     return rounds_in_total(int(counts.sum()), classes) and not np.allclose(quotas, np.round(quotas), rtol=0, atol=1e-9)
 
 

@@ -30,7 +30,7 @@ from bench.training.method_task import TrainingPart
 from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Findings, Labels, Options, Pixels
-from datasets.noise import NoiseFacts, NoisyLabels, corrupt
+from datasets.noise import ImageSource, NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
 from datasets.selected import select
 from datasets.splits import split_name
@@ -77,15 +77,17 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
     drawn = draw_indices(data.train.labels, classes, spec.train_size, spec.imbalance, spec.split_seed, eligible)
     clean_labels = data.train.labels[drawn]
     columns = {name: values[drawn] for name, values in data.columns.items()}
+    split = split_name(data.description.seeded_split, spec.split_seed)
     if noise is None:
         path = Path(str(runtime.labels_source))
-        split = split_name(data.description.seeded_split, spec.split_seed)
         noisy = load_labels(path, classes, spec.data_sha256, clean_labels, drawn, len(data.train), split)
         check_noise(spec, runtime, file_hash(path))
     else:
         check_noise(spec, runtime, noise.file_hash())
         facts = NoiseFacts.of(data.description)
-        noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns)
+        cache = None if runtime.cache is None else Path(runtime.cache)
+        source = ImageSource.of(data, drawn, data_sha256, split, cache)
+        noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns, source)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
     known = None if noisy.realised_rate is None else clean_labels

@@ -22,7 +22,7 @@ def caption(
     if isinstance(noise, str) or facts is None:
         return ", ".join([str(noise), *([] if realised is None else [f"{_share(realised)} overall"])])
     if matrix is None:
-        return caption(noise.convention(facts) or noise.name, realised=realised)
+        return caption(name_with_rate(noise, facts, rate), realised=realised)
     wrong = 1 - np.diag(matrix)
     noisy = int((wrong > 0).sum())
     where = f"in all {len(wrong)} classes" if noisy == len(wrong) else f"in {noisy} of {len(wrong)} classes"
@@ -37,6 +37,12 @@ def caption(
         parts = [f"{span} {where}"]
     overall = float(wrong.mean()) if realised is None else realised
     return ", ".join([*parts, f"{_share(overall)} {'expected ' if realised is None else ''}overall"])
+
+
+def name_with_rate(noise: Noise, facts: NoiseFacts, rate: float | None) -> str:
+    """What a caption calls a noise without a matrix, after its rate if it has one: "0.4 by image (raw pixels)"."""
+    said = noise.convention(facts) or noise.name
+    return said if rate is None else f"{rate:g} {said}"
 
 
 def _share(value: float) -> str:

@@ -1,4 +1,7 @@
-"""Draws noisy labels from a transition matrix: a function of (clean labels, matrix, seed), nested in the rate."""
+"""Draws noisy labels from a transition matrix: a function of (clean labels, matrix, seed), nested in the rate.
+
+A noise without a matrix gives its labels itself, see `Noise.assign`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.interface import DataError, Labels
 from datasets.noise.apportionment import count_wrong
-from datasets.noise.captions import caption
-from datasets.noise.interface import DrawnImages, Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
+from datasets.noise.captions import caption, name_with_rate
+from datasets.noise.interface import DrawnImages, ImageSource, Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
 from datasets.randomness import uniforms
 from datasets.rounding import largest_remainder, ranks
 
@@ -25,6 +29,7 @@ def corrupt(
     seed: int,
     draw: str = "exact",
     columns: Mapping[str, Labels] | None = None,
+    source: ImageSource | None = None,
 ) -> NoisyLabels:
     """Noisy labels: the same for every method, every machine and every order of calls.
 
@@ -33,6 +38,7 @@ def corrupt(
         rate: share from 0 to 1; None for a noise without one.
         draw: "exact" (see `draw_exact`) or "multinomial" (see `draw_independent`).
         columns: further labels (N,) of the same images, for `column:NAME`.
+        source: where these images come from, for a noise that looks at each; None: nothing but labels is known.
 
     Raises:
         DataError: a rate, a data set or labels that this noise can't do.
@@ -43,14 +49,16 @@ def corrupt(
     checked_labels(clean, classes, "The clean labels")
     rate = noise.checked_rate(rate) if noise.takes_rate or rate is not None else None
     facts = replace(facts, counts=tuple(np.bincount(clean, minlength=classes).tolist()))
+    if source is not None and source.pixels is not None:
+        facts = replace(facts, image_shape=source.pixels.shape[1:])
     matrix = noise.matrix(facts, rate)
     if not noise.is_known:
         return unknown(clean, noise.origin(facts), noise.convention(facts))
     if matrix is None:
-        labels = noise.assign(DrawnImages(clean, facts, rate, seed, columns or {}))
+        labels = noise.assign(DrawnImages(clean, facts, rate, seed, columns or {}, draw, source))
         if labels is None:
             raise DataError(f"Noise {noise.name!r} has neither a matrix nor labels.")
-        result = given(labels, clean, classes, noise.origin(facts), noise.convention(facts))
+        result = given(labels, clean, classes, noise.origin(facts), name_with_rate(noise, facts, rate))
         return remarked(result, noise.remark(clean, labels, facts))
     labels = (draw_exact if draw == "exact" else draw_independent)(clean, matrix, seed)
     share = realised_rate(labels, clean)
@@ -118,20 +126,36 @@ def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
     classes = len(matrix)
     turn = uniforms(seed, "noise/classes", classes * classes).reshape(classes, classes)
     sizes = np.bincount(clean, minlength=classes)
-    wrong = count_wrong(sizes, 1 - np.diag(matrix), uniforms(seed, "noise/rounding", classes))
+    wrong, flipped = choose_wrong(clean, 1 - np.diag(matrix), seed)
     quotas = sizes[:, None] * matrix
     np.fill_diagonal(quotas, 0.0)
     counts = largest_remainder(quotas, wrong, turn)
-
-    drawn = uniforms(seed, "noise/images", len(clean))
-    flipped = np.flatnonzero(ranks(clean, drawn) < wrong[clean])
-    flipped = flipped[np.lexsort((drawn[flipped], clean[flipped]))]
     row, target = (np.repeat(ids, counts.ravel()) for ids in np.indices(counts.shape).reshape(2, -1))
     # one of each class in turn: the first of every class come before the second ones
     nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
     labels = clean.astype(np.int64)
     labels[flipped] = target[np.lexsort((turn[row, target], nth, row))]
     return labels
+
+
+def choose_wrong(clean: Labels, shares: NDArray[np.float64], seed: int) -> tuple[Labels, NDArray[np.int64]]:
+    """The number of wrong labels of each class (K,), and the positions of the images that get them, class by class.
+
+    `shares` (K,) are each class's. An exact draw of any noise asks here, so that at one rate and seed the same images
+    are wrong whatever the noise, and only what they are called differs.
+    """
+    classes = len(shares)
+    sizes = np.bincount(clean, minlength=classes)
+    wrong = count_wrong(sizes, shares, uniforms(seed, "noise/rounding", classes))
+    drawn = uniforms(seed, "noise/images", len(clean))
+    flipped = np.flatnonzero(ranks(clean, drawn) < wrong[clean])
+    return wrong, flipped[np.lexsort((drawn[flipped], clean[flipped]))]
+
+
+def realised_matrix(labels: Labels, clean: Labels, classes: int) -> Matrix:
+    """The share (K, K) of each clean class's images that has each label; a class without images has a row of zeros."""
+    counts = np.bincount(clean * classes + labels, minlength=classes * classes).reshape(classes, classes)
+    return np.asarray(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
 
 
 def draw_independent(clean: Labels, matrix: Matrix, seed: int) -> Labels:

@@ -1,4 +1,4 @@
-"""What a noise is: a name that carries the convention, and a transition matrix or labels that are given. NumPy only."""
+"""What a noise is: a name that carries the convention, and a transition matrix, or labels of its own. NumPy only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import AsymmetricPairs, DataError, Description, Labels, written_call
+from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, Pixels, written_call
+from datasets.selected import select
 
 Matrix = NDArray[np.float64]
 Flips = tuple[tuple[int, int], ...]
@@ -24,7 +25,8 @@ class NoiseFacts:
 
     `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have,
     `unused_columns` those that are no labels, with the reason. `counts` are the images (K,) of each class in the draw,
-    None where no data was read: classes then count as equally large.
+    None where no data was read: classes then count as equally large. `image_shape` is (height, width, channels), None
+    where nobody knows it yet.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +36,7 @@ class NoiseFacts:
     unused_columns: Mapping[str, str] = field(default_factory=dict)
     data_set: str = "this data set"
     counts: tuple[int, ...] | None = None
+    image_shape: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, description: Description) -> NoiseFacts:
@@ -45,6 +48,7 @@ class NoiseFacts:
             columns=description.columns,
             unused_columns=dict(description.unused_columns),
             data_set=description.name,
+            image_shape=description.image_shape,
         )
 
 
@@ -68,10 +72,40 @@ class NoisyLabels:
 
 
 @dataclass(frozen=True, eq=False)
+class ImageSource:
+    """The training set that a draw's images come from, for a noise that looks at each image.
+
+    `index` (N,) are the drawn images' places in the training set, which has `total` images. `data_sha256` is the
+    data's content hash, `split` what tells this training set from others of the same data set (as in
+    `datasets.noise.labels.save_labels`). `pixels` (N, H, W, C) are those of the drawn images: bytes, or numbers where
+    samples are vectors; None while a run is planned. `mean` and `std` are per channel, of bytes scaled to [0, 1].
+    `cache` is the folder for what can be drawn again; None: nothing is kept.
+    """
+
+    index: NDArray[np.int64]
+    total: int
+    data_sha256: str
+    split: str | None = None
+    pixels: Pixels | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    cache: Path | None = None
+
+    @classmethod
+    def of(
+        cls, data: Data, index: NDArray[np.int64], data_sha256: str, split: str | None, cache: Path | None
+    ) -> ImageSource:
+        """The images `index` of a loaded data set, not yet read."""
+        pixels = select(data.train.images, index)
+        return cls(index, len(data.train), data_sha256, split, pixels, tuple(data.mean), tuple(data.std), cache)
+
+
+@dataclass(frozen=True, eq=False)
 class DrawnImages:
     """The images of a draw as a noise meets them that gives labels itself, instead of by a matrix.
 
-    `clean` (N,) are their clean labels, `columns` their further labels (N,), -1 where an image has none.
+    `clean` (N,) are their clean labels, `columns` their further labels (N,), -1 where an image has none. `draw` is
+    "exact" or "multinomial", as far as the noise has a use for it. `source` is None where nothing but labels is known.
     """
 
     clean: Labels
@@ -79,6 +113,8 @@ class DrawnImages:
     rate: float | None
     seed: int
     columns: Mapping[str, Labels] = field(default_factory=dict)
+    draw: str = "exact"
+    source: ImageSource | None = None
 
 
 class Noise(ABC):
@@ -89,6 +125,10 @@ class Noise(ABC):
     with their default values; `choices` lists the values of those that have few. A subclass checks its argument in the
     constructor, as far as that needs no data set. `is_known` is false for noise that is in the labels already, nobody
     knows how much: then no label counts as clean.
+
+    `reads_pixels`: a draw needs the images themselves. `reads_posterior`: the file of the argument holds a posterior of
+    one training set, so that planning compares the two (`check`). `is_adversary`: labels are made to do the most harm,
+    which nothing in nature does; boards set it apart.
     """
 
     name: ClassVar[str]
@@ -101,6 +141,9 @@ class Noise(ABC):
     parameters: ClassVar[Mapping[str, float | int | str]] = {}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     is_known: ClassVar[bool] = True
+    reads_pixels: ClassVar[bool] = False
+    reads_posterior: ClassVar[bool] = False
+    is_adversary: ClassVar[bool] = False
 
     def __init__(self, argument: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         if self.argument is None and argument is not None:
@@ -151,9 +194,23 @@ class Noise(ABC):
         """Labels (N,) that are given instead of drawn; None for noise with a matrix."""
         return None
 
+    def wrong_shares(self, facts: NoiseFacts, rate: float | None) -> NDArray[np.float64] | None:
+        """The share (K,) of wrong labels that an exact draw rounds in each class; None where it doesn't go by classes.
+
+        Raises DataError as `matrix` does.
+        """
+        matrix = self.matrix(facts, rate)
+        return None if matrix is None else 1 - np.diag(matrix)
+
     def assign(self, images: DrawnImages) -> Labels | None:
         """Labels (N,) of the drawn images, for noise without a matrix that needs more than columns to give them."""
         return self.labels(images.columns)
+
+    def check(self, images: DrawnImages) -> None:  # noqa: B027 -- most have nothing to check
+        """Raise DataError where these images rule this noise out. Called while planning, so none of them is read.
+
+        Only a noise that `reads_posterior` is asked.
+        """
 
     def remark(self, clean: Labels, noisy: Labels, facts: NoiseFacts) -> str:
         """What a caption adds that only the drawn labels (N,) tell; empty where the rates say all."""

@@ -15,6 +15,7 @@ from bench.cli.commands.list_entries import public_declaration
 from bench.planning import data_facts
 from bench.planning.request import Request
 from bench.registry.names import parse_call
+from bench.system.cache import cache_folder
 from bench.system.console import print_note, write_json, write_page
 from bench.system.errors import UsageError, list_offenders, quote_reason
 
@@ -112,8 +113,9 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     for note in noise.notes(noise_facts):
         print_note(f"note: {note}")
     labels: NoisyLabels | None = None
+    realised: list[list[float]] | None = None
     try:
-        labels = _draw_labels(request, data_set, noise, rate, save_labels)
+        labels, realised = _draw_labels(request, data_set, noise, rate, save_labels)
     except DataError as error:
         if save_labels is not None:
             raise
@@ -125,6 +127,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         "rate": rate,
         "classes": classes,
         "matrix": None if matrix is None else matrix.tolist(),
+        "realised_matrix": realised,
         "pairs": [[classes[first], classes[second]] for first, second in noise.pairs(noise_facts)],
         "source": noise.origin(noise_facts),
         "draw": request.draw,
@@ -139,11 +142,16 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
 
 def _draw_labels(
     request: Request, data_set: DataSet, noise: Noise, rate: float | None, save_to: str | None
-) -> NoisyLabels:
-    """The noisy labels of all training images, written to `save_to` if given. Raises DataError without the data."""
+) -> tuple[NoisyLabels, list[list[float]] | None]:
+    """The noisy labels of all training images, and of each class's the share that has each label.
+
+    These shares are None for noise with a matrix, or where no label is known to be clean. The labels are written to
+    `save_to` if given. Raises DataError without the data.
+    """
     import numpy as np
 
-    from datasets.noise import NoiseFacts, corrupt
+    from datasets.noise import ImageSource, NoiseFacts, corrupt
+    from datasets.noise.drawing import realised_matrix
     from datasets.noise.labels import save_labels
     from datasets.splits import split_name
 
@@ -155,7 +163,12 @@ def _draw_labels(
     if labelled is not None:
         index, clean_labels = labelled, clean_labels[labelled]
         columns = {name: values[labelled] for name, values in columns.items()}
-    noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, columns)
+    sha256, split = data_set.content_hash(), split_name(description.seeded_split, seed)
+    if noise.reads_pixels:
+        source = ImageSource.of(data_set.load(seed), index, sha256, split, cache_folder())
+    else:
+        source = ImageSource(index, len(outline.labels), sha256, split)
+    noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, columns, source)
     if save_to is not None:
         paths = data_set.paths(seed)
         save_labels(
@@ -164,15 +177,17 @@ def _draw_labels(
             index,
             classes=len(noise_facts.classes),
             data_set=data_facts.recorded_data_set_name(request.dataset),
-            data_sha256=data_set.content_hash(),
-            split=split_name(description.seeded_split, seed),
+            data_sha256=sha256,
+            split=split,
             paths=None if paths is None else [paths[place] for place in index.tolist()],
             draw={"noise": noise.recorded_name(), "rate": rate, "seed": seed, "draw": request.draw},
         )
         print_note(
             f"saved {len(clean_labels)} labels to {save_to}; use them by run --labels {save_to} --noise-seed {seed}"
         )
-    return noisy_labels
+    if noisy_labels.matrix is not None or noisy_labels.realised_rate is None:
+        return noisy_labels, None
+    return noisy_labels, realised_matrix(noisy_labels.labels, clean_labels, len(noise_facts.classes)).tolist()
 
 
 def _read_run(out: Path, name: str) -> Mapping[str, Any]:
