@@ -39,6 +39,16 @@ def listed(items: Sequence[str], most: int = 10) -> str:
     return "\n".join(lines)
 
 
+def path_bytes(text: str) -> bytes:
+    """Text that may hold paths, as bytes for a hash, whatever bytes the paths have."""
+    return text.encode(errors="surrogateescape")
+
+
+def known_as(path: str) -> str:
+    """A path as text that can be written: bytes that aren't UTF-8 are spelled out, such as \\xe4."""
+    return path_bytes(path).decode(errors="backslashreplace")
+
+
 def workers() -> int:
     """How many threads reading and decoding may use: the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -140,7 +150,8 @@ def remembered(options: Options, what: str, known: str, compute: Callable[[], st
 
     What can't be kept (a read-only cache folder, a full disk) is computed again next time.
     """
-    sidecar = cache_folder(options) / "known" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
+    name = hashlib.sha256(path_bytes(what)).hexdigest()[:32]
+    sidecar = cache_folder(options) / "known" / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(sidecar.read_text(encoding="utf-8"))
         if kept["fingerprint"] == known:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import numpy as np
 
 from datasets.classes import ordered_classes
 from datasets.data_report import alike_note, count_of
-from datasets.files import listed
+from datasets.files import known_as, listed
+from datasets.folder_walk import FolderWalk, folder_names, holds_images, images_beside
 from datasets.image_file import SUFFIXES
 from datasets.interface import DataError
 from datasets.listing import ListedImages, Listing
@@ -33,6 +33,7 @@ class Folder(ListedImages):
 
     Parts may have any usual name: training, val, testing, and so on. Images may lie deeper below their class folder.
     Files with other endings, and images beside class folders, are passed over and counted; hidden files aren't counted.
+    Links are followed, but for those that lead to a folder above them.
     """
 
     name = "folder"
@@ -54,13 +55,18 @@ class Folder(ListedImages):
         if not root.is_dir():
             wrong = "is a file, not a folder" if root.exists() else "isn't there"
             raise DataError(f"{root} {wrong}. Type --dataset folder:PATH with a folder of class folders.")
-        parts = part_folders(root)
-        walks = {name: FolderWalk(root, root / name) for name in parts} if parts else {"": FolderWalk(root, root)}
+        try:
+            parts = part_folders(root)
+            walks = {name: FolderWalk(root, root / name) for name in parts or [""]}
+        except PermissionError as error:
+            raise DataError(f"{error.filename} can't be read: {error.strerror}.") from error
         names = [name for walk in walks.values() for name in walk.classes]
         paths = [path for walk in walks.values() for path in walk.paths]
         if not paths:
             raise DataError(_no_images(root, list(walks.values())))
+        _refuse_unreadable_folders([path for walk in walks.values() for path in walk.unreadable])
         relative = [path[len(str(root)) + 1 :].replace(os.sep, "/") for path in paths]
+        _refuse_unwritable_classes(names)
         plan = PartPlan()
         if parts:
             kinds = [part for name, part in parts.items() for _ in walks[name].paths]
@@ -80,7 +86,7 @@ class Folder(ListedImages):
         rows = "\n".join(relative)
         return Listing(
             paths=paths,
-            written=relative,
+            written=[known_as(path) for path in relative],
             lines=None,
             rows=f"{rows}\x1dparts by {plan.marker}" if plan.marker else rows,
             classes=classes,
@@ -89,61 +95,6 @@ class Folder(ListedImages):
             left_out={**plan.left_out, **left_out},
             notes=(*plan.notes, *notes, *alike_note(classes)),
         )
-
-
-@dataclass
-class FolderWalk:
-    """What lies in the class folders of `top`, sorted, whatever order the file system has.
-
-    `paths` (N) are the images and `classes` (N) their classes; `others` are files with other endings, `beside` images
-    in no class folder, `inner` the folders right below each class folder that has no image of its own.
-    """
-
-    root: Path
-    top: Path
-    paths: list[str] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-    beside: list[str] = field(default_factory=list)
-    inner: dict[str, set[str]] = field(default_factory=dict)
-    class_folders: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.class_folders = folder_names(self.top)
-        with os.scandir(self.top) as entries:
-            self.beside = sorted(entry.path for entry in entries if _is_image(entry.name) and entry.is_file())
-        for name in self.class_folders:
-            before = len(self.paths)
-            self._walk_class(name)
-            self.classes += [name] * (len(self.paths) - before)
-
-    def _walk_class(self, name: str) -> None:
-        start = str(self.top / name)
-        for folder, folders, files in os.walk(start, followlinks=True):
-            folders[:] = sorted(each for each in folders if not each.startswith("."))
-            shown = sorted(file for file in files if not file.startswith("."))
-            images = [file for file in shown if os.path.splitext(file)[1].lower() in SUFFIXES]  # noqa: PTH122
-            # joined as text: as fast as it gets, for many files
-            self.paths += [os.path.join(folder, file) for file in images]  # noqa: PTH118
-            if len(images) < len(shown):
-                taken = set(images)
-                self.others += [os.path.join(folder, file) for file in shown if file not in taken]  # noqa: PTH118
-            if folder == start and not images:
-                self.inner[name] = set(folders)
-
-    def relative(self, path: str) -> str:
-        """A path as the user knows it."""
-        return path[len(str(self.root)) + 1 :].replace(os.sep, "/")
-
-
-def folder_names(top: Path) -> list[str]:
-    """The folders right below one, sorted, without hidden ones."""
-    with os.scandir(top) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122
 
 
 def part_folders(root: Path) -> dict[str, PartName]:
@@ -155,7 +106,7 @@ def part_folders(root: Path) -> dict[str, PartName]:
     names = folder_names(root)
     named = {name: part for name in names if (part := part_of(name))}
     if not named:
-        alike = [name for name in names if has_part_word(name) and not _holds_images(root / name)]
+        alike = [name for name in names if has_part_word(name) and not holds_images(root / name)]
         if len(alike) > 1:
             raise DataError(
                 f"{', '.join(alike)} in {root} look like parts of a data set, not like classes. Rename them to train, "
@@ -164,7 +115,7 @@ def part_folders(root: Path) -> dict[str, PartName]:
         return {}
     kinds = set(named.values())
     if "train" not in kinds or len(kinds) == 1:
-        if len(named) < len(names) and all(_holds_images(root / name) for name in named):
+        if len(named) < len(names) and all(holds_images(root / name) for name in named):
             return {}  # a class that is called train
         raise DataError(_missing_part(root, named))
     folders: dict[str, PartName] = {}
@@ -193,12 +144,6 @@ def _missing_part(root: Path, named: Mapping[str, PartName]) -> str:
     )
 
 
-def _holds_images(folder: Path) -> bool:
-    """Whether images lie right in a folder."""
-    with os.scandir(folder) as entries:
-        return any(_is_image(entry.name) and entry.is_file() for entry in entries)
-
-
 def _no_images(root: Path, walks: Sequence[FolderWalk]) -> str:
     kinds = ", ".join(sorted(SUFFIXES))
     beside = [walk.relative(path) for walk in walks for path in walk.beside]
@@ -211,6 +156,22 @@ def _no_images(root: Path, walks: Sequence[FolderWalk]) -> str:
     others = [walk.relative(path) for walk in walks for path in walk.others]
     seen = f" {count_of(others, 'file has another ending', 'files have other endings')}." if others else ""
     return f"{root} has no class folders with images ({kinds}). Each class needs a folder of its own.{seen}"
+
+
+def _refuse_unreadable_folders(folders: Sequence[str]) -> None:
+    """Raise DataError for folders whose files nobody can list: what lies in them would be missing without a word."""
+    if folders:
+        raise DataError(f"{len(folders)} folders can't be read. Check their permissions:\n{listed(folders)}")
+
+
+def _refuse_unwritable_classes(names: Collection[str]) -> None:
+    """Raise DataError for class folders whose names no record can hold."""
+    strange = sorted(name for name in set(names) if known_as(name) != name)
+    if strange:
+        raise DataError(
+            f"{len(strange)} class folders have names that aren't UTF-8, which records and boards are written in. "
+            f"Rename them:\n{listed([known_as(name) for name in strange])}"
+        )
 
 
 def _refuse_empty_classes(walks: Sequence[FolderWalk], classes: Collection[str]) -> None:
@@ -256,7 +217,12 @@ def _passed_over(
         left_out["images beside class folders"] = len(beside)
         one, many = "image lies in no class folder, and is passed", "images lie in no class folder, and are passed"
         notes.append(count_of(beside, f"{one} over", f"{many} over"))
-    extra = _beside_parts(root, parts) if parts else []
+    circles = [walk.relative(path) for walk in walks for path in walk.circles]
+    if circles:
+        left_out["links without an end"] = len(circles)
+        one, many = "link leads to a folder above it or nowhere", "links lead to folders above them or nowhere"
+        notes.append(count_of(circles, f"{one}, and is passed over", f"{many}, and are passed over"))
+    extra = images_beside(root, parts) if parts else []
     if extra:
         left_out["images beside the parts"] = len(extra)
         one, many = (
@@ -267,18 +233,6 @@ def _passed_over(
     if not parts:
         notes += _doubtful_classes(walks[0])
     return left_out, notes
-
-
-def _beside_parts(root: Path, parts: Mapping[str, PartName]) -> list[str]:
-    """The images below the folders of `root` that are no part."""
-    found = []
-    for name in folder_names(root):
-        if name not in parts:
-            for folder, folders, files in os.walk(root / name, followlinks=True):
-                folders[:] = sorted(each for each in folders if not each.startswith("."))
-                inner = folder[len(str(root)) + 1 :].replace(os.sep, "/")
-                found += [f"{inner}/{file}" for file in sorted(files) if _is_image(file)]
-    return found
 
 
 def _doubtful_classes(walk: FolderWalk) -> list[str]:

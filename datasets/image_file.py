@@ -118,4 +118,7 @@ def _grey_palette(image: Image.Image) -> bool:
 def reason_of(error: Exception, path: str) -> str:
     """What a decoder says of a file, without the file's name."""
     # older releases of Pillow name the file by its real path
-    return str(error).split(os.path.realpath(path))[0].split(path)[0].strip(" '") or type(error).__name__
+    said = str(error)
+    for name in (os.path.realpath(path), path):
+        said = said.split(name)[0].split(repr(name)[1:-1])[0]
+    return said.strip(" '\"") or type(error).__name__

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from datasets.arrays import channel_statistics, check_size, statistics
 from datasets.classes import check_classes
 from datasets.copies import Copies, find_copies
-from datasets.data_report import COPIES, COPIES_IN_TEST, UNREADABLE, DataReport, count_by_class
-from datasets.files import digests, listed, remembered, states
+from datasets.data_report import COPIES, COPIES_IN_TEST, UNREADABLE, DataReport, count_by_class, count_of
+from datasets.files import digests, known_as, listed, path_bytes, remembered, states
 from datasets.images import DECODER, decoded, drop_damaged
 from datasets.interface import (
     Data,
@@ -141,8 +141,14 @@ class ListedImages(DataSet):
             left_out[COPIES if listing.test is None else COPIES_IN_TEST] = copies.count
             names = listing.written[copies.first], listing.written[copies.original]
             notes = (*notes, copies.note(names, seeded=listing.test is None))
+        images = {part: count_by_class(listing.labels[index], listing.classes) for part, index in parts.items()}
+        untested = [name for name, count in images["test"].items() if count == 0]
+        if untested and listing.test is not None:
+            without_part = "and no part in the test accuracy"
+            one, many = f"class has no test image, {without_part}", f"classes have no test images, {without_part}"
+            notes = (*notes, count_of(untested, one, many))
         return DataReport(
-            images={part: count_by_class(listing.labels[index], listing.classes) for part, index in parts.items()},
+            images=images,
             columns=tuple(listing.columns),
             unused_columns=dict(listing.unused_columns),
             left_out=left_out,
@@ -183,6 +189,10 @@ class ListedImages(DataSet):
 
     @cached_property
     def _listing(self) -> Listing:
+        if known_as(self.label) != self.label:
+            raise DataError(
+                f"{known_as(self.label)}: the name isn't UTF-8, which records and boards are written in. Rename it."
+            )
         listing = self.read()
         check_classes(listing.classes, listing.labels, listing.test)
         if not self.options.skip_unreadable:
@@ -220,9 +230,9 @@ class ListedImages(DataSet):
         return self._content_of(self._listing, self._states)
 
     def _content_of(self, listing: Listing, known: NDArray[np.int64]) -> tuple[str, Copies]:
-        rows = hashlib.sha256(listing.rows.encode()).digest()
+        rows = hashlib.sha256(path_bytes(listing.rows)).digest()
         roles = listing.labels.tobytes() + (b"" if listing.test is None else listing.test.tobytes())
-        fingerprint = hashlib.sha256(rows + "\n".join(listing.paths).encode() + known.tobytes() + roles).hexdigest()
+        fingerprint = hashlib.sha256(rows + path_bytes("\n".join(listing.paths)) + known.tobytes() + roles).hexdigest()
 
         def look() -> str:
             found = digests(listing.paths, self.options.progress)

@@ -270,6 +270,8 @@ def explain_validation_error(error: Any) -> str:
         rule = "must be a whole number"
     if error["type"] in ("float_parsing", "finite_number"):
         rule = "must be a finite number"
+    if error["type"] == "string_unicode":
+        rule = "isn't UTF-8, which records are written in: rename the file or folder"
     if error["type"] == "string_pattern_mismatch":
         rule = "must be auto, cpu, cuda or cuda:NUMBER"
     return f"{option} {typed}: {rule}"
