@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -26,8 +27,24 @@ SUFFIXES = frozenset(
 """Endings of the files that are taken from class folders: what every allowed Pillow opens without more software."""
 MOST_PIXELS = 1 << 30
 """An image of more would take 3 GiB and more while it is decoded."""
-QUARTER_TURNS = frozenset({5, 6, 7, 8})
-"""Orientations of the EXIF standard in which height and width change places."""
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""What shows an image upright, by its orientation in the EXIF standard; with 5 to 8 height and width change places."""
+SAY_A_TURN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
+"""What Pillow calls the parts of a file that may hold an orientation."""
+END = b"\xff\xd9"
+"""The marker with which a JPEG ends."""
+LAST_BYTES = 1 << 16
+"""Of a PNG, in which an orientation may follow the pixels."""
+_ORIENTATION = 0x0112
+"""The tag of the EXIF standard."""
 GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B"})
 
 
@@ -55,16 +72,21 @@ def _silence_pillow() -> None:
 
 
 def decode(path: str, size: int | None) -> tuple[Images, bool]:
-    """Pixels uint8 (H, W, 3), or (H, W, 1) to be repeated if grey, and whether the image is grey."""
+    """Pixels uint8 (H, W, 3), or (H, W, 1) to be repeated if grey, and whether the image is grey.
+
+    Of several frames or pages the first is taken, EXIF orientation is applied, transparency is laid over white, 16 bits
+    become 8, and CMYK is turned into RGB without a colour profile. Raises whatever a decoder stumbles over.
+    """
     from PIL import Image, ImageOps
 
     with open_image(path) as opened:
+        if opened.format in ("JPEG", "MPO"):
+            _check_end(opened)
         if size is not None:
             opened.draft(None, (2 * size, 2 * size))  # JPEG: leave out detail that wouldn't survive
         opened.load()
-        if opened.format != "JPEG" or "exif" in opened.info:
-            ImageOps.exif_transpose(opened, in_place=True)
-        image = eight_bits(opened)
+        turn = TURNS.get(_orientation(opened))
+        image = eight_bits(opened if turn is None else opened.transpose(Image.Transpose[turn]))
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
@@ -96,16 +118,69 @@ def is_grey(image: Image.Image) -> bool:
     return image.mode in GREY or image.mode.startswith("I;16") or (image.mode == "P" and _grey_palette(image))
 
 
-def scan(path: str) -> tuple[tuple[int, int], bool]:
-    """Height and width that `decode` would give without a size, and whether the image is grey, from the file's head."""
-    from PIL import ExifTags
+class Head(NamedTuple):
+    """What the head of an image file says: height and width as `decode` gives them without a size, and so on."""
 
+    size: tuple[int, int]
+    grey: bool
+    several: bool
+    """Whether it holds several frames or pages, of which `decode` takes the first."""
+
+
+def scan(path: str) -> Head:
+    """The head of a file. Its pixels are decoded only where nothing else tells the colours, or how it is turned."""
     with open_image(path) as opened:
         width, height = opened.size
-        if opened.format != "TIFF" and {"exif", "xmp"} & opened.info.keys():  # a TIFF's size is the turned one already
-            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+        if opened.format != "TIFF":  # a TIFF's size is the turned one already
+            if opened.format == "PNG" and not SAY_A_TURN & opened.info.keys() and _says_a_turn_at_its_end(path):
+                opened.load()
+            turned = bool(SAY_A_TURN & opened.info.keys()) and _orientation(opened) >= 5
             width, height = (height, width) if turned else (width, height)
-        return (height, width), is_grey(opened)
+        return Head((height, width), is_grey(opened), _has_several(opened))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation of the EXIF standard; 1 (upright) where nothing says, or where what says so is broken.
+
+    Of a JPEG, EXIF alone is asked.
+    """
+    if image.format == "JPEG" and "exif" not in image.info:
+        return 1
+    try:
+        said = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken part beside the pixels: parsers raise whatever they stumble over
+        return 1
+    return said if said in TURNS else 1
+
+
+def _says_a_turn_at_its_end(path: str) -> bool:
+    with Path(path).open("rb") as stream:
+        stream.seek(max(0, stream.seek(0, 2) - LAST_BYTES))
+        last = stream.read()
+    return any(each in last for each in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
+
+
+def _check_end(image: Image.Image) -> None:
+    """Raise ValueError for a JPEG, opened and not yet loaded, whose pixels break off.
+
+    The decoder fills up with grey what is missing if other bytes follow, such as the zeros of a copy that broke off.
+    """
+    stream = cast("BinaryIO", image.fp)  # type: ignore[attr-defined]
+    begin = stream.tell()
+    stream.seek(-len(END), 2)
+    if stream.read() != END:
+        stream.seek(begin)  # of the pixels: what comes before may be a small copy of the image, with an end of its own
+        if END not in stream.read():
+            raise ValueError("image file is truncated: its pixels have no end")
+    stream.seek(begin)
+
+
+def _has_several(image: Image.Image) -> bool:
+    """Whether an image has several frames or pages; a photo's other views (MPO) don't count."""
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first frame is broken, and isn't taken
+        return True
 
 
 def _grey_palette(image: Image.Image) -> bool:

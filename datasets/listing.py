@@ -36,7 +36,7 @@ from datasets.interface import (
 from datasets.protocols import protocol
 from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
-from datasets.streaming import ImageFiles, Sums, outline, streamed
+from datasets.streaming import Heads, ImageFiles, Sums, outline, streamed
 from datasets.unreadable import find_unreadable, without
 
 if TYPE_CHECKING:
@@ -142,6 +142,10 @@ class ListedImages(DataSet):
             names = listing.written[copies.first], listing.written[copies.original]
             notes = (*notes, copies.note(names, seeded=listing.test is None))
         images = {part: count_by_class(listing.labels[index], listing.classes) for part, index in parts.items()}
+        several = [listing.written[number] for number in self._heads.several]
+        if several:
+            one, many = "file holds several frames or pages", "files hold several frames or pages"
+            notes = (*notes, count_of(several, f"{one}: the first is taken", f"{many}: the first of each is taken"))
         untested = [name for name, count in images["test"].items() if count == 0]
         if untested and listing.test is not None:
             without_part = "and no part in the test accuracy"
@@ -257,17 +261,20 @@ class ListedImages(DataSet):
     @cached_property
     def _shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of all images; raises DataError naming what keeps them from having one."""
-        size = self.options.image_size
-        height, width, channels = json.loads(
-            remembered(self.options, f"shape\n{self._content[0]}\n{size}", f"{DECODER}", self._look)
-        )
-        return height, width, channels
+        return self._heads.shape
+
+    @cached_property
+    def _heads(self) -> Heads:
+        what = f"heads\n{self._content[0]}\n{self.options.image_size}"
+        shape, several = json.loads(remembered(self.options, what, f"{DECODER}", self._look))
+        return Heads(tuple(shape), several)
 
     def _look(self) -> str:
         found = outline(self._listing.paths, self.options.image_size)
         if found is None:
             self.prepare()  # which names all that is wrong
-            found = self._streamed[0].shape[1:] if self.options.stream else self._images.shape[1:]
+            height, width, channels = self._streamed[0].shape[1:] if self.options.stream else self._images.shape[1:]
+            found = Heads((height, width, channels), [])
         return json.dumps(found)
 
     def _split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

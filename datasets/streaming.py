@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.files import cache_folder, in_order, replacing, states
-from datasets.image_file import decode, reason_of, scan
+from datasets.image_file import Head, decode, reason_of, scan
 from datasets.images import DECODER, Found, go_through
 from datasets.interface import DataError, Images, Options
 
@@ -135,29 +136,37 @@ def _gather(paths: Sequence[str], name: Callable[[int], str], options: Options) 
     return (sums[:, :, :1] if grey else sums), shape
 
 
-def outline(paths: Sequence[str], size: int | None) -> tuple[int, int, int] | None:
-    """The shape (H, W, C) that all images have, from the beginnings of the files; None where not all have one.
+class Heads(NamedTuple):
+    """What the heads of files say: the shape (H, W, C) that all have, and the positions of those of several frames."""
+
+    shape: tuple[int, int, int]
+    several: list[int]
+
+
+def outline(paths: Sequence[str], size: int | None) -> Heads | None:
+    """What the beginnings of the files say; None where one can't be read, or not all have one shape.
 
     Pixels are decoded only where nothing else tells the colours, in files with a palette.
     """
     starts = range(0, len(paths), SCANNED_AT_ONCE)
     shapes: set[tuple[int, int]] = set()
-    grey = True
-    for found in in_order(_scanned, [paths[start : start + SCANNED_AT_ONCE] for start in starts]):
+    grey, several = True, []
+    chunks = [paths[start : start + SCANNED_AT_ONCE] for start in starts]
+    for start, found in zip(starts, in_order(_scanned, chunks), strict=True):
         if found is None:
             return None
-        shapes |= found[0]
-        grey &= found[1]
+        shapes |= {head.size for head in found}
+        grey &= all(head.grey for head in found)
+        several += [start + number for number, head in enumerate(found) if head.several]
         if size is None and len(shapes) > 1:
             return None
     height, width = (size, size) if size is not None else shapes.pop()
-    return height, width, 1 if grey else 3
+    return Heads((height, width, 1 if grey else 3), several)
 
 
-def _scanned(paths: Sequence[str]) -> tuple[set[tuple[int, int]], bool] | None:
-    """The sizes (height, width) of some files and whether all are grey; None where one can't be read."""
+def _scanned(paths: Sequence[str]) -> list[Head] | None:
+    """The heads of some files; None where one can't be read."""
     try:
-        found = [scan(path) for path in paths]
+        return [scan(path) for path in paths]
     except Exception:  # decoders of broken files raise whatever they stumble over
         return None
-    return {size for size, _ in found}, all(grey for _, grey in found)
