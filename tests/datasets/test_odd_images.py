@@ -214,7 +214,7 @@ def test_frames_are_said_with_a_count_and_other_views_of_a_photo_are_not(tmp_pat
     ids=["nothing", "head", "cut off", "filled up"],
 )
 def test_broken_files_are_named_by_every_way_in(broken: bytes, photos: Path, options: Options) -> None:
-        for size in (None, 12):
+    for size in (None, 12):
         for path in ("images/03.png", "images/29.png"):
             (photos / path).write_bytes(broken)
         for stream in (False, True):
