@@ -120,6 +120,8 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         if save_labels is not None:
             raise
         print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
+    if labels is not None:  # a matrix may follow the sizes of the classes
+        matrix = labels.matrix
     classes = list(description.classes)
     return {
         "noise": noise.recorded_name(),
