@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, Pixels, written_call
+from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, written_call
+from datasets.samples import Pixels
 from datasets.selected import select
 
 Matrix = NDArray[np.float64]
