@@ -19,25 +19,31 @@ from datasets.interface import DataError, Labels
 
 
 @dataclass(frozen=True)
-class FileList:
-    """The lines of a list: paths (N) as written, labels (N,), and the number of each line, from 1."""
+class PathList:
+    """The lines of a list: paths (N) as written, and the number of each line, from 1."""
 
     file: Path
     paths: Sequence[str]
-    labels: Labels
     lines: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def only(self, kept: Sequence[bool]) -> FileList:
-        """Some of the lines; `kept` (N) says which."""
-        paths, lines = list(compress(self.paths, kept)), list(compress(self.lines, kept))
-        return FileList(self.file, paths, self.labels[np.array(kept, dtype=np.bool_)], lines)
-
     def name(self, number: int) -> str:
         """What to call the line at a position in an error."""
         return f"line {self.lines[number]}: {self.paths[number]}"
+
+
+@dataclass(frozen=True)
+class LabelledList(PathList):
+    """A list with labels (N,)."""
+
+    labels: Labels
+
+    def only(self, kept: Sequence[bool]) -> LabelledList:
+        """Some of the lines; `kept` (N) says which."""
+        paths, lines = list(compress(self.paths, kept)), list(compress(self.lines, kept))
+        return LabelledList(self.file, paths, lines, self.labels[np.array(kept, dtype=np.bool_)])
 
 
 def read_lines(file: Path) -> list[str]:
@@ -58,23 +64,24 @@ def read_lines(file: Path) -> list[str]:
     return lines
 
 
-def read_paths(file: Path) -> tuple[list[str], list[str]]:
+def read_paths(file: Path) -> tuple[PathList, list[str]]:
     """The paths of a list that has one on each line, each once, and a sentence on those that came again.
 
     Raises DataError for lines that are empty and for paths that leave the folder.
     """
     paths = [line.strip() for line in read_lines(file)]
     _check_paths(file, paths, range(1, len(paths) + 1))
-    once = list(dict.fromkeys(paths))
-    if len(once) == len(paths):
-        return once, []
-    seen: set[str] = set()
-    again = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
+    first = {path: len(paths) - number for number, path in enumerate(reversed(paths))}  # the last to be written stays
+    if len(first) == len(paths):
+        return PathList(file, paths, range(1, len(paths) + 1)), []
+    again = [path for number, path in enumerate(paths, 1) if first[path] != number]
+    lines = sorted(first.values())
     one, many = "names a file that an earlier line names", "name files that earlier lines name"
-    return once, [count_of(again, f"line of {file.name} {one}", f"lines of {file.name} {many}")]
+    note = count_of(again, f"line of {file.name} {one}", f"lines of {file.name} {many}")
+    return PathList(file, [paths[line - 1] for line in lines], lines), [note]
 
 
-def read_labelled(file: Path, classes: int, skip: int = 0, inside: Iterable[str] | None = None) -> FileList:
+def read_labelled(file: Path, classes: int, skip: int = 0, inside: Iterable[str] | None = None) -> LabelledList:
     """The paths and labels of a list; the label is the last word of each line, an id below `classes`.
 
     Args:
@@ -103,7 +110,7 @@ def read_labelled(file: Path, classes: int, skip: int = 0, inside: Iterable[str]
     paths = [row[0] for row in rows]
     numbers = range(first, first + len(lines))
     _check_paths(file, paths, numbers)
-    return FileList(file, paths, labels, numbers)
+    return LabelledList(file, paths, numbers, labels)
 
 
 def _label(word: str, classes: int) -> int:
@@ -127,7 +134,7 @@ def _leaves(path: str) -> bool:
     return path.startswith("/") or (".." in path and ".." in path.split("/"))
 
 
-def by_path(pairs: FileList) -> dict[str, int]:
+def by_path(pairs: LabelledList) -> dict[str, int]:
     """The label of each path. Raises DataError for paths that come twice with two labels."""
     found = dict(zip(pairs.paths, pairs.labels.tolist(), strict=True))
     if len(found) < len(pairs):

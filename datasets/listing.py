@@ -30,10 +30,10 @@ from datasets.interface import (
     Options,
     Outline,
     Part,
+    Pixels,
     Verification,
 )
 from datasets.protocols import protocol
-from datasets.samples import Pixels
 from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
 from datasets.streaming import Heads, ImageFiles, Sums, outline, streamed
@@ -130,7 +130,7 @@ class ListedImages(DataSet):
         columns = {name: values[train] for name, values in listing.columns.items()}
         return Outline(listing.labels[train], len(test), self._shape, columns)
 
-    def paths(self, split_seed: int) -> Sequence[str]:
+    def paths(self, split_seed: int) -> Sequence[str] | None:
         return [self._listing.written[number] for number in self._split(split_seed)[0]]
 
     def report(self) -> DataReport | None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from datasets.data_report import DataReport
 from datasets.files import listed
-from datasets.interface import Data, DataError, Description, Labels, Options, Verification
+from datasets.interface import UNSEEN, Data, DataError, Description, Labels, Options, Verification
 from datasets.listing import ListedImages, Listing
 
 SHOWN = 8
@@ -27,11 +27,20 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class ImagePart:
-    """Images of one part: `paths` (n) below `folder`, as the set's own lists write them, and labels (n,)."""
+    """Images of one part: `paths` (n) below `folder`, as the set's own lists write them, and labels (n,).
+
+    `without` is a beginning of paths that this copy's folders lack. It changes no content hash.
+    """
 
     folder: Path
     paths: Sequence[str]
     labels: Labels
+    without: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """Where the images lie (n)."""
+        return [f"{self.folder}/{path.removeprefix(self.without)}" for path in self.paths]
 
 
 class OfficialImages(ListedImages):
@@ -101,25 +110,25 @@ class OfficialImages(ListedImages):
 
     def join_parts(
         self,
-        train: ImagePart,
-        test: Sequence[ImagePart],
+        train: Sequence[ImagePart],
+        test: ImagePart,
         classes: tuple[str, ...],
         notes: Sequence[str] = (),
         left_out: Mapping[str, int] | None = None,
         verified: Verification | None = None,
     ) -> Listing:
         """The listing of a copy. The training images come first; `verified` is of them, in their order."""
-        parts = [train, *test]
+        parts, count = [*train, test], sum(len(part.labels) for part in train)
         written = list(chain.from_iterable(part.paths for part in parts))
         labels = np.concatenate([part.labels for part in parts])
-        is_test = np.arange(len(labels)) >= len(train.labels)
+        is_test = np.arange(len(labels)) >= count
         if verified is not None:
-            unseen = np.full(len(labels) - len(train.labels), -1, dtype=np.int8)
+            unseen = np.full(len(test.labels), UNSEEN, dtype=np.int8)
             verified = replace(verified, findings=np.concatenate([verified.findings, unseen]))
         roles = hashlib.sha256(labels.astype("<i8").tobytes() + is_test.tobytes())
         roles.update(b"" if verified is None else verified.findings.tobytes())
         return Listing(
-            paths=list(chain.from_iterable([f"{part.folder}/{path}" for path in part.paths] for part in parts)),
+            paths=list(chain.from_iterable(part.files for part in parts)),
             written=written,
             lines=None,
             rows="\n".join(written) + f"\x1d{roles.hexdigest()}",
@@ -127,19 +136,19 @@ class OfficialImages(ListedImages):
             labels=labels,
             test=is_test,
             left_out=left_out or {},
-            notes=(*self._count_notes(len(train.labels), len(labels) - len(train.labels)), *notes),
+            notes=(*self._count_notes(count, len(test.labels)), *notes),
             verified=verified,
         )
 
     def _count_notes(self, train: int, test: int) -> list[str]:
-        described = self.describe()
-        published = (described.train_size or 0, described.test_size or 0)
-        if published == (train, test):
+        described, found = self.describe(), {"training": train, "test": test}
+        published = {"training": described.train_size, "test": described.test_size}
+        other = [part for part, count in published.items() if count is not None and count != found[part]]
+        if not other:
             return []
-        return [
-            f"this copy of {self.label} has {train:,} training and {test:,} test images, the published one "
-            f"{published[0]:,} and {published[1]:,}"
-        ]
+        here = " and ".join(f"{found[part]:,} {part} images" for part in other)
+        there = " and ".join(f"{published[part]:,}" for part in other)
+        return [f"this copy of {self.label} has {here}, the published one has {there}"]
 
 
 def _letters(name: str) -> str:

@@ -7,7 +7,10 @@ import gzip
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,16 +18,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.execution.worker import load_file
+from datasets.animal10n import Animal10N
 from datasets.cifar10 import Cifar10
 from datasets.cifar100 import CLASSES, SUPERCLASS_OF, Cifar100
+from datasets.clothing1m import Clothing1M
 from datasets.digits import Digits
 from datasets.fashion_mnist import FashionMnist
-from datasets.features import Features
 from datasets.folder import Folder
+from datasets.food101n import Food101N
 from datasets.interface import DataSet, Options
 from datasets.mnist import Mnist
 from datasets.synthetic import Synthetic
 from datasets.table import Table
+from datasets.webvision import WebVision
+from datasets.webvision_mini import WebVisionMini
 
 Make = Callable[..., DataSet]
 Opened = Callable[[], DataSet]
@@ -166,25 +174,34 @@ def class_folders(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-@pytest.fixture
-def vector_file(tmp_path: Path) -> Path:
-    """40 vectors of 5 numbers in 3 classes, with 3 views each, and a column of noisy labels."""
-    draw = np.random.Generator(np.random.PCG64(0))
-    labels = np.arange(40) % 3
-    features = (draw.normal(size=(40, 3, 5)) + labels[:, None, None]).astype(np.float32)
-    noisy = np.where(np.arange(40) % 4, labels, (labels + 1) % 3)
-    np.savez(tmp_path / "vectors.npz", features=features, labels=labels, noisy=noisy)
-    return tmp_path / "vectors.npz"
+class FirstOfWebVision(WebVision):
+    """WebVision with few of its classes, since each of a thousand would need an image."""
+
+    kept = 60
+
+
+web: ModuleType = load_file(Path(__file__).with_name("web_layouts.py"))
+WEB_COPIES: dict[str, tuple[type[DataSet], Callable[[Path], Path]]] = {
+    "animal10n": (Animal10N, web.write_animal10n_images),
+    "clothing1m": (Clothing1M, web.write_clothing1m),
+    "food101n": (Food101N, web.write_food101n),
+    "webvision": (FirstOfWebVision, partial(web.write_webvision, classes=60)),
+    "webvision-mini": (WebVisionMini, web.write_webvision),
+}
+
+
+def open_web_copy(name: str, root: Path, options: Options) -> DataSet:
+    """A set with real noise, laid out when it is first opened: most tests need one of them at most."""
+    cls, write = WEB_COPIES[name]
+    folder = root / "web" / name
+    if not folder.exists():
+        write(folder)
+    return cls(replace(options, root=folder))
 
 
 @pytest.fixture
 def openers(
-    options: Options,
-    photos: Path,
-    class_folders: Path,
-    cifar10_files: Path,
-    cifar100_files: Path,
-    vector_file: Path,
+    options: Options, photos: Path, class_folders: Path, cifar10_files: Path, cifar100_files: Path
 ) -> Iterator[dict[str, Opened]]:
     """Every data set of the package, small, by name: called, it opens the data set anew."""
     assert options.root is not None
@@ -199,5 +216,5 @@ def openers(
         "cifar100": lambda: Cifar100(options),
         "folder": lambda: Folder(options, str(class_folders)),
         "table": lambda: Table(options, str(photos / "index.csv")),
-        "features": lambda: Features(options, str(vector_file)),
+        **{name: partial(open_web_copy, name, options.root, options) for name in WEB_COPIES},
     }

@@ -63,7 +63,9 @@ def test_what_comes_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 lines .*\n  line 1: a"):
         by_path(read_labelled(file, 2))
     file.write_text("a\nb\na")
-    assert read_paths(file) == (["a", "b"], ["1 line of list.txt names a file that an earlier line names (a)"])
+    found, notes = read_paths(file)
+    assert (found.paths, list(found.lines)) == (["a", "b"], [1, 2])
+    assert notes == ["1 line of list.txt names a file that an earlier line names (a)"]
 
 
 def test_what_is_no_text(tmp_path: Path) -> None:
