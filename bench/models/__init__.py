@@ -14,6 +14,7 @@ from bench.models import resnet
 from bench.models.backbone import Backbone, Declaration
 from bench.models.co_teaching_cnn import CNN7, CNN9, cnn7, cnn9
 from bench.models.plain_cnn import CNN4, CNN8, CNN_POOL, CNN_SMALL, cnn4, cnn8, cnn_pool, cnn_small
+from bench.models.resnet9 import RESNET9, resnet9
 from bench.models.timm_models import TIMM, timm_model
 from bench.system.errors import UsageError, nearest_names
 
@@ -28,6 +29,7 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
         (CNN8, cnn8),
         (CNN7, cnn7),
         (CNN9, cnn9),
+        (RESNET9, resnet9),
         (resnet.RESNET18, resnet.resnet18),
         (resnet.RESNET34, resnet.resnet34),
         (resnet.RESNET18_DEFAULT, resnet.resnet18_default),

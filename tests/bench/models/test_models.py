@@ -91,6 +91,7 @@ CNN9_CONVOLUTIONS = (
     (256, 128),
 )
 CNN7_CONVOLUTIONS = ((3, 64), (64, 64), (64, 128), (128, 128), (128, 196), (196, 16))
+RESNET9_CONVOLUTIONS = ((3, 32), (32, 64), (64, 64), (64, 64), (64, 128), (128, 256), (256, 256), (256, 256))
 COUNTS = {
     ("cnn8", 32, 3, 10): convolutions(*CNN8_CONVOLUTIONS, bias=True)
     + normalisations(64, 64, 128, 128, 196, 196, 256)
@@ -114,6 +115,9 @@ COUNTS = {
     ("cnn7", 32, 3, 100): convolutions(*CNN7_CONVOLUTIONS, bias=True)
     + normalisations(64, 64, 128, 128, 196, 16)
     + (256 * 100 + 100),
+    ("resnet9", 32, 3, 10): convolutions(*RESNET9_CONVOLUTIONS)
+    + normalisations(*(outputs for _, outputs in RESNET9_CONVOLUTIONS))
+    + (256 * 10 + 10),
     ("preact-resnet34-narrow", 32, 3, 10): narrow_residual(3, 10),
     ("preact-resnet34-narrow", 32, 3, 100): narrow_residual(3, 100),
 }
@@ -264,7 +268,7 @@ def test_initialisation_is_the_published_one(name: str) -> None:
         assert 0.98 * bound < largest <= bound
 
 
-@pytest.mark.parametrize("name", ["resnet18-default", "resnet34-default", "cnn9", "cnn7"])
+@pytest.mark.parametrize("name", ["resnet9", "resnet18-default", "resnet34-default", "cnn9", "cnn7"])
 def test_initialisation_is_pytorchs_own(name: str) -> None:
     """A convolution's weights over n inputs of 3 x 3 are uniform with a standard deviation of 1 / sqrt(27 n)."""
     for layer in made(name, 32, 3).modules():
@@ -315,6 +319,16 @@ def test_dividemix_network_is_the_one_of_its_code(name: str) -> None:
     assert torch.equal(block(features), torch.relu(block.bn1(features)))
     assert isinstance(model.layer2[0].shortcut, nn.Conv2d)
     assert float(model.forward_features(images_of(32, 3)).detach().min()) < 0
+
+
+def test_resnet9_adds_to_its_input_and_ends_in_an_eighth_of_the_maximum() -> None:
+    model = made("resnet9", 32, 3).eval()
+    pair = model.layer3[2]
+    features = torch.randn((2, 256, 4, 4), generator=torch.Generator().manual_seed(0))
+    nn.init.zeros_(pair.inner[1][0].weight)
+    assert torch.equal(pair(features), features), "no activation follows the sum"
+    assert torch.equal(model.forward_head(features, pre_logits=True), features.amax((2, 3)) / 8)
+    assert [len(getattr(model, f"layer{number}")) for number in (1, 2, 3)] == [3, 2, 3]
 
 
 def test_the_network_of_js_is_the_one_of_its_code() -> None:
