@@ -1,20 +1,22 @@
-"""What is done to all images of a data set at once: statistics, resizing, taking a part."""
+"""What is done to all images, or vectors, of a data set at once: statistics, resizing, taking a part."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import DataError, Images, Pixels
+from datasets.interface import DataError, Images
+from datasets.samples import Pixels
 
 BLOCK_BYTES = 1 << 26
 
 
 def blocks(images: Pixels) -> range:
     """Starts of blocks of about 64 MiB; the step is their length."""
-    each = max(1, int(np.prod(images.shape[1:])))
+    each = max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize)
     return range(0, max(1, len(images)), max(1, BLOCK_BYTES // each))
 
 
@@ -46,6 +48,30 @@ def statistics(sums: NDArray[np.uint64], count: int) -> tuple[tuple[float, ...],
     mean = tuple(total / count / 255 for total, _ in pairs)
     std = tuple(math.sqrt(count * square - total**2) / count / 255 or 1.0 for total, square in pairs)
     return mean, std
+
+
+def feature_statistics(vectors: Pixels, index: NDArray[np.int64]) -> tuple[tuple[float, ...], ...]:
+    """Mean and standard deviation (population) of each feature, over the plain views of the vectors `index`.
+
+    In float64, in two passes of blocks of a fixed size. A feature that is the same everywhere gets the standard
+    deviation 1, so that normalising by it stays finite.
+
+    Args:
+        vectors: float16 or float32 (N, V, D), possibly memory-mapped.
+    """
+    step = blocks(vectors).step
+    origin = vectors[index[:1]][0, 0].astype(np.float64)
+
+    def mean_over_blocks(summed: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        total = np.zeros_like(origin)
+        for start in range(0, len(index), step):
+            total += summed(vectors[index[start : start + step]][:, 0].astype(np.float64)).sum(axis=0)
+        return np.asarray(total / len(index))
+
+    mean = origin + mean_over_blocks(lambda block: block - origin)
+    std = np.sqrt(mean_over_blocks(lambda block: np.square(block - mean)))
+    std[std < np.finfo(np.float32).tiny] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def take(images: Images, index: NDArray[np.int64]) -> Images:

@@ -19,19 +19,24 @@ def ordered_classes(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def check_classes(classes: Sequence[str], labels: Labels, test: NDArray[np.bool_] | None) -> None:
-    """Raise DataError where nothing can be learnt from these images: `test` (N,) says which are set aside."""
+def check_classes(
+    classes: Sequence[str], labels: Labels, test: NDArray[np.bool_] | None, sample: str = "image"
+) -> None:
+    """Raise DataError where nothing can be learnt from these images: `test` (N,) says which are set aside.
+
+    `sample` is what one of them is called.
+    """
     if len(classes) < 2:
-        raise DataError(f"All {len(labels)} images are labelled {classes[0]!r}: at least two classes are needed.")
+        raise DataError(f"All {len(labels)} {sample}s are labelled {classes[0]!r}: at least two classes are needed.")
     sizes = np.bincount(labels, minlength=len(classes))
     if test is None:
         if int(np.maximum(sizes - 1, 0).sum()) == 0:
-            raise DataError("Every class has one image only, so none can be set aside for testing. Add images.")
+            raise DataError(f"Every class has one {sample} only, so none can be set aside for testing. Add {sample}s.")
         return
     if test.all() or not test.any():
         part = "training" if test.all() else "test"
-        raise DataError(f"No image belongs to the {part} part. Give some, or leave out the split for a seeded one.")
+        raise DataError(f"No {sample} belongs to the {part} part. Give some, or leave out the split for a seeded one.")
     trained = np.bincount(labels[~test], minlength=len(classes))
     if (trained == 0).any():
         unseen = [classes[number] for number in np.flatnonzero(trained == 0).tolist()]
-        raise DataError(f"{len(unseen)} of {len(classes)} classes have no training image:\n{listed(unseen)}")
+        raise DataError(f"{len(unseen)} of {len(classes)} classes have no training {sample}:\n{listed(unseen)}")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from typing import Protocol as Structure
 
 import numpy as np
 from numpy.typing import NDArray
+
+from datasets.samples import Pixels, VectorShape, vector_shape
 
 if TYPE_CHECKING:
     from datasets.copy_check import CopyCheck
@@ -74,7 +75,8 @@ class Protocol:
 class Description:
     """What is known of a data set without its images.
 
-    `image_shape` is (height, width, channels); `mean` and `std` are per channel, of pixels scaled to [0, 1], or
+    `image_shape` is (height, width, channels), None where only the data knows it or `vectors` says what samples are
+    instead; `mean` and `std` are per channel, of pixels scaled to [0, 1], or
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
     knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
     split seed draws its own. `unused_columns` are columns that are no labels, each with the reason. `clean_labels` is
@@ -101,26 +103,15 @@ class Description:
     clean_labels: bool = True
     clean_test_labels: bool = False
     usual_noise: str = "sym"
-
-
-class Pixels(Structure):
-    """Images uint8 (N, H, W, C) that can be had by an index: an array, or what reads files when it is asked."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(N, H, W, C)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: NDArray[np.int64], /) -> Images:
-        """The images `index` (n,), uint8 (n, H, W, C), in memory of their own."""
+    vectors: VectorShape | None = None
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images (N, H, W, C), labels int64 (N,), object masks bool (N, H, W) where known.
+    """Images (N, H, W, C) or vectors (N, V, D), labels int64 (N,), object masks bool (N, H, W) where known.
 
-    The images may be an array, a memory-mapped one, or files that are decoded when they are asked for.
+    They may be an array, a memory-mapped one, or image files that are decoded when they are asked for. A test part has
+    one view of each vector.
     """
 
     images: Pixels
@@ -176,12 +167,14 @@ class Outline:
     """What planning and noise need of a data set: no pixels.
 
     `labels` (N,) and `columns` are the training images', `test` counts the test images, `image_shape` is (H, W, C).
+    `vectors` says what samples are that aren't images; `image_shape` is then theirs.
     """
 
     labels: Labels
     test: int
     image_shape: tuple[int, int, int]
     columns: Mapping[str, Labels] = field(default_factory=dict)
+    vectors: VectorShape | None = None
 
 
 @dataclass(frozen=True)
@@ -265,7 +258,11 @@ class DataSet(ABC):
     def outline(self, split_seed: int) -> Outline:
         """Labels, counts and shape. For a data set that answers without reading its images to do so."""
         data = self.load(split_seed)
-        height, width, channels = data.train.images.shape[1:]
+        images = data.train.images
+        if len(images.shape) == 3:
+            vectors = vector_shape(images)
+            return Outline(data.train.labels, len(data.test), vectors.image_shape, data.columns, vectors)
+        height, width, channels = images.shape[1:]
         return Outline(data.train.labels, len(data.test), (height, width, channels), data.columns)
 
     def paths(self, split_seed: int) -> Sequence[str] | None:

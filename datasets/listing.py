@@ -30,10 +30,10 @@ from datasets.interface import (
     Options,
     Outline,
     Part,
-    Pixels,
     Verification,
 )
 from datasets.protocols import protocol
+from datasets.samples import Pixels
 from datasets.selected import select
 from datasets.splits import TEST_SHARE, stratified
 from datasets.streaming import Heads, ImageFiles, Sums, outline, streamed

@@ -1,4 +1,4 @@
-"""The settings of images that have no published ones."""
+"""The settings of images and vectors that have no published ones."""
 
 from __future__ import annotations
 
@@ -37,4 +37,26 @@ def protocol(shape: tuple[int, int, int], classes: int) -> Protocol:
         augmentation=weak,
         strong_augmentation=strong,
         source=f"that of {name}, by the images' shape and the number of classes",
+    )
+
+
+def vector_protocol(classes: int, views: int) -> Protocol:
+    """The settings of vectors, for which nobody has published any: tables of numbers, features of a backbone.
+
+    Recipes of methods are those of CIFAR-10, or CIFAR-100 from 50 classes on. Where training vectors have several
+    `views`, the weak one is any but the plain one; the strong one leaves out features, see
+    bench.training.augmentation.vector_steps.
+    """
+    weak = "none" if views == 1 else "view"
+    return Protocol(
+        recipes_from="cifar100" if classes >= 50 else "cifar10",
+        model="mlp",
+        epochs=30,
+        batch_size=128,
+        learning_rate=0.05,
+        weight_decay=1e-4,
+        augmentation=weak,
+        strong_augmentation="dropout20" if views == 1 else f"{weak}+dropout20",
+        precision="fp32",
+        source="ours",
     )

@@ -1,4 +1,4 @@
-"""A part of some images, chosen by an index and not yet read."""
+"""A part of some images or vectors, chosen by an index and not yet read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import Images, Pixels
+from datasets.samples import Pixels
 
 
 class Selected:
@@ -16,21 +16,24 @@ class Selected:
     `np.asarray` reads all of them.
     """
 
-    dtype = np.dtype(np.uint8)
-
     def __init__(self, source: Pixels, index: NDArray[np.int64]) -> None:
         self.source = source
         self.index = index
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the source."""
+        return self.source.dtype
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """(n, H, W, C)."""
+        """(n, H, W, C), or (n, V, D) of vectors."""
         return (len(self.index), *self.source.shape[1:])
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, which: Any, /) -> Images:
+    def __getitem__(self, which: Any, /) -> NDArray[Any]:
         return self.source[self.index[which]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

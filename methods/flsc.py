@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from methods import _flsc
 from methods._flsc import FOREGROUND
 from methods.dividemix import DivideMix
-from methods.interface import Step, Steps, Task
+from methods.interface import Setting, Step, Steps, Task
 from methods.losses import cross_entropy
 from methods.pieces.activation_maps import feature_maps
 from methods.pieces.erasing import erasing_strength, erasure_loss, masking_loss
@@ -86,6 +86,11 @@ class ForegroundLocalisation(DivideMix):
     erasing_floor: float
     erasing_slope: float
     erasing_ramp: float
+
+    def unsuitable(self, setting: Setting) -> str | None:
+        if setting.is_vector:
+            return "it looks at a network's feature maps, so it needs images, and these samples are vectors"
+        return super().unsuitable(setting)
 
     def start(self, task: Task) -> None:
         """DivideMix's states and the information reductions (2, samples). Raises ValueError without feature maps."""

@@ -131,6 +131,7 @@ class Setting:
     """What a method may ask before it says that it can't run here.
 
     `given` are the privileges that the noise can hand over: "noise_rate", "transition_matrix", "clean_labels".
+    `is_vector`: samples are vectors and no images; `image_shape` is then (1, 1, D).
     """
 
     data_set: str
@@ -143,6 +144,7 @@ class Setting:
     batch_size: int
     augmentation: str
     given: frozenset[str]
+    is_vector: bool = False
 
 
 @dataclass(frozen=True)

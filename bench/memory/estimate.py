@@ -13,7 +13,7 @@ from bench.registry.catalogue import catalogue_key
 from bench.spec import RunSpec
 from bench.system.cache import cached_json
 
-ESTIMATE_VERSION = 1
+ESTIMATE_VERSION = 2
 """Raised whenever the same rehearsal would give other numbers."""
 FOOTPRINTS_STORED = 1024
 METHOD_FIELDS = ("method", "parameters", "members", "model", "batch_size", "optimizer", "momentum", "precision")

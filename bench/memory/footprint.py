@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.registry.timm_names import PREFIX
 from bench.spec import ImagePlace
 from bench.system.memory_limits import INFERENCE_BATCH
+
+if TYPE_CHECKING:
+    from datasets.samples import VectorShape
 
 MEBIBYTE = 1 << 20
 GPU_CONTEXT = 600 * MEBIBYTE
@@ -27,8 +31,8 @@ evaluation, for each byte of its float32 images. Tested."""
 class DataSizes:
     """The sizes of the data that a run's memory depends on, beside its spec.
 
-    `image_shape` is (height, width, channels); `stored` counts the images of the data set, test images included.
-    `where` is the place of the run's images.
+    `image_shape` is (height, width, channels), of `vectors` (1, 1, D); `stored` counts the samples of the data set,
+    test samples included. `where` is the place of the run's samples.
     """
 
     classes: int
@@ -37,12 +41,18 @@ class DataSizes:
     train: int
     test: int
     where: ImagePlace = "device"
+    vectors: VectorShape | None = None
 
     @property
-    def pixels(self) -> int:
-        """Values of one image, which are its bytes as it is stored."""
+    def values(self) -> int:
+        """Values of one image or vector, as a network takes it."""
         height, width, channels = self.image_shape
         return height * width * channels
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample as it is stored."""
+        return self.values if self.vectors is None else self.vectors.sample_bytes
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def upper_bound(model: str, batch_size: int, members: int, sizes: DataSizes, dev
     """More bytes than any run of this kind takes; None for timm's models, of which only torch knows the size."""
     if model.startswith(PREFIX):
         return None
-    image = 4 * sizes.pixels
+    image = 4 * sizes.values
     inferred = INFERENCE_BATCH[device.partition(":")[0]]
     work = image * (BOUND_STEP * batch_size + BOUND_EVALUATION * inferred)
-    return BOUND_BASE * members + 8 * sizes.stored * sizes.pixels + work
+    return BOUND_BASE * members + 8 * sizes.stored * max(sizes.values, sizes.sample_bytes) + work

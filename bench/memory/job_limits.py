@@ -80,7 +80,8 @@ def limit_jobs(
     wanted, threads = hardware.share_cores(facts.cores, runs, facts.device, jobs)
     at_once = min(wanted, runs if at_most is None else at_most)
     places = memory_places(facts.device)
-    sizes = DataSizes(facts.classes, facts.image_shape, sum(facts.stored), facts.samples, facts.stored[1], facts.images)
+    stored, shape = (sum(facts.stored), facts.samples, facts.stored[1]), facts.image_shape
+    sizes = DataSizes(facts.classes, shape, *stored, facts.images, facts.vectors)
     as_wanted = JobLimits(wanted, threads, _gpu_share(places, at_once))
     if not specs or at_once == 0 or not places or _fit_for_sure(specs, sizes, facts.device, at_once, places):
         return as_wanted

@@ -37,6 +37,7 @@ from bench.spec import RunSpec
 from bench.training.augmentation import build_augmentation
 from bench.training.distributed import SINGLE_PROCESS
 from bench.training.images.image_store import ImageStore, worth_mirroring
+from bench.training.images.vector_store import VectorStore
 from bench.training.inference import CACHE_BYTES
 from bench.training.method_task import TrainingPart
 from bench.training.noisy_data import build_method
@@ -89,12 +90,12 @@ def measure_footprint(spec: RunSpec, sizes: DataSizes, device: str) -> Footprint
     return Footprint(
         process=process,
         shared=shared,
-        data=0 if sizes.where == "disk" else sizes.stored * sizes.pixels,
+        data=0 if sizes.where == "disk" else sizes.stored * sizes.sample_bytes,
         images=image_bytes(spec, sizes, device),
         networks=networks + row_bytes * sizes.train,
         step=max(0, step - networks),
         evaluation=evaluation,
-        loading=2 * sizes.train * sizes.pixels if sizes.where == "device" else 0,
+        loading=2 * sizes.train * sizes.sample_bytes if sizes.where == "device" else 0,
         # Of the usual step only: the smaller last step of a pass isn't recorded.
         recorded=max(0, step - networks) if step_mode.graph else 0,
     )
@@ -104,7 +105,7 @@ def rehearse_training(spec: RunSpec, sizes: DataSizes) -> Rehearsal:
     """Train the spec's method in miniature; after an error, the steps up to there count."""
     small = spec.model_copy(
         update={
-            "model": MINIATURE_MODEL,
+            "model": MINIATURE_MODEL if sizes.vectors is None else spec.model,
             "epochs": MINIATURE_EPOCHS,
             "learning_rate": 1e-3,
             "schedule": "constant",
@@ -125,10 +126,7 @@ def rehearse_training(spec: RunSpec, sizes: DataSizes) -> Rehearsal:
 
 def _miniature_trainer(spec: RunSpec, sizes: DataSizes) -> Trainer:
     """A trainer on a few random images of the run's channels and classes."""
-    samples, channels = max(64, 4 * sizes.classes), sizes.image_shape[2]
-    generator = torch.Generator().manual_seed(0)
-    shape = (samples, MINIATURE_SIDE, MINIATURE_SIDE, channels)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    samples = max(64, 4 * sizes.classes)
     labels = torch.arange(samples) % sizes.classes
     method = build_method(spec)
     privileges = {
@@ -136,13 +134,23 @@ def _miniature_trainer(spec: RunSpec, sizes: DataSizes) -> Trainer:
         "transition_matrix": torch.full((sizes.classes,) * 2, 0.4 / (sizes.classes - 1)).fill_diagonal_(0.6),
         "clean_labels": labels,
     }
-    store = ImageStore(images, [0.5] * channels, [0.25] * channels)
     few = max(sizes.classes, 16)
-    holdout = ImageStore(images[:few], [0.5] * channels, [0.25] * channels)
+    store, holdout = _miniature_store(samples, sizes), _miniature_store(few, sizes)
     needed = {name: privileges[name] for name in method.needs if name in privileges}
     return Trainer(
         method, spec, TrainingPart(store, labels, sizes.classes, holdout, labels[:few], needed), torch.device("cpu")
     )
+
+
+def _miniature_store(samples: int, sizes: DataSizes) -> ImageStore:
+    """A few random samples with the run's channels, or features."""
+    generator = torch.Generator().manual_seed(0)
+    channels = sizes.image_shape[2]
+    if sizes.vectors is not None:
+        return VectorStore(torch.rand((samples, 1, channels), generator=generator), [0.5] * channels, [0.3] * channels)
+    shape = (samples, MINIATURE_SIDE, MINIATURE_SIDE, channels)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return ImageStore(images, [0.5] * channels, [0.25] * channels)
 
 
 def observe_passes(rehearsal: Rehearsal, spec: RunSpec) -> None:
@@ -207,21 +215,25 @@ def evaluation_bytes(trainer: Trainer, sizes: DataSizes, device: str) -> int:
 
 
 def image_bytes(spec: RunSpec, sizes: DataSizes, device: str) -> int:
-    """Bytes of training part, hold-out and test set as they are kept: padded, mirrored, and normalised if small."""
+    """Bytes of training part, hold-out and test set as they are kept: padded, mirrored, and normalised if small.
+
+    Vectors have neither a border nor mirror images, and several views in the training part.
+    """
     height, width, channels = sizes.image_shape
     weak, strong = build_augmentation(spec.augmentation), build_augmentation(spec.strong_augmentation)
     pad = max(weak.pad, strong.pad)
     padded = (height + 2 * pad) * (width + 2 * pad) * channels
     holdout = int(sizes.train * spec.hold_out)
     train = sizes.train - holdout
-    normalised = [4 * count * sizes.pixels for count in (train, holdout, sizes.test)]
+    padded = padded if sizes.vectors is None else sizes.sample_bytes
+    normalised = [4 * count * sizes.values for count in (train, holdout, sizes.test)]
     copies = sum(size for size in normalised if size <= CACHE_BYTES)
     if sizes.where != "device":
-        batch = max(spec.batch_size * padded, inference_batch_images(sizes, device) * sizes.pixels)
+        batch = max(spec.batch_size * padded, inference_batch_images(sizes, device) * sizes.sample_bytes)
         return BATCHES_UNDER_WAY * batch + copies
     flips = weak.flip is not None or strong.flip is not None
     mirrored = flips and worth_mirroring(train, (height, width), channels, pad, torch.device(device))
-    return (2 if mirrored else 1) * train * padded + (holdout + sizes.test) * sizes.pixels + copies
+    return (2 if mirrored else 1) * train * padded + (holdout + sizes.test) * sizes.sample_bytes + copies
 
 
 @functools.cache

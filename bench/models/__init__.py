@@ -13,6 +13,7 @@ from bench.models import preact_resnet as preact
 from bench.models import resnet
 from bench.models.backbone import Backbone, Declaration
 from bench.models.co_teaching_cnn import CNN7, CNN9, cnn7, cnn9
+from bench.models.perceptron import LINEAR, MLP, linear, mlp
 from bench.models.plain_cnn import CNN4, CNN8, CNN_POOL, CNN_SMALL, cnn4, cnn8, cnn_pool, cnn_small
 from bench.models.resnet9 import RESNET9, resnet9
 from bench.models.timm_models import TIMM, timm_model
@@ -37,6 +38,8 @@ MODELS: dict[str, tuple[Declaration, Callable[[int, int, int, int], Backbone]]] 
         (preact.PREACT_RESNET18, preact.preact_resnet18),
         (preact.PREACT_RESNET34, preact.preact_resnet34),
         (preact.PREACT_RESNET34_NARROW, preact.preact_resnet34_narrow),
+        (MLP, mlp),
+        (LINEAR, linear),
     )
 }
 
@@ -60,7 +63,7 @@ def build(
     if num_classes < 2 or in_chans < 1 or min(height, width) < 1:
         raise UsageError(
             f"a model needs 2 classes, 1 channel and images of 1 x 1 at least, not {num_classes} classes, "
-            f"{in_chans} channel(s) and {height} x {width}."
+            f"{in_chans} channel(s) and {height} x {width}: give --image-size 1 or more."
         )
     with drawn_from(seed):
         if name.startswith("timm:"):

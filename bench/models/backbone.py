@@ -19,6 +19,7 @@ class Declaration:
     """The entry of a model in `list models`. `smallest` is the least height and width of its images.
 
     `megaflops` is the cost of a forward pass of one colour image of 32 x 32, by which sweeps are divided.
+    `takes_vectors`: it flattens its input, so that samples may be vectors, (B, D, 1, 1).
     """
 
     name: str
@@ -27,6 +28,7 @@ class Declaration:
     source: str
     smallest: int
     megaflops: float
+    takes_vectors: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The declaration as JSON-able values."""
@@ -68,6 +70,8 @@ class Backbone(nn.Module):
         self, stages: Sequence[tuple[str, nn.Module, int, int]], head: nn.Module, classifier: nn.Linear
     ) -> None:
         super().__init__()
+        self.has_maps = True
+        """Whether what leaves a stage has places, as a method that looks at them needs."""
         self.num_features = classifier.in_features
         self.num_classes = classifier.out_features
         self.feature_info = [

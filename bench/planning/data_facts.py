@@ -20,6 +20,7 @@ from bench.planning.resolve_run import replicate_seeds
 from bench.records import origin
 from bench.registry.timm_names import PREFIX
 from bench.system import cache
+from bench.system.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
     from datasets.interface import DataSet, Description, Labels, Options, Progress
     from datasets.noise import Noise
+    from datasets.samples import VectorShape
 
 
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 NONE, AS_GIVEN = "none", "as-given"
 """The noises of labels that stay as they are: known to be clean, and not known."""
 
@@ -39,6 +41,7 @@ class MeasuredSizes:
     """Training images of each class, test images, image shape (height, width, channels), further label columns.
 
     `labelled` holds the training images of each class that a column has a label for, of the columns with gaps.
+    `vectors` says what the samples are where they aren't images.
     """
 
     counts: tuple[int, ...]
@@ -46,6 +49,20 @@ class MeasuredSizes:
     image_shape: tuple[int, int, int]
     columns: tuple[str, ...]
     labelled: dict[str, tuple[int, ...]]
+    vectors: VectorShape | None = None
+
+
+def check_takes_vectors(model: str, vectors: VectorShape) -> None:
+    """Raise UsageError where a model can't take samples that are vectors."""
+    taking = models_for_vectors()
+    if model not in taking:
+        typed = " or ".join(f"--model {name}" for name in taking)
+        raise UsageError(f"the model {model} is for images, and these samples are {vectors}. Type {typed}")
+
+
+def models_for_vectors() -> list[str]:
+    """The models that take samples that are vectors."""
+    return [name for name, entry in registry.models().items() if entry["takes_vectors"]]
 
 
 def check_image_size(model: str, classes: int, image_shape: tuple[int, int, int]) -> None:
@@ -103,6 +120,7 @@ def recorded_data_set_name(text: str) -> str:
 
 def data_sizes(data_set: DataSet, description: Description, sha256: str, image_size: int | None) -> MeasuredSizes:
     """The sizes of a data set, cached by its content hash."""
+    from datasets.samples import VectorShape
 
     def measure() -> dict[str, Any]:
         import numpy as np
@@ -116,7 +134,7 @@ def data_sizes(data_set: DataSet, description: Description, sha256: str, image_s
             name: count(outline.labels[values >= 0]) for name, values in outline.columns.items() if (values < 0).any()
         }
         sizes = (count(outline.labels), outline.test, outline.image_shape, tuple(outline.columns), labelled)
-        return asdict(MeasuredSizes(*sizes))
+        return asdict(MeasuredSizes(*sizes, outline.vectors))
 
     stored = cache.cached_json("facts", [CACHE_VERSION, description.name, sha256, image_size], measure)
     height, width, channels = stored["image_shape"]
@@ -126,6 +144,7 @@ def data_sizes(data_set: DataSet, description: Description, sha256: str, image_s
         image_shape=(height, width, channels),
         columns=tuple(stored["columns"]),
         labelled={name: tuple(counts) for name, counts in stored["labelled"].items()},
+        vectors=None if stored["vectors"] is None else VectorShape(**stored["vectors"]),
     )
 
 

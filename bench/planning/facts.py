@@ -12,6 +12,7 @@ from bench.spec import ImagePlace
 
 if TYPE_CHECKING:
     from datasets.interface import Protocol
+    from datasets.samples import VectorShape
 
 
 Unsuitable = Callable[[str, Mapping[str, Any], Mapping[str, Any]], str | None]
@@ -85,5 +86,9 @@ class Facts:
     """Which of the data set's labels nobody has said to be clean: `bench.records.origin.LABELS` has the values."""
     matrix_sha256: str | None = None
     """Hash of the file of `--transition-matrix`."""
+    vectors: VectorShape | None = None
+    """What the samples are where they aren't images."""
+    for_vectors: frozenset[str] = frozenset()
+    """The models that take samples that are vectors."""
     stored: tuple[int, int] = (0, 0)
     """Training and test images of the data set before the draw."""

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.planning import data_facts, recipe_files
+from bench.planning.data_facts import MeasuredSizes
 from bench.planning.facts import Facts
-from bench.planning.image_placement import ImagePlacement, ImageShape, choose_placement, largest_border
+from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
 from bench.planning.paper_protocol import usual_precision
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
 from bench.planning.validate import ValidatedRequest
 from bench.registry.catalogue import catalogue_key
+from bench.spec.augmentations import misfit_augmentation
 from bench.system import cache, processes
 from bench.system.errors import UsageError
 from bench.system.hardware import Hardware, count_cores, resolve_device, resolve_precision
@@ -44,14 +46,14 @@ def gather_facts(
     sizes = data_facts.data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     protocol = description.protocol
-    data_facts.check_image_size(request.model or protocol.model, len(description.classes), sizes.image_shape)
+    check_fit(request, protocol, len(description.classes), sizes)
     grid, study = recipe_sources(validated, protocol.model)
     noises = data_facts.gather_noises(request, data_set, description, sha256, sizes)
     matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
     notes = [*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)]
     notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
     samples = data_facts.count_drawn_samples(sizes, request, data_set, description, sha256)
-    placement = place_images(request, protocol, samples + sizes.test, sizes.image_shape, device, hardware)
+    placement = place_images(request, protocol, samples + sizes.test, sizes, device, hardware)
     if not request.dry_run:
         # Before any worker starts: each of them would decode the same files.
         options = replace(data_facts.data_options(request, progress), stream=placement.where == "disk")
@@ -67,6 +69,8 @@ def gather_facts(
         classes=len(description.classes),
         samples=samples,
         image_shape=sizes.image_shape,
+        vectors=sizes.vectors,
+        for_vectors=frozenset(data_facts.models_for_vectors()),
         noises=noises,
         stored=(sum(sizes.counts), sizes.test),
         precision=resolve_precision(request.precision, device, declared, fast_bf16),
@@ -85,6 +89,19 @@ def gather_facts(
     )
 
 
+def check_fit(request: Request, protocol: Protocol, classes: int, sizes: MeasuredSizes) -> None:
+    """Raise UsageError where the model or a typed augmentation can't be had with these images or vectors."""
+    model = request.model or protocol.model
+    if sizes.vectors is not None:
+        data_facts.check_takes_vectors(model, sizes.vectors)
+    else:
+        data_facts.check_image_size(model, classes, sizes.image_shape)
+    views = None if sizes.vectors is None else sizes.vectors.views
+    misfit = None if request.augment is None else misfit_augmentation(request.augment, views)
+    if misfit is not None:
+        raise UsageError(f"--augment {request.augment}: {misfit}")
+
+
 def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedRecipes | None, SourcedRecipes | None]:
     """(the grid's file, the studies' file) for a request: the file of `--recipes`, and the project's own grid.
 
@@ -100,7 +117,7 @@ def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedReci
 
 
 def place_images(
-    request: Request, protocol: Protocol, images: int, shape: ImageShape, device: str, hardware: Hardware | None
+    request: Request, protocol: Protocol, images: int, sizes: MeasuredSizes, device: str, hardware: Hardware | None
 ) -> ImagePlacement:
     """The place of each run's images. Runs on one device or machine at the same time share its memory."""
     if hardware is not None:
@@ -111,7 +128,8 @@ def place_images(
         copies = request.jobs or (1 if device.startswith("cuda") else processes.torchrun_world().local_size)
     border = largest_border((request.augment or protocol.augmentation, protocol.strong_augmentation))
     free = None if hardware is None else hardware.free
-    return choose_placement(request.images, images, shape, border, device, copies, free)
+    shape, vectors = sizes.image_shape, sizes.vectors
+    return choose_placement(request.images, images, shape, border, device, copies, free, vectors)
 
 
 def ask_unsuitable(code: str, method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from bench.spec import ImagePlace
 from bench.spec.augmentations import augmentation_steps
 from bench.system import hardware
 from bench.system.text import format_bytes
+
+if TYPE_CHECKING:
+    from datasets.samples import VectorShape
 
 ImageShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -39,9 +42,16 @@ def largest_border(augmentations: Iterable[str]) -> int:
 
 
 def choose_placement(
-    requested: str, images: int, shape: ImageShape, border: int, device: str, copies: int, free: FreeBytes = None
+    requested: str,
+    images: int,
+    shape: ImageShape,
+    border: int,
+    device: str,
+    copies: int,
+    free: FreeBytes = None,
+    vectors: VectorShape | None = None,
 ) -> ImagePlacement:
-    """The place of `images` images, one byte a value; `requested` if not "auto".
+    """The place of `images` images, one byte a value, or of as many `vectors`; `requested` if not "auto".
 
     On the device images get a `border`, in pixels, and `copies` runs share the memory.
     """
@@ -51,16 +61,20 @@ def choose_placement(
     height, width, channels = shape
     limits = placement_limits(device, copies, free)
     padded = images * (height + 2 * border) * (width + 2 * border) * channels
+    plain = images * height * width * channels
+    if vectors is not None:
+        padded = plain = images * vectors.sample_bytes
+    samples = "images" if vectors is None else "vectors"
     needed, usable = format_bytes(padded), format_bytes(limits["device"])
     if padded <= limits["device"]:
-        return ImagePlacement("device", f"{needed} of images, and {usable} may be used there")
+        return ImagePlacement("device", f"{needed} of {samples}, and {usable} may be used there")
     memory = "card's memory" if device.startswith("cuda") else "memory"
-    why = f"{needed} of images, and {usable} of the {memory} may be used for them"
-    plain = images * height * width * channels
+    why = f"{needed} of {samples}, and {usable} of the {memory} may be used for them"
     if plain <= limits["host"]:
         return ImagePlacement("host", why)
+    borders = " without their borders" if vectors is None else ""
     return ImagePlacement(
-        "disk", f"{why}; {format_bytes(plain)} without their borders, and {format_bytes(limits['host'])} of memory"
+        "disk", f"{why}; {format_bytes(plain)}{borders}, and {format_bytes(limits['host'])} of memory"
     )
 
 

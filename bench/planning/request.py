@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from bench import registry
 from bench.planning.compute_budget import parse_budget
 from bench.planning.paper_protocol import PAPER
 from bench.registry.names import split_list, split_values
@@ -69,29 +68,6 @@ def _names(value: Any) -> Any:
     return tuple(split_values(value)) if isinstance(value, Sequence) else value
 
 
-def _noises(value: Any) -> Any:
-    """The noises of every occurrence of the option. `annotators:a,b,sym` are the columns a and b, and the noise sym."""
-    texts, known = _names(value), None
-    if not isinstance(texts, tuple) or not any("," in text or ":" in text for text in texts):
-        return texts
-    joined: list[str] = []
-    for text in texts:
-        known = known or registry.noises()
-        kind = joined[-1].partition(":")[0].partition("[")[0] if joined and ":" in joined[-1] else ""
-        entry = next((each for each in known.values() if kind in (each["name"], *each["aliases"])), None)
-        is_name = entry is not None and entry["argument"] == "NAMES" and not _is_noise(text)
-        joined[-1:] = [f"{joined[-1]},{text}"] if is_name else [*joined[-1:], text]
-    return tuple(joined)
-
-
-def _is_noise(text: str) -> bool:
-    try:
-        registry.find_declaration("noise", text.partition(":")[0].partition("[")[0].strip())
-    except UsageError:
-        return False
-    return True
-
-
 def _protocol(value: Any) -> Any:
     """The protocol in lower case; raises ValueError for another one."""
     text = value.strip().lower() if isinstance(value, str) else value
@@ -107,7 +83,6 @@ def _gpu_share(value: float) -> float:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
-Noises = Annotated[tuple[str, ...], BeforeValidator(_noises), Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
@@ -122,7 +97,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     download: Source[bool] = False
     image_size: Identity[Count | None] = None
     skip_unreadable: Identity[bool] = False
-    noise: ByGrid[Noises] = ("sym",)
+    noise: ByGrid[Names] = ("sym",)
     rate: ByGrid[Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)]] = (0.4,)
     seeds: Identity[Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)]] = (0, 1, 2, 3, 4)
     noise_seed: Identity[Seed | None] = None

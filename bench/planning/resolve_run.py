@@ -65,11 +65,18 @@ def resolve_run(
 def refuse_misfit(request: Request, facts: Facts, noise: PlannedNoise, spec: RunSpec) -> None:
     """Raise Refused where a run doesn't fit its images or processes, or where its method calls itself unsuitable."""
     side, least = min(facts.image_shape[:2]), facts.smallest.get(spec.model, 1)
+    if facts.vectors is not None and spec.model not in facts.for_vectors:
+        raise Refused(f"its model {spec.model} is for images, and these samples are {facts.vectors}")
     if side < least:
         raise Refused(
             f"the model {spec.model} needs images of {least} x {least} pixels, these have {side}; "
             f"--image-size {least} enlarges them"
         )
+    views = None if facts.vectors is None else facts.vectors.views
+    for augmentation in (spec.augmentation, spec.strong_augmentation):
+        misfit = augmentations.misfit_augmentation(augmentation, views)
+        if misfit is not None:
+            raise Refused(f"its augmentation is {augmentation}: {misfit}")
     if spec.batch_size < 2 * facts.processes:
         raise Refused(
             f"{facts.processes} processes can't share a batch of {spec.batch_size}: each needs two samples; "
@@ -80,6 +87,7 @@ def refuse_misfit(request: Request, facts: Facts, noise: PlannedNoise, spec: Run
     of_run = ("data_set", "noise", "rate", "epochs", "batch_size", "augmentation")
     setting: dict[str, Any] = {name: getattr(spec, name) for name in of_run}
     setting |= {name: getattr(facts, name) for name in ("classes", "samples", "image_shape")}
+    setting["is_vector"] = facts.vectors is not None
     setting["given"] = given_privileges(request, noise)
     reason = facts.unsuitable(spec.method, spec.parameters, setting)
     if reason is not None:

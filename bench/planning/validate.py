@@ -47,7 +47,7 @@ def validate_request(request: Request) -> ValidatedRequest:
     missing files and devices.
     """
     registry.load_plugins(request.plugin)
-    request = with_usual_noise(request)
+    request = with_usual_noise(with_joined_columns(request))
     methods = resolve_methods(request, registry.methods())
     check_source(request.recipe_source, registry.methods().values())
     data_set = recorded_data_set_name(request.dataset)
@@ -71,6 +71,33 @@ def validate_request(request: Request) -> ValidatedRequest:
         hardware.resolve_precision(request.precision, device, "fp32")
         hardware.check_step_mode(request.steps, device)
     return ValidatedRequest(request, methods, data_set, recipes)
+
+
+def with_joined_columns(request: Request) -> Request:
+    """The request with `annotators:a,b` in one piece: its noises were split at commas, and columns may have some.
+
+    What follows a noise that takes columns' names, and is no noise's name itself, is another column of it.
+    """
+    if not any(":" in text for text in request.noise):
+        return request
+    joined: list[str] = []
+    for text in request.noise:
+        goes_on = bool(joined) and ":" in joined[-1] and _takes_columns(joined[-1]) and _declared_noise(text) is None
+        joined[-1:] = [f"{joined[-1]},{text}"] if goes_on else [*joined[-1:], text]
+    return request.model_copy(update={"noise": tuple(joined)})
+
+
+def _takes_columns(text: str) -> bool:
+    entry = _declared_noise(text)
+    return entry is not None and entry["argument"] == "NAMES"
+
+
+def _declared_noise(text: str) -> Mapping[str, Any] | None:
+    """The declaration of a typed noise, by the name before its parameters and argument; None for another word."""
+    try:
+        return registry.find_declaration("noise", text.partition(":")[0].partition("[")[0].strip())
+    except UsageError:
+        return None
 
 
 def with_usual_noise(request: AnyRequest) -> AnyRequest:

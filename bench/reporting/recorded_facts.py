@@ -42,6 +42,8 @@ def recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Fac
         classes=len(description.classes),
         samples=description.train_size or 1,
         image_shape=description.image_shape or (1, 1, 1),
+        vectors=description.vectors,
+        for_vectors=frozenset({run.model}),
         noises=(_recorded_noise(run, description),),
         precision=run.precision,
         device="cuda" if run.sync_batch_norm else "cpu",

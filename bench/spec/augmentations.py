@@ -13,12 +13,19 @@ KINDS: dict[str, tuple[int, int] | None] = {
     "autoaugment": None,
     "randaugment": None,
     "cutout": (1, 1024),
+    "view": None,
+    "dropout": (1, 99),
 }
 """Kinds of steps in the order in which they act, with the bounds of the number that follows (None: none may)."""
-UNITS = {"crop": "pixels", "rotate": "degrees", "cutout": "pixels"}
+OF_VECTORS = frozenset({"view", "dropout"})
+"""Kinds of steps on samples that are vectors; all others are on images."""
+UNITS = {"crop": "pixels", "rotate": "degrees", "cutout": "pixels", "dropout": "percent"}
 OPTIONAL = frozenset({"cutout"})
 """Kinds whose number may be left out."""
-EXAMPLES = ("none", "crop4", "flip", "rotate20", "autoaugment", "randaugment", "randaugment:1:3", "cutout", "cutout16")
+EXAMPLES = (
+    *("none", "crop4", "flip", "rotate20", "autoaugment", "randaugment", "randaugment:1:3", "cutout", "cutout16"),
+    *("view", "dropout20"),
+)
 MAGNITUDE_BOUNDS = ((1, 16), (0, 30))
 """Of N and M in randaugment:N:M."""
 
@@ -47,6 +54,23 @@ def augmentation_steps(name: str) -> list[AugmentationStep]:
     return sorted(in_order, key=lambda step: not acts_first(step))
 
 
+def misfit_augmentation(name: str, views: int | None) -> str | None:
+    """Why an augmentation can't be had of a data set's samples, or None.
+
+    `views` counts the views of each vector that the data holds; None: the samples are images.
+    """
+    kinds = {kind for kind, _ in augmentation_steps(name)}
+    if views is None:
+        strange = sorted(kinds & OF_VECTORS)
+        return f"{strange[0]} is a step on vectors, and these are images" if strange else None
+    strange = sorted(kinds - OF_VECTORS)
+    if strange:
+        return f"{strange[0]} is a step on images, and these are vectors: type none, view, dropoutN or view+dropoutN"
+    if "view" in kinds and views == 1:
+        return "view takes one of several stored views, and there is one of each vector: type none or dropoutN"
+    return None
+
+
 def acts_first(step: AugmentationStep) -> bool:
     """Whether a step acts on the whole image, before it is cropped: randaugment:N:M."""
     return len(step[1]) > 1
@@ -73,7 +97,7 @@ def parse_step(text: str, name: str) -> AugmentationStep:
         raise UsageError(
             f'no augmentation step "{text}" in "{name}"; did you mean {" or ".join(close)}?\n'
             "Steps, joined with +: none, cropN, flip, rotateN, autoaugment, randaugment, "
-            "randaugment:N:M, cutout, cutoutN."
+            "randaugment:N:M, cutout, cutoutN; of vectors: view, dropoutN."
         )
     kind, bounds = match[1], KINDS[match[1]]
     if bounds is None:

@@ -29,9 +29,10 @@ from bench.training.images.image_store import Images
 from bench.training.method_task import TrainingPart
 from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
-from datasets.interface import Data, Findings, Labels, Options, Pixels
+from datasets.interface import Data, Findings, Labels, Options
 from datasets.noise import ImageSource, NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
+from datasets.samples import Pixels
 from datasets.selected import select
 from datasets.splits import split_name
 from methods.interface import Method

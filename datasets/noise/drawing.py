@@ -16,7 +16,7 @@ from datasets.noise.apportionment import count_wrong
 from datasets.noise.captions import caption, name_with_rate
 from datasets.noise.interface import DrawnImages, ImageSource, Matrix, Noise, NoiseFacts, NoisyLabels, label_hash
 from datasets.randomness import uniforms
-from datasets.rounding import largest_remainder, ranks
+from datasets.rounding import DECIMALS, largest_remainder, ranks
 
 DRAWS = ("exact", "multinomial")
 
@@ -60,7 +60,8 @@ def corrupt(
             raise DataError(f"Noise {noise.name!r} has neither a matrix nor labels.")
         result = given(labels, clean, classes, noise.origin(facts), name_with_rate(noise, facts, rate))
         return remarked(result, noise.remark(clean, labels, facts))
-    labels = (draw_exact if draw == "exact" else draw_independent)(clean, matrix, seed)
+    exact = draw_in_proportion if noise.has_uneven_rows else draw_exact
+    labels = (exact if draw == "exact" else draw_independent)(clean, matrix, seed)
     share = realised_rate(labels, clean)
     result = NoisyLabels(
         labels=labels,
@@ -135,6 +136,31 @@ def draw_exact(clean: Labels, matrix: Matrix, seed: int) -> Labels:
     nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
     labels = clean.astype(np.int64)
     labels[flipped] = target[np.lexsort((turn[row, target], nth, row))]
+    return labels
+
+
+def draw_in_proportion(clean: Labels, matrix: Matrix, seed: int) -> Labels:
+    """As `draw_exact` for rows that spread unevenly, in the same proportions at every rate.
+
+    Each row has one queue of wrong labels, in which each class is spread evenly (Webster's divisors: the k-th of share
+    p stands at (k - 1/2) / p), and the wrong images of the class get the first ones. So labels don't change as the rate
+    rises, and each class has its share of every beginning, up to a label or so.
+    """
+    classes = len(matrix)
+    turn = uniforms(seed, "noise/classes", classes * classes).reshape(classes, classes)
+    wrong, flipped = choose_wrong(clean, 1 - np.diag(matrix), seed)
+    others = matrix.copy()
+    np.fill_diagonal(others, 0.0)
+    sums = others.sum(axis=1, keepdims=True)
+    shares = np.round(others / np.where(sums > 0, sums, 1.0), 12)
+    counts = np.ceil(np.round(wrong[:, None] * shares, DECIMALS)).astype(np.int64) + (shares > 0)
+    row, target = (np.repeat(ids, counts.ravel()) for ids in np.indices(counts.shape).reshape(2, -1))
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts.ravel(), counts.ravel())
+    ordered = np.lexsort((turn[row, target], np.round((nth + 0.5) / shares[row, target], 6), row))
+    lengths = counts.sum(axis=1)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    labels = clean.astype(np.int64)
+    labels[flipped] = target[ordered][place < wrong[row[ordered]]]
     return labels
 
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, Pixels, written_call
+from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, written_call
+from datasets.samples import Pixels
 from datasets.selected import select
 
 Matrix = NDArray[np.float64]
@@ -124,7 +125,8 @@ class Noise(ABC):
     where "NAMES" are columns' names with commas between them. `parameters` are those in brackets, `name[key=value]`,
     with their default values; `choices` lists the values of those that have few. A subclass checks its argument in the
     constructor, as far as that needs no data set. `is_known` is false for noise that is in the labels already, nobody
-    knows how much: then no label counts as clean.
+    knows how much: then no label counts as clean. `has_uneven_rows`: its wrong labels spread unevenly over the classes
+    of a row, at any rate in the same proportions; they are then drawn so that they stay as they are as the rate rises.
 
     `reads_pixels`: a draw needs the images themselves. `reads_posterior`: the file of the argument holds a posterior of
     one training set, so that planning compares the two (`check`). `is_adversary`: labels are made to do the most harm,
@@ -144,6 +146,7 @@ class Noise(ABC):
     reads_pixels: ClassVar[bool] = False
     reads_posterior: ClassVar[bool] = False
     is_adversary: ClassVar[bool] = False
+    has_uneven_rows: ClassVar[bool] = False
 
     def __init__(self, argument: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         if self.argument is None and argument is not None:

@@ -56,7 +56,7 @@ def feature_maps(module: nn.Module, images: Tensor, stage: str) -> Tensor:
     name = stage_name(module, stage)
     features = cast(Staged, module).forward_to(images, name)
     channels = {str(entry["module"]): entry["num_chs"] for entry in cast(Staged, module).feature_info}[name]
-    if features.dim() != 4 or features.shape[1] != channels:
+    if features.dim() != 4 or features.shape[1] != channels or not getattr(module, "has_maps", True):
         raise ValueError(
             f"what leaves stage {name} has shape {tuple(features.shape)} and is no feature map (B, {channels}, H, W): "
             "activation maps need a convolutional --model"

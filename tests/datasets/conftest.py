@@ -25,6 +25,7 @@ from datasets.cifar100 import CLASSES, SUPERCLASS_OF, Cifar100
 from datasets.clothing1m import Clothing1M
 from datasets.digits import Digits
 from datasets.fashion_mnist import FashionMnist
+from datasets.features import Features
 from datasets.folder import Folder
 from datasets.food101n import Food101N
 from datasets.interface import DataSet, Options
@@ -200,8 +201,24 @@ def open_web_copy(name: str, root: Path, options: Options) -> DataSet:
 
 
 @pytest.fixture
+def vector_file(tmp_path: Path) -> Path:
+    """40 vectors of 5 numbers in 3 classes, with 3 views each, and a column of noisy labels."""
+    draw = np.random.Generator(np.random.PCG64(0))
+    labels = np.arange(40) % 3
+    features = (draw.normal(size=(40, 3, 5)) + labels[:, None, None]).astype(np.float32)
+    noisy = np.where(np.arange(40) % 4, labels, (labels + 1) % 3)
+    np.savez(tmp_path / "vectors.npz", features=features, labels=labels, noisy=noisy)
+    return tmp_path / "vectors.npz"
+
+
+@pytest.fixture
 def openers(
-    options: Options, photos: Path, class_folders: Path, cifar10_files: Path, cifar100_files: Path
+    options: Options,
+    photos: Path,
+    class_folders: Path,
+    cifar10_files: Path,
+    cifar100_files: Path,
+    vector_file: Path,
 ) -> Iterator[dict[str, Opened]]:
     """Every data set of the package, small, by name: called, it opens the data set anew."""
     assert options.root is not None
@@ -216,5 +233,6 @@ def openers(
         "cifar100": lambda: Cifar100(options),
         "folder": lambda: Folder(options, str(class_folders)),
         "table": lambda: Table(options, str(photos / "index.csv")),
+        "features": lambda: Features(options, str(vector_file)),
         **{name: partial(open_web_copy, name, options.root, options) for name in WEB_COPIES},
     }

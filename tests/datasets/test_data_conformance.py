@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.interface import DataSet, Options
+from datasets.interface import DataError, DataSet, Options
 
 FOLDER = Path(str(datasets.__file__)).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
@@ -31,9 +31,10 @@ def declared() -> dict[str, type[DataSet]]:
 
 
 NAMES = sorted(declared())
-IN_FULL = ("digits", "synthetic", "folder", "table")
+IN_FULL = ("digits", "synthetic", "features", "folder", "table")
 WITHOUT_FILES = ("digits", "synthetic")
 """What nobody has to lay out."""
+VECTORS = frozenset({"features"})
 
 
 def test_every_data_set_is_covered(openers: Openers) -> None:
@@ -45,15 +46,20 @@ def test_parts_are_what_the_interface_says(name: str, openers: Openers) -> None:
     data = openers[name]().load(0)
     classes = len(data.description.classes)
     for part in (data.train, data.test):
-        assert part.images[np.arange(1)].dtype == np.uint8 and len(part.images.shape) == 4
+        if data.description.vectors is None:
+            assert part.images[np.arange(1)].dtype == part.images.dtype == np.uint8 and len(part.images.shape) == 4
+        else:
+            assert part.images[np.arange(1)].dtype == part.images.dtype in (np.float16, np.float32)
+            assert len(part.images.shape) == 3
         assert part.images.shape[0] == len(part.labels) == len(part) > 0
         assert part.labels.dtype == np.int64
         assert part.labels.min() >= 0 and part.labels.max() < classes
         if part.masks is not None:
             assert part.masks.dtype == np.bool_ and part.masks.shape == part.images.shape[:3]
-    channels = data.train.images.shape[3]
-    assert len(data.mean) == len(data.std) == channels
-    assert all(0 < value < 1 for value in data.mean) and all(0 < value <= 1 for value in data.std)
+    assert len(data.mean) == len(data.std) == data.train.images.shape[-1]
+    assert all(0 < value <= 1 for value in data.std) or data.description.vectors is not None
+    assert all(0 < value < 1 for value in data.mean) or data.description.vectors is not None
+    assert min(data.std) > 0
     assert set(np.unique(data.train.labels)) == set(range(classes))
     for values in data.columns.values():
         assert values.shape == data.train.labels.shape and values.dtype == np.int64
@@ -64,7 +70,11 @@ def test_parts_are_what_the_interface_says(name: str, openers: Openers) -> None:
 def test_description_tells_what_loading_gives(name: str, openers: Openers) -> None:
     described, data = openers[name]().describe(), openers[name]().load(0)
     assert described == data.description
-    assert data.train.images.shape[1:] == data.test.images.shape[1:] == described.image_shape
+    if described.vectors is None:
+        assert data.train.images.shape[1:] == data.test.images.shape[1:] == described.image_shape
+    else:
+        assert data.train.images.shape[1:] == (described.vectors.views, described.vectors.length)
+        assert data.test.images.shape[1:] == (1, described.vectors.length) and described.image_shape is None
     assert tuple(data.columns) == described.columns
     if name in IN_FULL:  # of the others, a small part stands for the whole
         assert (len(data.train), len(data.test)) == (described.train_size, described.test_size)
@@ -90,7 +100,14 @@ def test_split_seed_matters_only_without_an_official_split(name: str, openers: O
     assert np.array_equal(one.test.images, other.test.images) != one.description.seeded_split
     if one.description.seeded_split:
         assert np.array_equal(np.bincount(one.test.labels), np.bincount(other.test.labels))
-        together = [np.sort(np.concatenate([each.train.images, each.test.images]).ravel()) for each in (one, other)]
+        together = [
+            np.sort(
+                np.concatenate([part.images[np.arange(len(part))][:, :1] for part in (each.train, each.test)]), None
+            )
+            if each.description.vectors is not None
+            else np.sort(np.concatenate([each.train.images, each.test.images]).ravel())
+            for each in (one, other)
+        ]
         assert np.array_equal(*together)
 
 
@@ -99,6 +116,10 @@ def test_image_size(name: str, openers: Openers) -> None:
     data_set = openers[name]()
     plain = openers[name]().content_hash()
     data_set.options = replace(data_set.options, image_size=10)
+    if name in VECTORS:
+        with pytest.raises(DataError, match="--image-size is for images"):
+            data_set.load(0)
+        return
     data = data_set.load(0)
     assert data.train.images.shape[1:3] == (10, 10)
     assert data.description.image_shape == data.train.images.shape[1:]

@@ -30,6 +30,8 @@ DATA = "d" * 64
 PIXELS = (uniforms(0, "pixels", 1000 * 5 * 7 * 3) * 256).astype(np.uint8).reshape(1000, 5, 7, 3)
 
 GOLDEN = {
+    ("sym-prior", "multinomial"): ("74b37affcb48ca02", "e234ff1f0c7cb48e"),
+    ("sym-prior", "exact"): ("45ce122c1ce680c6", "6846309a58e5c08e"),
     ("annotators", "multinomial"): ("3edef9435ebedfbf", "bf130a0dcd3d9677"),
     ("annotators", "exact"): ("3edef9435ebedfbf", "bf130a0dcd3d9677"),
     ("as-given", "exact"): ("abbc512c3acb0f8c", "7788956a61b8439b"),
@@ -103,6 +105,7 @@ def test_all_are_found_one_a_file() -> None:
         "matrix",
         "column",
         "annotators",
+        "sym-prior",
     }
     for name, each in NOISES.items():
         assert each.__module__ == f"datasets.noise.{name.replace('-', '_')}"
@@ -217,6 +220,11 @@ def test_unknown_draw(example: dict[str, Noise]) -> None:
     [
         ("none", "no noise, 0.00 overall"),
         ("sym", "0.4 in all 10 classes (the true class excluded), 0.40 overall"),
+        (
+            "sym-prior",
+            "0.4 in all 10 classes (to other classes in proportion to their sizes), 0.40 overall, "
+            "largest class 1 times the smallest by clean labels and 1.04 times by noisy ones",
+        ),
         ("sym-incl", "0.4 in all 10 classes (the true class included), 0.36 overall"),
         ("asym", "0.4 in 5 of 10 classes, 0.20 overall"),
         ("asym-superclass", "0.4 in 9 of 10 classes (rotated inside superclasses), 0.36 overall"),

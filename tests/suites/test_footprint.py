@@ -96,7 +96,7 @@ def test_images_count_with_their_border_and_normalised_where_these_are_kept() ->
     assert taken(augmentation="none").images < taken(augmentation="crop4").images
     assert taken(augmentation="none").data == SIZES.stored * 32 * 32 * 3
     tiny = measure_footprint(spec(augmentation="none", hold_out=0.0), DIGITS, "cpu").images
-    assert tiny == 5 * DIGITS.stored * DIGITS.pixels
+    assert tiny == 5 * DIGITS.stored * DIGITS.values
 
 
 def test_what_runs_is_no_more_than_what_is_known_without_asking(method: str) -> None:

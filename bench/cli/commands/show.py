@@ -14,6 +14,7 @@ from bench import registry
 from bench.cli.commands.list_entries import public_declaration
 from bench.planning import data_facts
 from bench.planning.request import Request
+from bench.planning.validate import with_joined_columns
 from bench.registry.names import parse_call
 from bench.system.cache import cache_folder
 from bench.system.console import print_note, write_json, write_page
@@ -50,7 +51,7 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
         typed = ("dataset", "data_root", "download", "draw", "rate", "labels_are_clean", *IMAGE_OPTIONS)
         of_data = {key: options.get(key) for key in typed}
         try:
-            request = Request.typed(noise=[name], noise_seed=options.get("seed"), **of_data)
+            request = with_joined_columns(Request.typed(noise=[name], noise_seed=options.get("seed"), **of_data))
         except UsageError as error:  # `run` has another seed beside this one
             raise UsageError(str(error).replace("--noise-seed", "--seed")) from None
         value = _describe_noise(request, name, save_labels, rate_typed="rate" in options)
@@ -120,6 +121,8 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         if save_labels is not None:
             raise
         print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
+    if labels is not None:  # a matrix may follow the sizes of the classes
+        matrix = labels.matrix
     classes = list(description.classes)
     return {
         "noise": noise.recorded_name(),

@@ -11,6 +11,11 @@ A name is "none" or steps joined with "+":
                  bench.training.augmentation.magnitude
     cutoutN      a square of N pixels of the mean colour; "cutout": half of the shorter side
 
+Of samples that are vectors, see bench.training.augmentation.vector_steps:
+
+    view         one of the stored views of each vector but the plain one, at random
+    dropoutN     each feature is its mean with a probability of N percent
+
 Steps act in this order however the name lists them, each at most once; `bench.spec.augmentations` writes the canonical
 name, which is part of a run's identity. An earlier step's draws don't depend on the later ones: "crop4" and
 "crop4+flip" crop alike.
@@ -28,7 +33,9 @@ from bench.system.errors import UsageError
 from bench.training.augmentation.magnitude import MagnitudeRandAugment
 from bench.training.augmentation.policies import AutoAugment, RandAugment
 from bench.training.augmentation.steps import Crop, Cutout, Draws, Flip, LateCrop, PixelStep, Rotate, Size
+from bench.training.augmentation.vector_steps import FeatureDropout, OtherView
 from bench.training.images.image_store import ImageStore
+from bench.training.images.vector_store import VectorStore
 
 __all__ = ["Augmentation", "build_augmentation", "padding_and_flips"]
 
@@ -43,6 +50,7 @@ class Augmentation:
         gathered = () if any(step.acts_first for step in steps) else self.steps
         self.crop = next((step for step in gathered if isinstance(step, Crop)), None)
         self.flip = next((step for step in gathered if isinstance(step, Flip)), None)
+        self.view = next((step for step in gathered if isinstance(step, OtherView)), None)
         self.pad = self.crop.margin if self.crop else 0
 
     def draws(self, n: int, size: Size, generator: Generator) -> dict[str, Tensor]:
@@ -80,7 +88,12 @@ class Augmentation:
         return masks
 
     def gather(self, store: ImageStore, index: Tensor, draws: Draws) -> Tensor:
-        """The batch's crops (or whole images), uint8 (B, H, W, C), flipped where the store keeps mirror images."""
+        """The batch's crops (or whole images), uint8 (B, H, W, C), flipped where the store keeps mirror images.
+
+        Of a store of vectors (B, D): their plain views, or others.
+        """
+        if self.view is not None and isinstance(store, VectorStore):
+            return store.other_view(index, draws["view"])
         flipped = draws["flip"] if self.flip is not None and store.mirrored else None
         if self.crop is None:
             return store.centre(index, flipped)
@@ -126,5 +139,9 @@ def build_step(named: AugmentationStep, late: bool = False) -> PixelStep:
             return AutoAugment(text)
         case "randaugment":
             return MagnitudeRandAugment(text, *numbers) if acts_first(named) else RandAugment(text)
+        case "view":
+            return OtherView(text)
+        case "dropout":
+            return FeatureDropout(text, number)
         case _:
             return Cutout(text, number or None)

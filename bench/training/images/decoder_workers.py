@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.system.processes import die_with_parent
-from datasets.interface import DataError, Pixels
+from datasets.interface import DataError
+from datasets.samples import Pixels
 
 CHUNK_BYTES = 2 << 20
 """Bytes that one worker reads at a time. Small, so that the first batch comes soon and shared memory isn't filled."""
@@ -75,12 +76,13 @@ class DecoderWorkers:
     def __init__(self, parts: Sequence[Pixels], workers: int) -> None:
         self._sources = PartSources(parts)
         self._workers = workers
-        self._chunks = [max(1, CHUNK_BYTES // max(1, int(np.prod(part.shape[1:])))) for part in parts]
+        sizes = [int(np.prod(part.shape[1:])) * part.dtype.itemsize for part in parts]
+        self._chunks = [max(1, CHUNK_BYTES // max(1, size)) for size in sizes]
         self._loaders: list[DataLoader[Tensor | UnreadableImages]] = []
         self._idle: list[DataLoader[Tensor | UnreadableImages]] = []
 
     def read(self, part: int, indices: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-        """The images of each index int64 (B,), uint8 (B, H, W, C), in chunks. Indices are taken ahead of their turn.
+        """The samples of each index int64 (B,), as they are stored, in chunks. Indices are taken ahead of their turn.
 
         Raises DataError naming a file that can't be read, RuntimeError where a worker died.
         """

@@ -11,19 +11,22 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.training.images.decoder_workers import DecoderWorkers
 from bench.training.images.image_store import Images, ImageStore, worth_mirroring
+from bench.training.images.vector_store import VectorStore
 from datasets.arrays import blocks
-from datasets.interface import Pixels
+from datasets.samples import Pixels
 from datasets.selected import select
 
 Read = Callable[[Iterable[Tensor]], Iterator[Tensor]]
-"""Indices int64 (B,) on the CPU -> the images of each, uint8 (B, H, W, C), in pinned memory if they go to a GPU."""
+"""Indices int64 (B,) on the CPU -> the samples of each, as they are stored, in pinned memory if they go to a GPU."""
 
 
 class BatchStore:
@@ -75,7 +78,7 @@ def gather_batches(images: Pixels, pin: bool) -> Read:
     selected = select(images, np.arange(len(images)))
     array = selected.source
     if not isinstance(array, np.ndarray):
-        array, start = np.empty(selected.shape, dtype=np.uint8), 0
+        array, start = np.empty(selected.shape, dtype=selected.dtype), 0
         for block in read_image_blocks(selected):
             array[start : start + len(block)] = block
             start += len(block)
@@ -87,7 +90,7 @@ def gather_batches(images: Pixels, pin: bool) -> Read:
 
     def read(indices: Iterable[Tensor]) -> Iterator[Tensor]:
         for index in indices:
-            batch = torch.empty((len(index), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+            batch = torch.empty((len(index), *pixels.shape[1:]), dtype=pixels.dtype, pin_memory=pin)
             yield torch.index_select(pixels, 0, rows[index], out=batch)
 
     return read
@@ -99,13 +102,14 @@ def join_chunks(chunks: Callable[[Iterable[Tensor]], Iterator[list[Tensor]]], pi
     def read(indices: Iterable[Tensor]) -> Iterator[Tensor]:
         for batch_chunks in chunks(indices):
             shape = (sum(map(len, batch_chunks)), *batch_chunks[0].shape[1:])
-            yield torch.cat(batch_chunks, out=torch.empty(shape, dtype=torch.uint8, pin_memory=pin))
+            joined = torch.empty(shape, dtype=batch_chunks[0].dtype, pin_memory=pin)
+            yield torch.cat(batch_chunks, out=joined)
 
     return read
 
 
-def read_image_blocks(images: Pixels) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """All images, about 64 MiB at a time."""
+def read_image_blocks(images: Pixels) -> Iterator[NDArray[Any]]:
+    """All images or vectors, about 64 MiB at a time."""
     steps = blocks(images)
     for start in steps:
         yield images[np.arange(start, min(start + steps.step, len(images)))]
@@ -132,9 +136,7 @@ class ImageSets:
     def store(self, part: str, device: torch.device, pad: int = 0, flips: bool = False) -> Images:
         """A part's images for a device, with a border of `pad` pixels; `flips`: mirror images are going to be used."""
         images = self._parts[part]
-        height, width, channels = images.shape[1:]
-        nothing = torch.empty((0, height, width, channels), dtype=torch.uint8, device=device)
-        template = ImageStore(nothing, self._mean, self._std, pad)
+        template = self._template(images, device, pad)
         if self.placement == "device":
             mirrored = flips and worth_mirroring(len(images), template.size, template.channels, pad, device)
             return template.with_images(len(images), map(torch.from_numpy, read_image_blocks(images)), mirrored)
@@ -143,6 +145,15 @@ class ImageSets:
             return BatchStore(len(images), gather_batches(images, pin), template)
         number = list(self._parts).index(part)
         return BatchStore(len(images), join_chunks(partial(self._decoders.read, number), pin), template)
+
+    def _template(self, images: Pixels, device: torch.device, pad: int) -> ImageStore:
+        """A store of no samples for the device, with the normalisation of all."""
+        if len(images.shape) == 3:
+            dtype = torch.float16 if images.dtype == np.float16 else torch.float32
+            nothing = torch.empty((0, *images.shape[1:]), dtype=dtype, device=device)
+            return VectorStore(nothing, self._mean, self._std)
+        nothing = torch.empty((0, *images.shape[1:]), dtype=torch.uint8, device=device)
+        return ImageStore(nothing, self._mean, self._std, pad)
 
     def close(self) -> None:
         """End the processes that read images."""

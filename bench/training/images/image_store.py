@@ -1,7 +1,8 @@
 """A data set's images on the device: one zero-padded uint8 tensor, from which a batch of crops is one gather.
 
 `Images` is the interface that training uses; `ImageStore.crops` and `ImageStore.normalise` make a batch. Images that
-don't fit on the device are a `BatchStore` (`image_sets`), which makes a small `ImageStore` of each batch.
+don't fit on the device are a `BatchStore` (`image_sets`), which makes a small `ImageStore` of each batch. Samples that
+are vectors are a `VectorStore` (`vector_store`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bench.cli.main import main
 from bench.planning.request import Request
+from bench.planning.validate import with_joined_columns
 
 Captured = pytest.CaptureFixture[str]
 SHORT = ["--methods", "ce", "--seeds", "1", "--jobs", "1", "--epochs", "1", "--model", "cnn-small"]
@@ -34,7 +35,7 @@ def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_names_with_commas_are_one_noise() -> None:
     def noises(*texts: str) -> tuple[str, ...]:
-        return Request.typed(noise=list(texts)).noise
+        return with_joined_columns(Request.typed(noise=list(texts))).noise
 
     assert noises("annotators:a,b,c*") == ("annotators:a,b,c*",)
     assert noises("sym,annotators[by=random]:a,b,asym,pairflip") == (
