@@ -1,8 +1,8 @@
-"""Declarations, noises and records as pages for people.
+"""Declarations and records as pages for people.
 
-`method_page`, `data_set_page`, `noise_page` and `run_page` each take the JSON value that `show --format json` prints;
-`table` and `pairs_table` are the two shapes that they and other commands draw. The module imports rich, so commands
-import it where they print text: JSON needs none of it.
+`method_page`, `data_set_page` and `run_page` (and `noise_page` in `bench.cli.noise_page`) each take the JSON value that
+`show --format json` prints; `table` and `pairs_table` are the two shapes that they and other commands draw. The module
+imports rich, so commands import it where they print text: JSON needs none of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from bench.planning.paper_protocol import deviations, trained_recipes
 from bench.system.text import list_first
 
 TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
-WIDEST_MATRIX = 12
 MOST_CLASSES = 20
 """Classes whose images a page counts one by one."""
 DITTO = "″"
@@ -157,35 +156,6 @@ def _class_counts(report: Mapping[str, Any] | None) -> list[RenderableType]:
     return parts
 
 
-def noise_page(shown: Mapping[str, Any]) -> RenderableType:
-    """A noise's page: the matrix with class names, the pairs and their source, nominal and realised rate, the hash."""
-    facts = {
-        "rate": "" if shown["rate"] is None else f"{shown['rate']:g}",
-        "caption": shown["caption"],
-        "realised": _realised(shown),
-        "pairs": list_first([f"{first} -> {second}" for first, second in shown["pairs"]], 20),
-        "follows": shown["source"],
-        "draw": shown["draw"],
-        "labels": shown["labels_sha256"] or "unknown without the data",
-    }
-    noise, data_set = escape(shown["noise"]), escape(shown["dataset"])
-    head = f"[bold]{noise}[/] on {data_set}: {shown['summary']}"
-    parts: list[RenderableType] = [head, "", pairs_table(facts)]
-    if shown["matrix"] is not None:
-        parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown, "matrix")]
-    elif shown["realised_matrix"] is not None:
-        title = "Share of each true class's labels, as drawn, a row for each true class:"
-        parts += ["", title, _matrix(shown, "realised_matrix")]
-    return Group(*parts)
-
-
-def _realised(shown: Mapping[str, Any]) -> str:
-    if not shown["is_known"]:
-        return "unknown: nobody knows which labels are wrong"
-    rate = shown["realised_rate"]
-    return "unknown without the data" if rate is None else f"{rate:.4f} of the training labels"
-
-
 def run_page(record: Mapping[str, Any]) -> RenderableType:
     """A record's page: what was run, what came out, where and how long."""
     parts: list[RenderableType] = [f"[bold]{record['run_id']}[/]"]
@@ -199,22 +169,6 @@ def run_page(record: Mapping[str, Any]) -> RenderableType:
         if record.get("traceback"):
             parts += ["", Text(record["traceback"].rstrip())]
     return Group(*parts)
-
-
-def _matrix(shown: Mapping[str, Any], which: str) -> Table:
-    """The matrix; of many classes only each class's largest cells, row by row."""
-    matrix, classes = shown[which], shown["classes"]
-    if len(classes) <= WIDEST_MATRIX:
-        rows = [[name, *map(_probability, row)] for name, row in zip(classes, matrix, strict=True)]
-        return table(("", *classes), rows, numbers=True)
-    rows = []
-    for number, (name, row) in enumerate(zip(classes, matrix, strict=True)):
-        cells = ((value, column) for column, value in enumerate(row) if value and column != number)
-        others = sorted(cells, reverse=True)
-        largest = ", ".join(f"{classes[column]} {_probability(value)}" for value, column in others[:3])
-        more = f", and {len(others) - 3} more" if len(others) > 3 else ""
-        rows.append([name, _probability(row[number]), largest + more])
-    return table(("true class", "kept", "given as"), rows)
 
 
 def _head(entry: Mapping[str, Any]) -> RenderableType:
@@ -283,10 +237,6 @@ def _sizes(entry: Mapping[str, Any]) -> list[str]:
         return ["", ""]
     shape = description["image_shape"]
     return [str(len(description["classes"])), "" if shape is None else "x".join(map(str, shape))]
-
-
-def _probability(value: float) -> str:
-    return "." if value == 0 else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def format_cell(value: Any) -> str:

@@ -112,6 +112,12 @@ class Annotators(Noise):
         names = self._find(tuple(images.columns), images.facts.data_set)
         return Answers.of_columns([images.columns[name] for name in names])
 
+    def annotator_names(self, facts: NoiseFacts) -> list[str]:
+        """What the annotators are called, in the order of `answers`."""
+        if self.simulated is not None:
+            return [f"annotator {number}" for number in range(1, self.simulated + 1)]
+        return self._find(facts.columns, facts.data_set)
+
     def assign(self, images: DrawnImages) -> Labels:
         answers, classes = self.answers(images), len(images.facts.classes)
         chance = uniforms(images.seed, f"annotators/{self.values['by']}", len(images.clean))

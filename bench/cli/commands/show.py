@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.cli.commands.list_entries import public_declaration
+from bench.cli.commands.noise_details import describe_annotators, estimate_matrices
 from bench.planning import data_facts
 from bench.planning.request import Request
 from bench.planning.validate import with_joined_columns
@@ -61,8 +62,9 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
         write_json(value)
     else:
         from bench.cli import pages
+        from bench.cli.noise_page import noise_page
 
-        page_of = {"method": pages.method_page, "dataset": pages.data_set_page, "noise": pages.noise_page}
+        page_of = {"method": pages.method_page, "dataset": pages.data_set_page, "noise": noise_page}
         write_page(page_of.get(kind, pages.run_page)(value))
     return 0
 
@@ -123,6 +125,10 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
     if labels is not None:  # a matrix may follow the sizes of the classes
         matrix = labels.matrix
+    of_labels: dict[str, Any] = {"annotators": None, "estimated_matrices": None}
+    if labels is not None:
+        of_labels["annotators"] = describe_annotators(noise, data_set, request.noise_seed or 0)
+        of_labels["estimated_matrices"] = estimate_matrices(request, noise, data_set.content_hash(), labels.sha256)
     classes = list(description.classes)
     return {
         "noise": noise.recorded_name(),
@@ -140,6 +146,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         "labels_sha256": None if labels is None else labels.sha256,
         "caption": labels.caption if labels is not None else caption(noise, noise_facts, matrix, rate),
         "summary": noise.summary,
+        **of_labels,
     }
 
 

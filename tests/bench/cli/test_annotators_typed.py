@@ -91,3 +91,40 @@ def test_a_data_set_without_columns_says_what_to_type(capsys: Captured) -> None:
     assert main(["show", "noise", "annotators:5", "--dataset", "digits", "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["noise"] == "annotators:5" and 0.03 < shown["realised_rate"] < 0.15
+
+
+def test_show_tells_who_answered_and_how_well(crowd: str, capsys: Captured) -> None:
+    typed = ["show", "noise", "annotators", "--dataset", crowd, "--labels-are-clean"]
+    assert main([*typed, "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    found = shown["annotators"]
+    assert found["answers"] == {"0": 2, "2": 31, "3": 7} and found["agreement"] == pytest.approx(7 / 52)
+    assert [(each["name"], each["answers"], each["right"]) for each in found["people"]] == [
+        ("ann", 38, 1.0),
+        ("bob", 7, 0.0),
+        ("sym", 38, 0.0),
+    ]
+    assert shown["matrix"] is None and np.array(shown["realised_matrix"]).shape == (2, 2)
+    assert main(typed) == 0
+    out = capsys.readouterr().out
+    assert "0 in 2, 2 in 31, 3 in 7 images" in out and "accuracy by Dawid-Skene" in out
+
+
+def test_show_prints_the_realised_matrix_of_a_column(crowd: str, capsys: Captured) -> None:
+    assert main(["show", "noise", "column:sym", "--dataset", crowd, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["realised_matrix"] == [[0.0, 1.0], [1.0, 0.0]]
+
+
+def test_show_estimates_a_matrix_where_no_label_is_known_to_be_clean(crowd: str, capsys: Captured) -> None:
+    typed = ["show", "noise", "as-given", "--dataset", crowd]
+    assert main([*typed, "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["realised_matrix"] is None and shown["realised_rate"] is None
+    estimates = shown["estimated_matrices"]
+    for name in ("confident_joint", "anchor_points"):
+        assert np.allclose(np.sum(estimates[name], axis=1), 1)
+    assert estimates["agreement"] > 0.9 and "cross-fitted" in estimates["by"]
+    assert main(typed) == 0
+    assert "by anchor points" in capsys.readouterr().out
+    assert main(["show", "noise", "as-given", "--dataset", "digits", "--format", "json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["estimated_matrices"]["anchor_points"]) == 10
