@@ -1,9 +1,11 @@
-"""What CIFAR-10 and CIFAR-100 share: torchvision's loaders and checksums, and where the files may lie."""
+"""What CIFAR-10 and CIFAR-100 share: torchvision's loaders and checksums, where files may lie, and human labels."""
 
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +15,8 @@ import numpy as np
 from datasets.arrays import check_size, resized
 from datasets.download import fetch
 from datasets.files import digests, listed, remembered, states
-from datasets.interface import Data, DataError, DataSet, Part
+from datasets.human_columns import HumanColumns, HumanFile
+from datasets.interface import Data, DataError, DataSet, Description, Labels, Part
 
 
 class CifarDataSet(DataSet):
@@ -25,6 +28,23 @@ class CifarDataSet(DataSet):
     archive: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
     """The batches, named here as well so that a hash needs no import of torchvision."""
+
+    @property
+    @abstractmethod
+    def human_file(self) -> HumanFile:
+        """The file of labels that people gave."""
+
+    @abstractmethod
+    def declare(self) -> Description:
+        """The declarations, without what depends on files."""
+
+    def describe(self) -> Description:
+        human = self._human
+        if human.problem is not None:
+            reasons = tuple((name, human.problem) for name in human.file.columns)
+            return replace(self.declare(), unused_columns=reasons)
+        names = tuple(human.file.columns)
+        return replace(self.declare(), columns=names, column_files=tuple((name, str(human.path)) for name in names))
 
     def known_files(self) -> Mapping[Path, str]:
         official, folder = self._official, self._home / self.batches
@@ -50,7 +70,8 @@ class CifarDataSet(DataSet):
         check_size(self.options.image_size)
         train, test = self._part(train=True), self._part(train=False)
         assert description.mean is not None and description.std is not None
-        return Data(description, train, test, description.mean, description.std)
+        columns = self._human.of(train.labels, description.name)
+        return Data(description, train, test, description.mean, description.std, columns)
 
     def _part(self, train: bool) -> Part:
         home = self._home
@@ -58,8 +79,18 @@ class CifarDataSet(DataSet):
             read = self._official(home, train=train, download=False)
         except (RuntimeError, OSError, EOFError) as error:
             raise self._damaged(home, self._damage(home)) from error
-        labels = np.array(read.targets, dtype=np.int64)
+        labels = self.task_labels(np.array(read.targets, dtype=np.int64))
         return Part(resized(np.ascontiguousarray(read.data), self.options.image_size), labels)
+
+    def task_labels(self, labels: Labels) -> Labels:
+        """The labels to learn, of the ones that torchvision reads."""
+        return labels
+
+    @cached_property
+    def _human(self) -> HumanColumns:
+        root = self._root
+        inside = root.parent if root.name == self.batches else root
+        return HumanColumns(self.human_file, [inside, *([] if inside == root else [root]), inside / self.name])
 
     def _damaged(self, home: Path, how: str) -> DataError:
         return DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datasets.cifar import CifarDataSet
+from datasets.human_columns import HumanFile
 from datasets.interface import AsymmetricPairs, Description, Protocol
 
 
@@ -20,13 +21,27 @@ class Cifar10(CifarDataSet):
             data_batch_1 ... data_batch_5
             test_batch
             batches.meta
+        DATA_ROOT/CIFAR-10_human.pt            (for --noise human-aggre, human-worse, human-random1, 2 and 3; or below
+                                               DATA_ROOT/cifar-10-100n/data/, from github.com/UCSC-REAL/cifar-10-100n)
         """
     torchvision_class = "CIFAR10"
     batches = "cifar-10-batches-py"
     archive = "cifar-10-python.tar.gz"
     files = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 
-    def describe(self) -> Description:
+    human_file = HumanFile(
+        "CIFAR-10_human.pt",
+        clean="clean_label",
+        columns={
+            "human-aggre": "aggre_label",
+            "human-worse": "worse_label",
+            "human-random1": "random_label1",
+            "human-random2": "random_label2",
+            "human-random3": "random_label3",
+        },
+    )
+
+    def declare(self) -> Description:
         side = self.options.image_size or 32
         return Description(
             name=self.name,

@@ -1,9 +1,17 @@
-"""CIFAR-100, with its official superclasses."""
+"""CIFAR-100, with its official superclasses, which are the classes of `cifar100[coarse]`."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
 from datasets.cifar import CifarDataSet
-from datasets.interface import AsymmetricPairs, Description, Protocol
+from datasets.human_columns import HumanFile
+from datasets.interface import AsymmetricPairs, Description, Labels, Protocol
 
 SUPERCLASSES = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
@@ -37,8 +45,17 @@ SUPERCLASS_OF = tuple(next(i for i, group in enumerate(SUPERCLASSES.values()) if
 BLOCK = 5
 
 
+def rotation(classes: int) -> tuple[tuple[int, int], ...]:
+    """Each class to the next one inside its block of five consecutive ids."""
+    return tuple((i, BLOCK * (i // BLOCK) + (i + 1) % BLOCK) for i in range(classes))
+
+
 class Cifar100(CifarDataSet):
-    """50,000 training and 10,000 test photographs of 100 kinds of thing, 32 x 32, RGB."""
+    """50,000 training and 10,000 test photographs of 100 kinds of thing, 32 x 32, RGB.
+
+    `cifar100[coarse]` is the task with the 20 superclasses as classes. It has CIFAR-100's training settings; as nothing
+    is published for it, recipes are those for few classes, CIFAR-10's (ASSUMPTION).
+    """
 
     name = "cifar100"
     aliases = ("cifar-100",)
@@ -51,13 +68,66 @@ class Cifar100(CifarDataSet):
             train
             test
             meta
+        DATA_ROOT/CIFAR-100_human.pt           (for --noise human-noisy, and human-coarse on cifar100[coarse]; or below
+                                               DATA_ROOT/cifar-10-100n/data/, from github.com/UCSC-REAL/cifar-10-100n)
         """
     torchvision_class = "CIFAR100"
     batches = "cifar-100-python"
     archive = "cifar-100-python.tar.gz"
     files = ("train", "test")
 
+    parameters: ClassVar[Mapping[str, float | int | str]] = {"coarse": False}
+
+    @property
+    def human_file(self) -> HumanFile:
+        name = "CIFAR-100_human.pt"
+        if self._is_coarse:
+            return HumanFile(name, "clean_coarse_label", {"human-coarse": "noisy_coarse_label"}, len(SUPERCLASSES))
+        return HumanFile(name, "clean_label", {"human-noisy": "noisy_label"})
+
+    @property
+    def _is_coarse(self) -> bool:
+        return bool(self.values["coarse"])
+
+    def task_labels(self, labels: Labels) -> Labels:
+        return np.array(SUPERCLASS_OF, dtype=np.int64)[labels] if self._is_coarse else labels
+
+    def content_hash(self) -> str:
+        batches = super().content_hash()
+        return hashlib.sha256(f"coarse {batches}".encode()).hexdigest() if self._is_coarse else batches
+
     def describe(self) -> Description:
+        described = super().describe()
+        other, why = (
+            ("human-noisy", "it labels the 100 fine classes: --dataset cifar100")
+            if self._is_coarse
+            else ("human-coarse", "it labels the 20 superclasses: --dataset cifar100[coarse]")
+        )
+        return replace(described, unused_columns=(*described.unused_columns, (other, why)))
+
+    def declare(self) -> Description:
+        return self._coarse() if self._is_coarse else self._fine()
+
+    def _coarse(self) -> Description:
+        fine = self._fine()
+        return replace(
+            fine,
+            name=self.recorded_call(),
+            classes=tuple(SUPERCLASSES),
+            protocol=replace(
+                fine.protocol,
+                recipes_from="cifar10",
+                source=f"as CIFAR-100 with 100 classes: {fine.protocol.source}",
+            ),
+            pairs=AsymmetricPairs(
+                rotation(len(SUPERCLASSES)),
+                "the rotation i->i+1 inside blocks of five consecutive ids, as APL (Ma et al. 2020) has it for the 100 "
+                "classes; for the 20 superclasses it is ours",
+            ),
+            superclasses=None,
+        )
+
+    def _fine(self) -> Description:
         side = self.options.image_size or 32
         return Description(
             name=self.name,
@@ -79,7 +149,7 @@ class Cifar100(CifarDataSet):
             mean=(0.5071, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2762),
             pairs=AsymmetricPairs(
-                tuple((i, BLOCK * (i // BLOCK) + (i + 1) % BLOCK) for i in range(100)),
+                rotation(len(CLASSES)),
                 "the rotation i->i+1 inside blocks of five consecutive class ids of APL (Ma et al. 2020), ANL, ALFs, "
                 "eps-softmax and ELR; ids are alphabetical, so only 6 of the 100 flips stay inside a superclass",
             ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.calls import written_call
 from datasets.samples import Pixels, VectorShape, vector_shape
 
 if TYPE_CHECKING:
@@ -79,10 +81,12 @@ class Description:
     instead; `mean` and `std` are per channel, of pixels scaled to [0, 1], or
     None where they are computed from the training images. `train_size` and `test_size` are None where only the data
     knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
-    split seed draws its own. `unused_columns` are columns that are no labels, each with the reason. `clean_labels` is
-    false where nobody knows that labels are clean: a user's own data, and data with real noise. `clean_test_labels`
-    is true where the test labels are clean nevertheless, since people have looked at them: published sets of this kind.
-    `usual_noise` is what `run` takes where none is typed; "sym" stands for synthetic noise on clean labels.
+    split seed draws its own. `unused_columns` are columns that can't be used as labels, each with the reason.
+    `column_files` names the file of each column that stands in one of its own beside the data set; the content hash
+    doesn't cover it. `clean_labels` is false where nobody knows that labels are clean: a user's own data, and data with
+    real noise. `clean_test_labels` is true where the test labels are clean nevertheless, since people have looked at
+    them: published sets of this kind. `usual_noise` is what `run` takes where none is typed; "sym" stands for synthetic
+    noise on clean labels.
     """
 
     name: str
@@ -100,6 +104,7 @@ class Description:
     columns: tuple[str, ...] = ()
     seeded_split: bool = False
     unused_columns: tuple[tuple[str, str], ...] = ()
+    column_files: tuple[tuple[str, str], ...] = ()
     clean_labels: bool = True
     clean_test_labels: bool = False
     usual_noise: str = "sym"
@@ -196,23 +201,16 @@ class Options:
     progress: Progress = no_progress
 
 
-def written_call(
-    name: str, values: Mapping[str, Any], defaults: Mapping[str, Any], unrecorded: Collection[str] = ()
-) -> str:
-    """`name[key=value,...]` with the values that aren't the defaults, sorted by key; the bare name if all are."""
-    changed = [
-        f"{key}={value if isinstance(value, str) else format(value, 'g')}"
-        for key, value in sorted(values.items())
-        if key not in unrecorded and value != defaults[key]
-    ]
-    return f"{name}[{','.join(changed)}]" if changed else name
+NOWHERE = Options(root=Path(os.devnull))
+"""Options of a machine that has no data, for what is declared without any."""
 
 
 class DataSet(ABC):
     """One file per data set; the harness finds the class by its file, nobody registers it.
 
     `argument` names what follows the colon in `name:ARGUMENT` (None: nothing may). `parameters` are the bracketed
-    ones of `name[classes=20]`, with their defaults; the content hash covers what they change. `unrecorded` are those
+    ones of `name[classes=20]`, with their defaults (False for a flag, typed without a value); the content hash covers
+    what they change. `unrecorded` are those
     that only say how the same content is found, which no record's name holds.
 
     For docs/datasets.md: `layout` draws the files as they must lie, `access` says how they are had, `homepage` where.

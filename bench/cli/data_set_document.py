@@ -59,9 +59,9 @@ def _facts(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _described_facts(entry: Mapping[str, Any]) -> dict[str, str]:
     """What the description of a data set says that needs no argument."""
-    from datasets.interface import Options
+    from datasets.interface import NOWHERE
 
-    described = registry.open_data_set(entry["name"], Options()).describe()
+    described = registry.open_data_set(entry["name"], NOWHERE).describe()
     counts = ["as found" if count is None else f"{count:,}" for count in (described.train_size, described.test_size)]
     drawn = "; each split seed draws its own" if described.seeded_split else ""
     return {

@@ -30,7 +30,7 @@ def noise_page(shown: Mapping[str, Any]) -> RenderableType:
         "labels": shown["labels_sha256"] or "unknown without the data",
     }
     noise, data_set = escape(shown["noise"]), escape(shown["dataset"])
-    head = f"[bold]{noise}[/] on {data_set}: {shown['summary']}"
+    head = f"[bold]{noise}[/] on {data_set}: {escape(shown['summary'])}"
     parts: list[RenderableType] = [head, "", pairs_table(facts)]
     if shown["matrix"] is not None:
         parts += ["", "P(given label | true class), a row for each true class:", _matrix(shown, "matrix")]

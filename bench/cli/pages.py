@@ -40,7 +40,7 @@ def declarations_table(kind: str, entries: Sequence[Mapping[str, Any]]) -> Table
         more = (
             [", ".join(entry[column]) for column in columns] if kind == "methods" else _sizes(entry) if columns else []
         )
-        drawn.add_row(escape(name), entry.get("summary", ""), *more)
+        drawn.add_row(escape(name), escape(entry.get("summary", "")), *more)
     return drawn
 
 
@@ -124,7 +124,8 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
         "train, test": ", ".join(sizes),
         "label columns": ", ".join(description["columns"]),
-        "other columns": _unused_columns(entry.get("report")),
+        "label files": list_first(sorted({file for _, file in description["column_files"]}), 10),
+        "other columns": _unused_columns(description["unused_columns"]),
         "licence": description["licence"],
         "citation": description["citation"],
         "asym pairs": f"{list_first(flips, 10)} ({confusions['source']})" if confusions else "",
@@ -134,10 +135,12 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
     return Group(*parts, "", "[bold]shared protocol[/]", pairs_table(protocol), *layout)
 
 
-def _unused_columns(report: Mapping[str, Any] | None) -> str:
-    """The columns of a user's table that are no labelling, each with the reason."""
-    unused = {} if report is None else report["unused_columns"]
-    return list_first([f"{name} ({reason})" for name, reason in unused.items()], 10)
+def _unused_columns(unused: Iterable[Sequence[str]]) -> str:
+    """The columns that can't be used as labels, those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in unused:
+        names.setdefault(reason, []).append(name)
+    return list_first([f"{', '.join(those)} ({reason})" for reason, those in names.items()], 10)
 
 
 def _class_counts(report: Mapping[str, Any] | None) -> list[RenderableType]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
+from bench.planning.column_facts import check_column_files
 from bench.planning.facts import PlannedNoise
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
@@ -109,7 +110,7 @@ def open_requested_data(request: Request, progress: Progress | None = None) -> D
 
 def recorded_data_set_name(text: str) -> str:
     """A data set's name as records hold it: no folders, and parameters only where they aren't the defaults."""
-    from datasets.interface import written_call
+    from datasets.calls import written_call
 
     name, argument, values = registry.parse_data_set(text)
     parameters = registry.data_sets()[name]["parameters"]
@@ -130,10 +131,12 @@ def data_sizes(data_set: DataSet, description: Description, sha256: str, image_s
         def count(labels: Labels) -> tuple[int, ...]:
             return tuple(np.bincount(labels, minlength=len(description.classes)).tolist())
 
-        labelled = {
-            name: count(outline.labels[values >= 0]) for name, values in outline.columns.items() if (values < 0).any()
+        in_files = dict(description.column_files)  # the content hash says nothing of these
+        columns = {
+            name: values for name in outline.columns if name not in in_files for values in [outline.columns[name]]
         }
-        sizes = (count(outline.labels), outline.test, outline.image_shape, tuple(outline.columns), labelled)
+        labelled = {name: count(outline.labels[values >= 0]) for name, values in columns.items() if (values < 0).any()}
+        sizes = (count(outline.labels), outline.test, outline.image_shape, tuple(columns), labelled)
         return asdict(MeasuredSizes(*sizes, outline.vectors))
 
     stored = cache.cached_json("facts", [CACHE_VERSION, description.name, sha256, image_size], measure)
@@ -206,7 +209,9 @@ def gather_noises(
         gives_matrix = all(matrix is not None for matrix in matrices)
         in_total = [rate for rate in rates if is_rounded_in_total(request, sizes, noise.wrong_shares(classes, rate))]
         typed = text if noise.is_known else noise.name
-        about = (noise.takes_rate, gives_matrix, noise.file_hash(), noise.is_known, noise.notes(classes))
+        noise_sha256 = noise.source_hash(classes)
+        check_column_files(noise, classes, data_set, [sha256, noise_sha256])
+        about = (noise.takes_rate, gives_matrix, noise_sha256, noise.is_known, noise.notes(classes))
         noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))
     return tuple(noises)
 

@@ -14,7 +14,7 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -210,7 +210,7 @@ def _noise_declaration(cls: Any) -> dict[str, Any]:
 
 
 def _data_set_declaration(cls: Any) -> dict[str, Any]:
-    from datasets.interface import DataError, Options
+    from datasets.interface import NOWHERE, DataError
 
     entry = _shared_fields(cls) | {
         "argument": cls.argument,
@@ -225,7 +225,8 @@ def _data_set_declaration(cls: Any) -> dict[str, Any]:
     }
     if cls.argument is None:
         with contextlib.suppress(DataError):
-            entry["description"] = json.loads(json.dumps(asdict(cls(Options()).describe())))
+            described = replace(cls(NOWHERE).describe(), columns=(), unused_columns=(), column_files=())
+            entry["description"] = json.loads(json.dumps(asdict(described)))
     return entry
 
 

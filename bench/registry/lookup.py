@@ -123,9 +123,9 @@ def _parse(kind: str, text: str) -> tuple[str, str | None, dict[str, float | int
     before, bracket, after = text.partition("]:") if "[" in text.partition(":")[0] else (text, "", "")
     head, colon, rest = (f"{before}]", ":", after) if bracket else _split_at_colon(text)
     argument: str | None = rest if colon else None
-    name, typed = parse_call(head)
-    entry = find_declaration(kind, name)
-    name = entry["name"]
+    entry = find_declaration(kind, head.partition("[")[0].strip())
+    name, defaults = entry["name"], {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+    _, typed = parse_call(head, [key for key, default in defaults.items() if isinstance(default, bool)])
     if entry["argument"] is None and argument is not None:
         raise UsageError(f"the {kind} {name} takes nothing after a colon: type {name}")
     optional = entry.get("argument_optional", False)
@@ -133,12 +133,15 @@ def _parse(kind: str, text: str) -> tuple[str, str | None, dict[str, float | int
         raise UsageError(f"the {kind} {name} has nothing after its colon: type {name} or {name}:{entry['argument']}")
     if entry["argument"] is not None and not argument and not optional:
         raise UsageError(f"the {kind} {name} needs a {entry['argument']}: type {name}:{entry['argument']}")
-    defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
     values: dict[str, float | int | str] = {}
     for key, value in typed.items():
         if key not in defaults:
             raise unknown_parameter(f"the {kind} {name}", key, defaults)
-        if isinstance(defaults[key], str):
+        if isinstance(defaults[key], bool):
+            if value.casefold() not in ("true", "false"):
+                raise UsageError(f"{name}[{key}={value}]: {key} is there or not: type {name}[{key}], or {name}")
+            values[key] = value.casefold() == "true"
+        elif isinstance(defaults[key], str):
             values[key] = value
         else:
             values[key] = parse_number(name, key, value, whole=isinstance(defaults[key], int))

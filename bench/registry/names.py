@@ -7,7 +7,7 @@ typo must show at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -27,8 +27,11 @@ class SelectedMethod:
     outright: bool = True
 
 
-def parse_call(text: str) -> tuple[str, dict[str, str]]:
-    """`"gce[q=0.5]"` -> `("gce", {"q": "0.5"})`; values stay text. Raises UsageError for text of another form."""
+def parse_call(text: str, flags: Collection[str] = ()) -> tuple[str, dict[str, str]]:
+    """`"gce[q=0.5]"` -> `("gce", {"q": "0.5"})`; values stay text. Raises UsageError for text of another form.
+
+    A parameter among `flags` may stand alone, as in `cifar100[coarse]`, and is "true" then.
+    """
     name, bracket, rest = text.strip().partition("[")
     name = name.strip()
     rest = rest.strip()
@@ -37,6 +40,8 @@ def parse_call(text: str) -> tuple[str, dict[str, str]]:
     values: dict[str, str] = {}
     for item in rest[:-1].split(",") if bracket else ():
         key, equals, value = (part.strip() for part in item.partition("="))
+        if key in flags and not equals:
+            equals, value = "=", "true"
         if not (key and equals and value):
             raise UsageError(
                 f"{text!r} can't be read at {item.strip()!r}: type {name}[parameter=value,parameter=value]"

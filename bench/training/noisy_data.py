@@ -30,6 +30,7 @@ from bench.training.method_task import TrainingPart
 from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Findings, Labels, Options
+from datasets.label_columns import take
 from datasets.noise import ImageSource, NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
 from datasets.samples import Pixels
@@ -77,15 +78,15 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
     eligible = None if noise is None else noise.labelled(data.columns)
     drawn = draw_indices(data.train.labels, classes, spec.train_size, spec.imbalance, spec.split_seed, eligible)
     clean_labels = data.train.labels[drawn]
-    columns = {name: values[drawn] for name, values in data.columns.items()}
+    columns = take(data.columns, drawn)
     split = split_name(data.description.seeded_split, spec.split_seed)
     if noise is None:
         path = Path(str(runtime.labels_source))
         noisy = load_labels(path, classes, spec.data_sha256, clean_labels, drawn, len(data.train), split)
         check_noise(spec, runtime, file_hash(path))
     else:
-        check_noise(spec, runtime, noise.file_hash())
         facts = NoiseFacts.of(data.description)
+        check_noise(spec, runtime, noise.source_hash(facts))
         cache = None if runtime.cache is None else Path(runtime.cache)
         source = ImageSource.of(data, drawn, data_sha256, split, cache)
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns, source)

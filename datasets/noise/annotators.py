@@ -98,6 +98,9 @@ class Annotators(Noise):
         names = self._find(facts.columns, facts.data_set)
         return f"{how} of {len(names)} annotators ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
+    def columns_read(self, facts: NoiseFacts) -> tuple[str, ...]:
+        return () if self.simulated is not None else tuple(self._find(facts.columns, facts.data_set))
+
     def labelled(self, columns: Mapping[str, Labels]) -> NDArray[np.int64] | None:
         if self.simulated is not None:
             return None

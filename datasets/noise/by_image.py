@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.calls import written_call
 from datasets.files import in_order
 from datasets.images import DECODER
-from datasets.interface import DataError, Labels, written_call
+from datasets.interface import DataError, Labels
 from datasets.noise.drawing import choose_wrong
 from datasets.noise.flip_rates import flip_rate_quantiles
 from datasets.noise.interface import DrawnImages, ImageSource, Noise, NoiseFacts

@@ -31,6 +31,9 @@ class Column(Noise):
     def convention(self, facts: NoiseFacts) -> str:
         return f"column {self.argument_value}"
 
+    def columns_read(self, facts: NoiseFacts) -> tuple[str, ...]:
+        return (self.argument_value,)
+
     def labelled(self, columns: Mapping[str, Labels]) -> NDArray[np.int64] | None:
         labels = self.labels(columns)
         return np.flatnonzero(labels >= 0) if (labels < 0).any() else None

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels, written_call
+from datasets.calls import written_call
+from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels
+from datasets.noise.files import read_bytes
 from datasets.samples import Pixels
 from datasets.selected import select
 
@@ -25,9 +27,9 @@ class NoiseFacts:
     """What a noise may know of a data set: declarations, and how large the drawn classes are; no labels and no images.
 
     `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have,
-    `unused_columns` those that are no labels, with the reason. `counts` are the images (K,) of each class in the draw,
-    None where no data was read: classes then count as equally large. `image_shape` is (height, width, channels), None
-    where nobody knows it yet.
+    `unused_columns` those that can't be used, with the reason, and `column_files` the file of each column that has one.
+    `counts` are the images (K,) of each class in the draw, None where no data was read: classes then count as equally
+    large. `image_shape` is (height, width, channels), None where nobody knows it yet.
     """
 
     classes: tuple[str, ...]
@@ -35,6 +37,7 @@ class NoiseFacts:
     superclasses: tuple[int, ...] | None = None
     columns: tuple[str, ...] = ()
     unused_columns: Mapping[str, str] = field(default_factory=dict)
+    column_files: Mapping[str, str] = field(default_factory=dict)
     data_set: str = "this data set"
     counts: tuple[int, ...] | None = None
     image_shape: tuple[int, ...] | None = None
@@ -48,6 +51,7 @@ class NoiseFacts:
             superclasses=description.superclasses,
             columns=description.columns,
             unused_columns=dict(description.unused_columns),
+            column_files=dict(description.column_files),
             data_set=description.name,
             image_shape=description.image_shape,
         )
@@ -226,9 +230,27 @@ class Noise(ABC):
         """
         return None
 
+    def columns_read(self, facts: NoiseFacts) -> tuple[str, ...]:
+        """The further labels that this noise reads, by name."""
+        return ()
+
     def file_hash(self) -> str | None:
-        """SHA-256 (hex) of the file that this noise reads; None for noise that its name and a rate say in full."""
+        """SHA-256 (hex) of the file that this noise names; None for noise that names none."""
         return None
+
+    def source_hash(self, facts: NoiseFacts) -> str | None:
+        """SHA-256 (hex) of the files that the labels come from; None for noise that its name and a rate say in full.
+
+        These are the file that the noise names, and files of columns that it reads, where the data set's content hash
+        doesn't cover them.
+        """
+        files = dict.fromkeys(facts.column_files.get(name) for name in self.columns_read(facts))
+        hashes = [hashlib.sha256(read_bytes(Path(file))).hexdigest() for file in files if file is not None]
+        own = self.file_hash()
+        hashes += [] if own is None else [own]
+        return (
+            hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else None
+        )
 
     def checked_rate(self, rate: float | None) -> float:
         """`rate` as a float in [0, 1]; 0 for a noise that has none. Raises DataError for every other combination."""

@@ -34,6 +34,7 @@ from datasets.synthetic import Synthetic
 from datasets.table import Table
 from datasets.webvision import WebVision
 from datasets.webvision_mini import WebVisionMini
+from tests.datasets.official_files import human_labels, human_labels_of_100, write_human_labels
 
 Make = Callable[..., DataSet]
 Opened = Callable[[], DataSet]
@@ -224,6 +225,8 @@ def openers(
     assert options.root is not None
     write_mnist(options.root / "MNIST/raw")
     write_mnist(options.root / "FashionMNIST/raw", pack=True)
+    write_human_labels(options.root / "CIFAR-10_human.pt", human_labels(50))
+    write_human_labels(options.root / "CIFAR-100_human.pt", human_labels_of_100(200))
     yield {
         "digits": lambda: Digits(options),
         "synthetic": lambda: Synthetic(options, None, {"classes": 4, "size": 16, "train": 40, "test": 12}),
@@ -231,6 +234,7 @@ def openers(
         "fashion-mnist": lambda: FashionMnist(options),
         "cifar10": lambda: Cifar10(options),
         "cifar100": lambda: Cifar100(options),
+        "cifar100[coarse]": lambda: Cifar100(options, None, {"coarse": True}),
         "folder": lambda: Folder(options, str(class_folders)),
         "table": lambda: Table(options, str(photos / "index.csv")),
         "features": lambda: Features(options, str(vector_file)),

@@ -16,11 +16,12 @@ from datasets.noise import ImageSource, Noise, NoiseFacts, NoisyLabels, corrupt,
 from datasets.randomness import uniforms
 
 CLASSES = 10
+HUMAN = tuple(f"human-{kind}" for kind in ("aggre", "worse", "random1", "random2", "random3", "noisy", "coarse"))
 FACTS = NoiseFacts(
     classes=tuple(f"class {each}" for each in range(CLASSES)),
     pairs=AsymmetricPairs(((9, 1), (2, 0), (3, 5), (5, 3), (4, 7)), "Patrini et al. 2017"),
     superclasses=(0, 0, 1, 1, 1, 2, 2, 2, 2, 3),
-    columns=("worse",),
+    columns=("worse", *HUMAN),
     data_set="example",
 )
 CLEAN = np.arange(1000, dtype=np.int64) % CLASSES
@@ -46,6 +47,11 @@ GOLDEN = {
     ("instance", "multinomial"): ("e6457b71dcedabde", "58efb4c4470f274d"),
     ("instance-shared", "exact"): ("3245b8a508f4ad12", "633704a34b6e1408"),
     ("instance-shared", "multinomial"): ("c9922a13fc98a0d2", "eb53280cd3e7fb3f"),
+    **{
+        (name, draw): ("8d7b6c9c11c70692", "11a14bade73c7ba8")  # as the column that they are
+        for name in HUMAN
+        for draw in DRAWS
+    },
     ("matrix", "exact"): ("a3e2d72968fd826a", "834d2d445e1c5226"),
     ("matrix", "multinomial"): ("1221ed571a8b15dc", "1485abece837657c"),
     ("none", "exact"): ("abbc512c3acb0f8c", "7788956a61b8439b"),
@@ -88,7 +94,8 @@ def example(tmp_path: Path) -> dict[str, Noise]:
 def noisy(noise: Noise, clean: Labels = CLEAN, rate: float = 0.4, seed: int = 0, draw: str = "exact") -> NoisyLabels:
     worse = np.where(np.arange(len(clean)) % 7 == 0, (clean + 3) % CLASSES, clean)
     source = ImageSource(np.arange(len(clean)), len(CLEAN), DATA, None, PIXELS[: len(clean)], (0.5,), (0.25,))
-    return corrupt(noise, clean, FACTS, rate if noise.takes_rate else None, seed, draw, {"worse": worse}, source)
+    columns = dict.fromkeys(FACTS.columns, worse)
+    return corrupt(noise, clean, FACTS, rate if noise.takes_rate else None, seed, draw, columns, source)
 
 
 def test_all_are_found_one_a_file() -> None:
@@ -106,9 +113,11 @@ def test_all_are_found_one_a_file() -> None:
         "column",
         "annotators",
         "sym-prior",
+        *HUMAN,
     }
     for name, each in NOISES.items():
-        assert each.__module__ == f"datasets.noise.{name.replace('-', '_')}"
+        file = "human" if name in HUMAN else name.replace("-", "_")
+        assert each.__module__ == f"datasets.noise.{file}"
         assert each.summary and each.source and each.__doc__
     names = [name for each in NOISES.values() for name in (each.name, *each.aliases)]
     assert len(names) == len(set(names))
@@ -156,7 +165,7 @@ def test_same_seed_same_labels_whatever_the_order_of_calls(example: dict[str, No
 @pytest.mark.parametrize("name", sorted(NOISES))
 def test_different_seeds_differ(example: dict[str, Noise], name: str, draw: str) -> None:
     hashes = {noisy(example[name], seed=seed, draw=draw).sha256 for seed in range(6)}
-    assert len(hashes) == (1 if name in ("as-given", "column", "none") else 6)
+    assert len(hashes) == (1 if name in ("as-given", "column", "none", *HUMAN) else 6)
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -185,7 +194,7 @@ def test_rates_that_cannot_be(example: dict[str, Noise], name: str) -> None:
     noise = example[name]
     if not noise.takes_rate:
         with pytest.raises(DataError, match=r"Leave out --rate 0\.4"):
-            corrupt(noise, CLEAN, FACTS, 0.4, 0, columns={"worse": CLEAN})
+            corrupt(noise, CLEAN, FACTS, 0.4, 0, columns=dict.fromkeys(FACTS.columns, CLEAN))
         return
     with pytest.raises(DataError, match=r"--rate 0\.4"):
         corrupt(noise, CLEAN, FACTS, None, 0)
@@ -234,6 +243,13 @@ def test_unknown_draw(example: dict[str, Noise]) -> None:
         ("annotators", "majority of 3 answers by 5 simulated annotators, 0.085 overall"),
         ("instance", "0.4 by image (pixels standardised), 0.40 overall"),
         ("instance-shared", "0.4 by image (pixels standardised), 0.40 overall"),
+        ("human-aggre", "what most of three people said, 0.143 overall"),
+        ("human-worse", "a wrong one of three people's labels where there is one, 0.143 overall"),
+        ("human-random1", "the first of three people's labels, 0.143 overall"),
+        ("human-random2", "the second of three people's labels, 0.143 overall"),
+        ("human-random3", "the third of three people's labels, 0.143 overall"),
+        ("human-noisy", "one person's label, 0.143 overall"),
+        ("human-coarse", "one person's superclass, 0.143 overall"),
     ],
 )
 def test_captions(example: dict[str, Noise], name: str, caption: str) -> None:

@@ -23,7 +23,7 @@ from bench.system.errors import UsageError, list_offenders, quote_reason
 
 if TYPE_CHECKING:
     from datasets.data_report import DataReport
-    from datasets.interface import DataSet
+    from datasets.interface import DataSet, Outline
     from datasets.noise import Noise, NoisyLabels
 
 
@@ -117,16 +117,17 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         print_note(f"note: {note}")
     labels: NoisyLabels | None = None
     realised: list[list[float]] | None = None
+    outline: Outline | None = None
     try:
-        labels, realised = _draw_labels(request, data_set, noise, rate, save_labels)
+        outline = data_set.outline(request.noise_seed or 0)
     except DataError as error:
         if save_labels is not None:
             raise
         print_note(f"note: without the data, the realised rate and the labels stay unknown: {quote_reason(error)}")
-    if labels is not None:  # a matrix may follow the sizes of the classes
-        matrix = labels.matrix
     of_labels: dict[str, Any] = {"annotators": None, "estimated_matrices": None}
-    if labels is not None:
+    if outline is not None:
+        labels, realised = _draw_labels(request, data_set, outline, noise, rate, save_labels)
+        matrix = labels.matrix  # which may follow the sizes of the classes
         of_labels["annotators"] = describe_annotators(noise, data_set, request.noise_seed or 0)
         of_labels["estimated_matrices"] = estimate_matrices(request, noise, data_set.content_hash(), labels.sha256)
     classes = list(description.classes)
@@ -151,28 +152,29 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
 
 
 def _draw_labels(
-    request: Request, data_set: DataSet, noise: Noise, rate: float | None, save_to: str | None
+    request: Request, data_set: DataSet, outline: Outline, noise: Noise, rate: float | None, save_to: str | None
 ) -> tuple[NoisyLabels, list[list[float]] | None]:
     """The noisy labels of all training images, and of each class's the share that has each label.
 
     These shares are None for noise with a matrix, or where no label is known to be clean. The labels are written to
-    `save_to` if given. Raises DataError without the data.
+    `save_to` if given.
     """
     import numpy as np
 
+    from datasets.label_columns import take
     from datasets.noise import ImageSource, NoiseFacts, corrupt
     from datasets.noise.drawing import realised_matrix
     from datasets.noise.labels import save_labels
     from datasets.splits import split_name
 
     seed = request.noise_seed or 0
-    description, outline = data_set.describe(), data_set.outline(seed)
+    description = data_set.describe()
     noise_facts, clean_labels = NoiseFacts.of(description), outline.labels
     columns, index = outline.columns, np.arange(len(clean_labels))
     labelled = noise.labelled(columns)
     if labelled is not None:
         index, clean_labels = labelled, clean_labels[labelled]
-        columns = {name: values[labelled] for name, values in columns.items()}
+        columns = take(columns, labelled)
     sha256, split = data_set.content_hash(), split_name(description.seeded_split, seed)
     if noise.reads_pixels:
         source = ImageSource.of(data_set.load(seed), index, sha256, split, cache_folder())

@@ -104,6 +104,7 @@ def _code_problems(requirements: NodeRequirements) -> Iterator[str]:
 def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[str]:
     from bench.planning import data_facts
     from datasets.interface import DataError
+    from datasets.noise import NoiseFacts
 
     if data.token is not None and not _shares_folder(Path(data.token)):
         yield (
@@ -114,14 +115,16 @@ def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[
         return
     try:
         registry.load_plugins(path for path, _ in requirements.plugins)
-        if data_facts.open_requested_data(data.request).content_hash() != data.sha256:
+        data_set = data_facts.open_requested_data(data.request)
+        if data_set.content_hash() != data.sha256:
             yield f"the data of --dataset {data.request.dataset} differ there"
             return
         options = replace(data_facts.data_options(data.request), stream=data.stream)
         registry.open_data_set(data.request.dataset, options).prepare()
         for noise, driver_sha256 in data.noises:
             labels = data.request.labels
-            sha256 = registry.open_noise(noise).file_hash() if labels is None else file_hash(labels)
+            facts = NoiseFacts.of(data_set.describe())
+            sha256 = registry.open_noise(noise).source_hash(facts) if labels is None else file_hash(labels)
             if sha256 != driver_sha256:
                 yield f"the file of {noise} differs there"
     except (DataError, UsageError, OSError) as error:

@@ -1,0 +1,21 @@
+"""Names with parameters, `synthetic[classes=20]`, as records hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+
+def written_call(
+    name: str, values: Mapping[str, Any], defaults: Mapping[str, Any], unrecorded: Collection[str] = ()
+) -> str:
+    """`name[key=value,...]` with the values that aren't the defaults, sorted by key; the bare name if all are.
+
+    A value that is True is written as its key alone: `cifar100[coarse]`.
+    """
+    changed = [
+        key if value is True else f"{key}={value if isinstance(value, str) else format(value, 'g')}"
+        for key, value in sorted(values.items())
+        if key not in unrecorded and value != defaults[key]
+    ]
+    return f"{name}[{','.join(changed)}]" if changed else name
