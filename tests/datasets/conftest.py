@@ -24,16 +24,20 @@ from datasets.cifar10 import Cifar10
 from datasets.cifar100 import CLASSES, SUPERCLASS_OF, Cifar100
 from datasets.clothing1m import Clothing1M
 from datasets.digits import Digits
+from datasets.elpv import Elpv
 from datasets.fashion_mnist import FashionMnist
 from datasets.features import Features
 from datasets.folder import Folder
 from datasets.food101n import Food101N
 from datasets.interface import DataSet, Options
+from datasets.mini_imagenet import BlueMiniImagenet, RedMiniImagenet
 from datasets.mnist import Mnist
 from datasets.synthetic import Synthetic
 from datasets.table import Table
+from datasets.tiny_imagenet import TinyImagenet
 from datasets.webvision import WebVision
 from datasets.webvision_mini import WebVisionMini
+from tests.datasets import image_layouts
 from tests.datasets.official_files import human_labels, human_labels_of_100, write_human_labels
 
 Make = Callable[..., DataSet]
@@ -183,18 +187,22 @@ class FirstOfWebVision(WebVision):
 
 
 web: ModuleType = load_file(Path(__file__).with_name("web_layouts.py"))
-WEB_COPIES: dict[str, tuple[type[DataSet], Callable[[Path], Path]]] = {
+COPIES: dict[str, tuple[type[DataSet], Callable[[Path], Path]]] = {
     "animal10n": (Animal10N, web.write_animal10n_images),
     "clothing1m": (Clothing1M, web.write_clothing1m),
     "food101n": (Food101N, web.write_food101n),
     "webvision": (FirstOfWebVision, partial(web.write_webvision, classes=60)),
     "webvision-mini": (WebVisionMini, web.write_webvision),
+    "tiny-imagenet": (TinyImagenet, image_layouts.write_tiny_imagenet),
+    "red-mini-imagenet": (RedMiniImagenet, image_layouts.write_mini_imagenet),
+    "blue-mini-imagenet": (BlueMiniImagenet, image_layouts.write_mini_imagenet),
+    "elpv": (Elpv, image_layouts.write_elpv),
 }
 
 
-def open_web_copy(name: str, root: Path, options: Options) -> DataSet:
-    """A set with real noise, laid out when it is first opened: most tests need one of them at most."""
-    cls, write = WEB_COPIES[name]
+def open_copy(name: str, root: Path, options: Options) -> DataSet:
+    """A published set of images, laid out when it is first opened: most tests need one of them at most."""
+    cls, write = COPIES[name]
     folder = root / "web" / name
     if not folder.exists():
         write(folder)
@@ -238,5 +246,5 @@ def openers(
         "folder": lambda: Folder(options, str(class_folders)),
         "table": lambda: Table(options, str(photos / "index.csv")),
         "features": lambda: Features(options, str(vector_file)),
-        **{name: partial(open_web_copy, name, options.root, options) for name in WEB_COPIES},
+        **{name: partial(open_copy, name, options.root, options) for name in COPIES},
     }
