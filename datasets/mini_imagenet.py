@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.data_report import count_of
-from datasets.file_lists import FileList, read_labelled
+from datasets.file_lists import LabelledList, read_labelled
 from datasets.interface import RIGHT, WRONG, DataError, Description, Options, Protocol, Verification
 from datasets.listing import Listing
 from datasets.official import ImagePart, OfficialImages
@@ -155,9 +155,8 @@ class RedMiniImagenet(OfficialImages):
         rate = f"{len(wrong) / len(train):.4f} of the training labels are known to be wrong"
         notes.append(f"{rate}: {len(wrong):,} of {len(train):,}" + (f" (first: {wrong[0]})" if wrong else ""))
         parts = (ImagePart(home, list(each.paths), each.labels) for each in (train, test))
-        listing = self.join_parts(
-            next(parts), list(parts), NAMES, notes, left_out, Verification(findings, self.meaning)
-        )
+        verified = Verification(findings, self.meaning)
+        listing = self.join_parts([next(parts)], next(parts), NAMES, notes, left_out, verified)
         return replace(listing, paths=[place for place in (*found, *found_tests) if place is not None])
 
     def _lists_home(self) -> Path:
@@ -167,12 +166,12 @@ class RedMiniImagenet(OfficialImages):
 
     def _without_missing(
         self,
-        train: FileList,
+        train: LabelledList,
         found: Sequence[str | None],
-        test: FileList,
+        test: LabelledList,
         found_tests: Sequence[str | None],
         home: Path,
-    ) -> tuple[FileList, list[str], dict[str, int]]:
+    ) -> tuple[LabelledList, list[str], dict[str, int]]:
         """The training images that are there, and what to say of those that aren't, also of test images."""
         notes, missing = [], 0
         for part, rows, places in (("training", train, found), ("test", test, found_tests)):
@@ -193,7 +192,7 @@ class RedMiniImagenet(OfficialImages):
         kept = train.only([place is not None for place in found])
         return kept, notes, {MISSING: missing} if missing else {}
 
-    def _are_right(self, train: FileList) -> NDArray[np.bool_]:
+    def _are_right(self, train: LabelledList) -> NDArray[np.bool_]:
         """Whether each training label (n,) is right, by the image's name.
 
         Raises DataError for names of no known form, and for a list whose ids are those of other classes.
@@ -238,7 +237,7 @@ class BlueMiniImagenet(RedMiniImagenet):
     sizes: ClassVar[Mapping[float, int]] = {}
 
 
-def _rows(part: FileList) -> Iterator[tuple[str, int]]:
+def _rows(part: LabelledList) -> Iterator[tuple[str, int]]:
     return zip(part.paths, part.labels.tolist(), strict=True)
 
 

@@ -118,7 +118,7 @@ class TinyImagenet(OfficialImages):
             raise DataError(f"{home / 'train'} holds no image. Get {self.name} again: {self.homepage}")
         tests, test_labels = self._read_annotations(home / "val/val_annotations.txt")
         train, test = ImagePart(home / "train", paths, labels), ImagePart(home / "val", tests, test_labels)
-        listing = self.join_parts(train, [test], NAMES, notes)
+        listing = self.join_parts([train], test, NAMES, notes)
         moved = _validation_places(home / "val", tests, test_labels.tolist())
         return replace(listing, paths=[*listing.paths[: len(paths)], *moved])
 

@@ -10,7 +10,7 @@ from bench import registry
 from bench.execution.progress import open_display
 from bench.planning import data_facts
 from bench.planning.request import Request
-from bench.system.console import print_note, write_json, write_page
+from bench.system.console import print_note, write_json, write_page, write_text
 from bench.system.errors import UsageError, list_offenders
 
 if TYPE_CHECKING:
@@ -68,12 +68,10 @@ def _print_result(data_set: DataSet, place: str, found: CopyCheck, form: str) ->
         return
     from rich.console import Group
     from rich.markup import escape
-    from rich.text import Text
 
     from bench.cli.pages import pairs_table
 
-    parts: list[Any] = [f"[bold]{escape(name)}[/] in {escape(place)}"]
-    parts += ["", pairs_table(found.facts)] if found.facts else []
-    if found.problems:
-        parts += ["", Text(list_offenders(found.problems))]
-    write_page(Group(*parts, "", Text(said)))
+    facts = ["", pairs_table(found.facts)] if found.facts else []
+    write_page(Group(f"[bold]{escape(name)}[/] in {escape(place)}", *facts))
+    problems = [list_offenders(found.problems)] if found.problems else []
+    write_text("\n".join(["", *problems, said]))  # a line of it is never broken: programs read them
