@@ -71,7 +71,7 @@ def _print_result(data_set: DataSet, place: str, found: CopyCheck, form: str) ->
 
     from bench.cli.pages import pairs_table
 
-    facts = ["", pairs_table(found.facts)] if found.facts else []
+    facts: list[Any] = ["", pairs_table(found.facts)] if found.facts else []
     write_page(Group(f"[bold]{escape(name)}[/] in {escape(place)}", *facts))
     problems = [list_offenders(found.problems)] if found.problems else []
     write_text("\n".join(["", *problems, said]))  # a line of it is never broken: programs read them
