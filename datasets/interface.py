@@ -234,6 +234,13 @@ class DataSet(ABC):
         self.argument_value = argument
         self.values: dict[str, Any] = dict(self.parameters) | dict(parameters or {})
 
+    @classmethod
+    def opened(
+        cls, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> DataSet:
+        """The data set as it was typed; another one where the file says that it holds something else."""
+        return cls(options, argument, parameters)
+
     def recorded_call(self) -> str:
         """The name with the parameters that records hold: `synthetic[classes=20]`."""
         return written_call(self.name, self.values, self.parameters, self.unrecorded)

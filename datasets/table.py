@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.data_report import alike_note
+from datasets.features import Features
 from datasets.files import listed
 from datasets.image_file import SUFFIXES
-from datasets.interface import DataError, Labels, Options
+from datasets.interface import DataError, DataSet, Labels, Options
 from datasets.listing import ListedImages, Listing
+from datasets.number_table import holds_numbers
 from datasets.parts import PartPlan, names_parts, parts_of_columns
 from datasets.table_file import TableFile, joined_rows, read_table, typed_table
 from datasets.table_labels import (
@@ -29,8 +31,10 @@ from datasets.table_labels import (
 )
 
 NO_SPLIT = "it names parts: call it split, and they are used"
+Parameters = Mapping[str, Any] | None
 MISSING_LABELS = ("refuse", "drop", "class")
 """What `missing` may say of rows whose label is empty or a word such as nan: an error, left out, a class so called."""
+OF_IMAGES = frozenset({"path", "images", "suffix"})
 LOOKED_AT = 20
 """Image files without a place that are looked for elsewhere, and folders in which that is done for each level."""
 
@@ -48,11 +52,11 @@ class Table(ListedImages):
     from and `suffix` what each lacks at its end, such as .png; they say where files are and belong to no record's name.
 
     Words such as nan are missing labels as an empty cell is. They are refused, unless `missing=drop` leaves these rows
-    out or `missing=class` says that a class is called so.
+    out or `missing=class` says that a class is called so. A table of numbers without images is read as `features`.
     """
 
     name = "table"
-    summary = "your own images by a CSV table: path, label, optional split, further columns as noisy labels"
+    summary = "your own images by a CSV table: path, label, optional split, further columns as noisy labels; or numbers"
     source = "yours"
     argument = "FILE.csv"
     access = "yours"
@@ -63,15 +67,19 @@ class Table(ListedImages):
     parameters = {"path": "path", "label": "label", "images": "", "suffix": "", "missing": "refuse"}
     unrecorded = frozenset({"images", "suffix", "missing"})
 
-    def __init__(
-        self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, options: Options, argument: str | None = None, parameters: Parameters = None) -> None:
         super().__init__(options, argument, parameters)
         if self.values["missing"] not in MISSING_LABELS:
             raise DataError(
                 f"table[missing={self.values['missing']}] is impossible. Type missing=drop to leave out rows without a "
                 "label, or missing=class where a word such as nan is a class."
             )
+
+    @classmethod
+    def opened(cls, options: Options, argument: str | None = None, parameters: Parameters = None) -> DataSet:
+        table = cls(options, argument, parameters)
+        of_images = OF_IMAGES & (parameters or {}).keys() or not holds_numbers(table.file, table.values["label"])
+        return table if of_images else Features(options, argument, parameters, cls.name)
 
     @property
     def label(self) -> str:

@@ -42,10 +42,7 @@ def read_text(file: Path) -> tuple[str, int]:
     for mark, kind in OTHER_FILES:
         if content.startswith(mark):
             raise DataError(f"{file} is no table of text but {kind}. Save it as CSV in UTF-8, a line for each image.")
-    encoding = next((encoding for mark, encoding in ENCODINGS if content.startswith(mark)), "utf-8")
-    for zero, name in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a mark: every other byte of plain letters is 0
-        if len(content) > 4 and content[zero:8:2] == b"\0" * len(content[zero:8:2]):
-            encoding = name
+    encoding = encoding_of(content)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -56,6 +53,15 @@ def read_text(file: Path) -> tuple[str, int]:
     if re.match(r"sep=.\r?\n", text, re.IGNORECASE):
         return text.partition("\n")[2], 1
     return text, 0
+
+
+def encoding_of(content: bytes) -> str:
+    """The encoding of a text, by its first bytes."""
+    encoding = next((encoding for mark, encoding in ENCODINGS if content.startswith(mark)), "utf-8")
+    for zero, name in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a mark: every other byte of plain letters is 0
+        if len(content) > 4 and content[zero:8:2] == b"\0" * len(content[zero:8:2]):
+            encoding = name
+    return encoding
 
 
 def find_separator(text: str, wanted: Sequence[str]) -> tuple[str, bool]:

@@ -15,7 +15,7 @@ from datasets.classes import ordered_classes
 from datasets.interface import DataError, Labels
 from datasets.parts import PartPlan, assign_parts, part_of
 from datasets.samples import Vectors
-from datasets.vectors import VectorListing
+from datasets.vector_listing import VectorListing
 
 Arrays = Mapping[str, NDArray[Any]]
 OWN = frozenset({"features", "labels", "split", "test_features", "test_labels", "class_names"})

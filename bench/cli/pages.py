@@ -18,10 +18,12 @@ from rich.text import Text
 
 from bench.planning.paper_protocol import deviations, trained_recipes
 from bench.system.text import list_first
+from datasets.samples import VectorShape
 
 TOO_LONG_FOR_A_PAGE = frozenset({"test_predictions", "versions"})
 MOST_CLASSES = 20
 """Classes whose images a page counts one by one."""
+PART_SIZES = ("train_size", "test_size")
 DITTO = "″"
 
 
@@ -114,15 +116,14 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
         usage = f"{entry['name']}:{entry['argument']}" if entry["argument"] else entry["name"]
         return Group(*parts, pairs_table({"type": usage, "source": entry["source"]} | place), *layout)
     shape, classes, confusions = description["image_shape"], description["classes"], description["pairs"]
-    counts = (description["train_size"], description["test_size"])
-    sizes = ["as found" if count is None else f"{count:,}" for count in counts]
     flips = [f"{classes[first]} -> {classes[second]}" for first, second in confusions["flips"]] if confusions else []
     facts = {
         "source": entry["source"],
         **place,
         "classes": f"{len(classes)}: {list_first(classes, 10)}",
         "images": "" if shape is None else " x ".join(map(str, shape)) + " (height, width, channels)",
-        "train, test": ", ".join(sizes),
+        "samples": str(VectorShape(**vectors)) if (vectors := description["vectors"]) else "",
+        "train, test": ", ".join(f"{description[part]:,}" if description[part] else "as found" for part in PART_SIZES),
         "label columns": ", ".join(description["columns"]),
         "label files": list_first(sorted({file for _, file in description["column_files"]}), 10),
         "other columns": _unused_columns(description["unused_columns"]),
@@ -238,8 +239,7 @@ def _sizes(entry: Mapping[str, Any]) -> list[str]:
     description = entry["description"]
     if description is None:
         return ["", ""]
-    shape = description["image_shape"]
-    return [str(len(description["classes"])), "" if shape is None else "x".join(map(str, shape))]
+    return [str(len(description["classes"])), "x".join(map(str, description["image_shape"] or ()))]
 
 
 def format_cell(value: Any) -> str:

@@ -97,7 +97,8 @@ def open_data_set(text: str, options: Options) -> DataSet:
     Raises UsageError for an unknown name or parameter, a missing argument or one too many.
     """
     name, argument, values = parse_data_set(text)
-    return _load_class(find_declaration("data set", name))(options, argument, values)  # type: ignore[no-any-return]
+    data_set: type[DataSet] = _load_class(find_declaration("data set", name))
+    return data_set.opened(options, argument, values)
 
 
 def parse_data_set(text: str) -> tuple[str, str | None, dict[str, float | int | str]]:
