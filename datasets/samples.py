@@ -63,3 +63,23 @@ def vector_shape(vectors: Pixels) -> VectorShape:
     """The shape of training samples (N, V, D)."""
     _, views, length = vectors.shape
     return VectorShape(length, views, vectors.dtype.itemsize)
+
+
+class PlainViews:
+    """The plain views of vectors (N, V, D), as images (N, 1, 1, D) of one position: for what reads images."""
+
+    def __init__(self, vectors: Pixels) -> None:
+        self._vectors = vectors
+        self.shape = (vectors.shape[0], 1, 1, vectors.shape[2])
+        self.dtype = vectors.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: NDArray[np.int64], /) -> NDArray[Any]:
+        return self._vectors[index][:, :1, None]
+
+
+def as_images(samples: Pixels) -> Pixels:
+    """Images as they are, and the plain views of vectors as images of one position."""
+    return samples if len(samples.shape) == 4 else PlainViews(samples)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datasets.calls import written_call
 from datasets.interface import AsymmetricPairs, Data, DataError, Description, Labels
 from datasets.noise.files import read_bytes
-from datasets.samples import Pixels
+from datasets.samples import Pixels, as_images
 from datasets.selected import select
 
 Matrix = NDArray[np.float64]
@@ -101,7 +101,7 @@ class ImageSource:
         cls, data: Data, index: NDArray[np.int64], data_sha256: str, split: str | None, cache: Path | None
     ) -> ImageSource:
         """The images `index` of a loaded data set, not yet read."""
-        pixels = select(data.train.images, index)
+        pixels = select(as_images(data.train.images), index)
         return cls(index, len(data.train), data_sha256, split, pixels, tuple(data.mean), tuple(data.std), cache)
 
 
