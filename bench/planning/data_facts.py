@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.planning.column_facts import check_column_files
 from bench.planning.facts import PlannedNoise
+from bench.planning.given_labels import AS_GIVEN, NONE, are_labels_as_given
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
-from bench.records import origin
 from bench.registry.timm_names import PREFIX
 from bench.system import cache
 from bench.system.errors import UsageError
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 
 CACHE_VERSION = 5
-NONE, AS_GIVEN = "none", "as-given"
-"""The noises of labels that stay as they are: known to be clean, and not known."""
 
 
 @dataclass(frozen=True)
@@ -242,31 +240,6 @@ def open_stated_noise(text: str, request: Request, description: Description) -> 
     if registry.parse_noise(text)[0] == NONE and are_labels_as_given(request, description):
         text = AS_GIVEN
     return registry.open_noise(text)
-
-
-def are_labels_as_given(request: Request, description: Description) -> bool:
-    """Whether nobody has said that the labels are clean: neither the data set nor the user."""
-    return not description.clean_labels and not request.labels_are_clean
-
-
-def name_given_labels(request: Request, description: Description) -> str | None:
-    """Which labels nobody has said to be clean, as a record's provenance holds it; None: none."""
-    if not are_labels_as_given(request, description):
-        return None
-    return origin.TRAINING_AS_GIVEN if description.clean_test_labels else origin.AS_GIVEN
-
-
-def note_noise_as_given(request: Request, description: Description) -> list[str]:
-    """A sentence where `none` was typed for data whose labels nobody knows to be clean."""
-    typed_none = request.labels is None and any(registry.parse_noise(text)[0] == NONE for text in request.noise)
-    if not typed_none or not are_labels_as_given(request, description):
-        return []
-    if description.clean_test_labels:
-        return [f"--noise {NONE} is taken as {AS_GIVEN}: the training labels of {description.name} hold real noise"]
-    return [
-        f"--noise {NONE} is taken as {AS_GIVEN}: nobody knows that the labels of {description.name} are clean. If they "
-        "are, add --labels-are-clean"
-    ]
 
 
 def read_given_matrix(request: Request, description: Description) -> tuple[str | None, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.planning import data_facts, recipe_files
+from bench.planning import data_facts, given_labels, recipe_files
 from bench.planning.data_facts import MeasuredSizes
 from bench.planning.facts import Facts
 from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
@@ -50,7 +50,7 @@ def gather_facts(
     grid, study = recipe_sources(validated, protocol.model)
     noises = data_facts.gather_noises(request, data_set, description, sha256, sizes)
     matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
-    notes = [*(() if report is None else report.notes), *data_facts.note_noise_as_given(request, description)]
+    notes = [*(() if report is None else report.notes), *given_labels.note_noise_as_given(request, description)]
     notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
     samples = data_facts.count_drawn_samples(sizes, request, data_set, description, sha256)
     placement = place_images(request, protocol, samples + sizes.test, sizes, device, hardware)
@@ -84,7 +84,7 @@ def gather_facts(
         images_why=placement.why,
         unreadable_skipped=0 if report is None else report.unreadable,
         data_notes=tuple(dict.fromkeys(notes)),
-        given_labels=data_facts.name_given_labels(request, description),
+        given_labels=given_labels.name_given_labels(request, description),
         matrix_sha256=matrix_sha256,
     )
 

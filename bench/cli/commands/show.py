@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.cli.commands.list_entries import public_declaration
 from bench.cli.commands.noise_details import describe_annotators, estimate_matrices
-from bench.planning import data_facts
+from bench.planning import data_facts, given_labels
 from bench.planning.request import Request
 from bench.planning.validate import with_joined_columns
 from bench.registry.names import parse_call
@@ -105,7 +105,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     data_set = data_facts.open_requested_data(request)
     description = data_set.describe()
     _print_data_notes(data_set.report())
-    for note in data_facts.note_noise_as_given(request, description):
+    for note in given_labels.note_noise_as_given(request, description):
         print_note(f"note: {note}")
     noise = data_facts.open_stated_noise(text, request, description)
     if rate_typed and not noise.takes_rate:

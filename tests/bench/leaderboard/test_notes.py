@@ -49,6 +49,34 @@ def test_methods_that_say_so_are_called_the_same() -> None:
     assert sentence == "nce+agce is the same method as agce by its parameters here."
 
 
+def test_real_noise_with_clean_tests() -> None:
+    records = several("ce", FIVE, noise="as-given", rate=None)
+    for record in records:
+        record["provenance"]["labels"] = "training as given"
+        record["measures"]["selector"] = {"auroc": 0.8, "verified": 50, "verified_wrong": 10}
+    table = only_table(build_report(records))
+    text = " ".join([*table.caveats, *table.description])
+    assert "said of the 50 training labels that people looked at again (20.0% found wrong)" in text
+    assert "no table says who" not in text and "test images with clean ones" in text and not table.tests_as_given
+    records[0]["measures"]["selector"] |= {"verified": 40, "verified_meaning": "doubted by the expert"}
+    assert "40 to 50 training labels" in " ".join(only_table(build_report(records)).caveats)
+    for record in records:
+        record["measures"]["selector"] = {}
+    text = " ".join(only_table(build_report(records)).caveats)
+    assert "wrong, so no table says who finds the wrong labels, and nothing says which were memorised" in text
+    assert "Test labels as given" not in text
+    records[0]["provenance"]["labels"] = "as given"
+    assert "Test labels as given" in " ".join(only_table(build_report(records)).caveats)
+
+
+def test_noise_on_top_of_real_noise() -> None:
+    records = several("ce", FIVE)
+    for record in records:
+        record["provenance"]["labels"] = "training as given"
+    table = only_table(build_report(records))
+    assert "an unknown share of which was wrong before" in " ".join(table.caveats) and not table.tests_as_given
+
+
 def test_caveats_name_what_a_reader_must_know() -> None:
     records = several("anl", FIVE, measures={"assumes": ["balanced_classes"]}, imbalance=0.1)
     records[0]["provenance"] |= {"device": "cuda", "git_dirty": True}
