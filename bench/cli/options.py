@@ -53,7 +53,9 @@ class DataOptions:
     """Data set and noise."""
 
     dataset: Annotated[Text, what("Data set: digits, cifar10, table:index.csv, ... Default: digits.")] = None
-    noise: Annotated[Texts, what("Noises: sym,asym,matrix:FILE,column:NAME. Default: sym.")] = None
+    noise: Annotated[
+        Texts, what("Noises: sym,asym,matrix:FILE,column:NAME. Default: sym; as-given where labels hold real noise.")
+    ] = None
     rate: Annotated[Texts, what("Noise rates, 0 to 1: 0.2,0.4. Default: 0.4.")] = None
 
 
