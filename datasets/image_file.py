@@ -39,6 +39,12 @@ TURNS = {
 """What shows an image upright, by its orientation in the EXIF standard; with 5 to 8 height and width change places."""
 SAY_A_TURN = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 """What Pillow calls the parts of a file that may hold an orientation."""
+HEAD_BYTES = 1024
+"""Of a file, in which a JPEG's size mostly stands."""
+FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+"""Markers of the part of a JPEG that tells its size: sequential and progressive."""
+PASSED_OVER = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xEE, 0xFE})
+"""Markers of parts that say nothing of size, colours or turns: tables, JFIF, Adobe, comments."""
 END = b"\xff\xd9"
 """The marker with which a JPEG ends."""
 LAST_BYTES = 1 << 16
@@ -129,6 +135,10 @@ class Head(NamedTuple):
 
 def scan(path: str) -> Head:
     """The head of a file. Its pixels are decoded only where nothing else tells the colours, or how it is turned."""
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 -- tens of thousands of files
+        plain = _plain_jpeg_head(stream.read(HEAD_BYTES))
+    if plain is not None:
+        return plain
     with open_image(path) as opened:
         width, height = opened.size
         if opened.format != "TIFF":  # a TIFF's size is the turned one already
@@ -137,6 +147,26 @@ def scan(path: str) -> Head:
             turned = bool(SAY_A_TURN & opened.info.keys()) and _orientation(opened) >= 5
             width, height = (height, width) if turned else (width, height)
         return Head((height, width), is_grey(opened), _has_several(opened))
+
+
+def _plain_jpeg_head(content: bytes) -> Head | None:
+    """The head of a JPEG without anything that may turn it or add other views, such as EXIF; None for all else.
+
+    Ten times as fast as opening the image. From ITU T.81, annex B: parts of a marker, a length that counts itself, and
+    content; the frame's has precision, height, width and the number of components.
+    """
+    place = 2
+    while content.startswith(b"\xff\xd8") and place + 10 <= len(content) and content[place] == 0xFF:
+        marker, content_at = content[place + 1], place + 4
+        if marker in FRAMES:
+            height, width = (int.from_bytes(content[at : at + 2], "big") for at in (content_at + 1, content_at + 3))
+            precision, components = content[content_at], content[content_at + 5]
+            usual = precision == 8 and components in (1, 3, 4) and 0 < height * width <= MOST_PIXELS
+            return Head((height, width), components == 1, False) if usual else None
+        if marker not in PASSED_OVER:
+            return None
+        place += 2 + int.from_bytes(content[place + 2 : content_at], "big")
+    return None
 
 
 def _orientation(image: Image.Image) -> int:

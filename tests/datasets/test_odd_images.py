@@ -221,3 +221,27 @@ def test_broken_files_are_named_by_every_way_in(broken: bytes, photos: Path, opt
             opened = Table(replace(options, stream=stream, image_size=size), str(photos / "index.csv"))
             with pytest.raises(DataError, match="2 of 30 images can't be read"):
                 opened.prepare()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    mode=st.sampled_from(["L", "RGB", "CMYK"]),
+    sides=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    progressive=st.booleans(),
+    beside=st.dictionaries(st.sampled_from(["comment", "icc_profile", "xmp"]), st.binary(min_size=1, max_size=2000)),
+    orientation=st.none() | st.integers(1, 8),
+)
+def test_the_head_of_every_jpeg_tells_what_decoding_gives(
+    mode: str,
+    sides: tuple[int, int],
+    progressive: bool,
+    beside: dict[str, Any],
+    orientation: int | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Whether it is read by ourselves, or by Pillow where something stands in it that may say more."""
+    path = tmp_path_factory.getbasetemp() / "head.jpg"
+    turn = {} if orientation is None else {"exif": exif(orientation)}
+    Image.new(mode, sides).save(path, progressive=progressive, **turn, **beside)
+    pixels, grey = decode(str(path), None)
+    assert scan(str(path)) == (pixels.shape[:2], grey, False)
