@@ -241,6 +241,32 @@ def show(
 
 
 @app.command
+def posterior(
+    *,
+    save: Annotated[str, where("File to write: .npz.")],
+    dataset: Annotated[Text, what("Data set: digits, cifar10, table:index.csv, ... Default: digits.")] = None,
+    seed: Annotated[Text, what("Seed of the training, and of a split that the data set draws. Default: 0.")] = None,
+    labels_are_clean: Annotated[bool, what("Of your own data: every label is known to be right.")] = False,
+    image_size: options.ImageSize = None,
+    skip_unreadable: options.SkipUnreadable = False,
+    training: options.TrainingOptions | None = None,
+    source: options.SourceOptions | None = None,
+    device: Annotated[Text, where("auto, cpu, cuda or cuda:NUMBER. Default: auto.")] = None,
+    images: options.Images = None,
+    steps: options.Steps = None,
+    format: options.TextOrJson = "text",
+) -> int:
+    """Train a network on clean labels and save how sure it was of each training image, for instance-learned:FILE.
+
+    Cross-entropy on all training images, by the data set's protocol; probabilities are averaged over the epochs.
+    """
+    typed = options.typed_options(locals())
+    from bench.cli.commands.posterior import posterior_command
+
+    return posterior_command(typed)
+
+
+@app.command
 def doctor(*, format: options.TextOrJson = "text") -> int:
     """Say what this machine and installation have: device, precision, threads, folders, versions."""
     from bench.cli.commands.doctor import doctor_command

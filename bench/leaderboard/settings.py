@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -50,6 +51,8 @@ PRESENT = {
     "world_size": "{} processes",
 }
 HASHES = {"data_sha256": "data", "noise_sha256": "noise file", "weights_sha256": "weights"}
+ADVERSARIES = frozenset({"bad"})
+"""The noises that declare `is_adversary`."""
 DEFINED_BY_FILE = frozenset({"data_set"})
 
 
@@ -100,9 +103,14 @@ def protocol_words(setting: Setting, sources: Collection[str] = ()) -> str:
 
 
 def noise_words(setting: Setting) -> str:
-    """Noise and rate, such as "sym 0.4"."""
-    rate = setting.get("rate")
-    return str(setting["noise"]) if rate is None else f"{setting['noise']} {rate}"
+    """Noise and rate, such as "sym 0.4"; an adversary is called one."""
+    rate, noise = setting.get("rate"), f"{'Adversary: ' if is_adversary(setting) else ''}{setting['noise']}"
+    return noise if rate is None else f"{noise} {rate}"
+
+
+def is_adversary(setting: Setting) -> bool:
+    """Whether the labels were made to do the most harm, which nothing in nature does."""
+    return re.split(r"[\[:]", str(setting["noise"]))[0] in ADVERSARIES
 
 
 def describe_field(name: str, value: Any) -> str:
@@ -119,11 +127,11 @@ def describe_field(name: str, value: Any) -> str:
 
 
 def setting_order(setting: Setting) -> tuple[Any, ...]:
-    """Key that sorts tables: by protocol (the grid's first, then shared-lr), noise, rate, and then the rest as text."""
+    """Key that sorts tables: adversaries last; by protocol (the grid's first, then shared-lr), noise, rate, rest."""
     rate, protocol, first = setting.get("rate"), setting.get("protocol"), [SHARED_GRID, SHARED_LR]
     place = first.index(protocol) if protocol in first else len(first)
     rest = [repr(setting.get(name)) for name in sorted(setting)]
-    return place, str(setting["noise"]), -1.0 if rate is None else rate, rest
+    return is_adversary(setting), place, str(setting["noise"]), -1.0 if rate is None else rate, rest
 
 
 def describe_setting(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:

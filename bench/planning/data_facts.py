@@ -17,6 +17,7 @@ from bench import registry
 from bench.planning.column_facts import check_column_files
 from bench.planning.facts import PlannedNoise
 from bench.planning.given_labels import AS_GIVEN, NONE, are_labels_as_given
+from bench.planning.noise_checks import check_posterior, is_rounded_in_total
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
 from bench.registry.timm_names import PREFIX
@@ -24,9 +25,6 @@ from bench.system import cache
 from bench.system.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from datasets.interface import DataSet, Description, Labels, Options, Progress
     from datasets.noise import Noise
     from datasets.samples import VectorShape
@@ -204,35 +202,18 @@ def gather_noises(
         noise = open_stated_noise(text, request, description)
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
         matrices = [noise.matrix(classes, rate) for rate in rates]
+        if noise.reads_posterior:
+            check_posterior(noise, request, data_set, description, sha256, rates)
         gives_matrix = all(matrix is not None for matrix in matrices)
-        in_total = [rate for rate in rates if is_rounded_in_total(request, sizes, noise.wrong_shares(classes, rate))]
+        in_total = [
+            rate for rate in rates if is_rounded_in_total(request, sizes.counts, noise.wrong_shares(classes, rate))
+        ]
         typed = text if noise.is_known else noise.name
         noise_sha256 = noise.source_hash(classes)
         check_column_files(noise, classes, data_set, [sha256, noise_sha256])
         about = (noise.takes_rate, gives_matrix, noise_sha256, noise.is_known, noise.notes(classes))
         noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))
     return tuple(noises)
-
-
-def is_rounded_in_total(request: Request, sizes: MeasuredSizes, shares: NDArray[np.float64] | None) -> bool:
-    """Whether the numbers of wrong labels are rounded over all classes together, and that can make a difference.
-
-    `shares` (K,) are the classes' shares of wrong labels, None for noise that doesn't go by classes.
-    """
-    import numpy as np
-
-    from datasets.draw import draw_indices
-    from datasets.noise.apportionment import rounds_in_total
-
-    if request.draw != "exact" or shares is None:
-        return False
-    counts, classes = np.array(sizes.counts), len(sizes.counts)
-    if request.train_size is not None or request.imbalance is not None:
-        labels = np.repeat(np.arange(classes, dtype=np.int64), counts)
-        counts = np.bincount(labels[draw_indices(labels, classes, request.train_size, request.imbalance, 0)])
-        counts = np.pad(counts, (0, classes - len(counts)))
-    quotas = counts * shares
-    return rounds_in_total(int(counts.sum()), classes) and not np.allclose(quotas, np.round(quotas), rtol=0, atol=1e-9)
 
 
 def open_stated_noise(text: str, request: Request, description: Description) -> Noise:

@@ -206,6 +206,7 @@ def _noise_declaration(cls: Any) -> dict[str, Any]:
             for name, default in cls.parameters.items()
         ],
         "takes_rate": cls.takes_rate,
+        "is_adversary": cls.is_adversary,
     }
 
 

@@ -20,7 +20,7 @@ class InstanceDependent(ByImage):
     """
 
     name = "instance"
-    aliases = ("idn", "pdn")
+    aliases = ("pdn",)
     summary = "each label wrong at the rate, to a class that random weights of its class choose by the pixels"
     source = "Xia et al. 2020 (PDN, arXiv 2006.07836)"
     shared = False

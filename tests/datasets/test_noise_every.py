@@ -13,6 +13,7 @@ import pytest
 import datasets.noise
 from datasets.interface import AsymmetricPairs, DataError, Description, Labels, Protocol
 from datasets.noise import ImageSource, Noise, NoiseFacts, NoisyLabels, corrupt, label_hash
+from datasets.noise.interface import Matrix
 from datasets.randomness import uniforms
 
 CLASSES = 10
@@ -52,6 +53,12 @@ GOLDEN = {
         for name in HUMAN
         for draw in DRAWS
     },
+    ("bad", "exact"): ("d5a13837e29ce399", "7ff27a887725a9e5"),
+    ("bad", "multinomial"): ("d5a13837e29ce399", "7ff27a887725a9e5"),
+    ("instance-learned", "exact"): ("e777e76112f6c2d5", "02047b0a53b22ba7"),
+    ("instance-learned", "multinomial"): ("e777e76112f6c2d5", "02047b0a53b22ba7"),
+    ("pmd", "exact"): ("4fd90f36942545e8", "d94b6dea4ab47e49"),
+    ("pmd", "multinomial"): ("9c74fb30b8e90d85", "c82aa15e1ab6e500"),
     ("matrix", "exact"): ("a3e2d72968fd826a", "834d2d445e1c5226"),
     ("matrix", "multinomial"): ("1221ed571a8b15dc", "1485abece837657c"),
     ("none", "exact"): ("abbc512c3acb0f8c", "7788956a61b8439b"),
@@ -87,13 +94,29 @@ def example(tmp_path: Path) -> dict[str, Noise]:
     confusions = np.full((CLASSES, CLASSES), 0.01) + 0.9 * np.eye(CLASSES)
     confusions[2] = [0.2, 0.1, 0.5, 0.15, 0.05, 0, 0, 0, 0, 0]
     np.save(tmp_path / "confusions.npy", confusions)
+    np.save(tmp_path / "posterior.npy", posterior())
     arguments = {"FILE": str(tmp_path / "confusions.npy"), "NAME": "worse", "NAMES": "5", None: None}
-    return {name: each(arguments[each.argument]) for name, each in NOISES.items()}
+    from_posterior = str(tmp_path / "posterior.npy")
+    return {
+        name: each(from_posterior if each.reads_posterior else arguments[each.argument])
+        for name, each in NOISES.items()
+    }
+
+
+def posterior() -> Matrix:
+    """Probabilities of every image of CLEAN, to four digits; the true class is one of the two most probable."""
+    rows = np.arange(len(CLEAN))
+    weights = uniforms(0, "posterior", len(CLEAN) * CLASSES).reshape(-1, CLASSES)
+    weights[rows, CLEAN] = 0
+    second, first = np.sort(weights, axis=1)[:, -2:].T
+    weights[rows, CLEAN] = second + 4 * uniforms(0, "true class", len(CLEAN)) * (first - second + 0.1)
+    return np.asarray(np.round(weights / weights.sum(axis=1, keepdims=True), 4))
 
 
 def noisy(noise: Noise, clean: Labels = CLEAN, rate: float = 0.4, seed: int = 0, draw: str = "exact") -> NoisyLabels:
     worse = np.where(np.arange(len(clean)) % 7 == 0, (clean + 3) % CLASSES, clean)
-    source = ImageSource(np.arange(len(clean)), len(CLEAN), DATA, None, PIXELS[: len(clean)], (0.5,), (0.25,))
+    places = clean.astype(np.int64) + CLASSES * (np.arange(len(clean)) % 100)  # of images of these classes in CLEAN
+    source = ImageSource(places, len(CLEAN), DATA, None, PIXELS[: len(clean)], (0.5,), (0.25,))
     columns = dict.fromkeys(FACTS.columns, worse)
     return corrupt(noise, clean, FACTS, rate if noise.takes_rate else None, seed, draw, columns, source)
 
@@ -114,6 +137,9 @@ def test_all_are_found_one_a_file() -> None:
         "annotators",
         "sym-prior",
         *HUMAN,
+        "instance-learned",
+        "pmd",
+        "bad",
     }
     for name, each in NOISES.items():
         file = "human" if name in HUMAN else name.replace("-", "_")
@@ -165,7 +191,8 @@ def test_same_seed_same_labels_whatever_the_order_of_calls(example: dict[str, No
 @pytest.mark.parametrize("name", sorted(NOISES))
 def test_different_seeds_differ(example: dict[str, Noise], name: str, draw: str) -> None:
     hashes = {noisy(example[name], seed=seed, draw=draw).sha256 for seed in range(6)}
-    assert len(hashes) == (1 if name in ("as-given", "column", "none", *HUMAN) else 6)
+    alike = ("as-given", "column", "none", "instance-learned", "bad", *HUMAN)
+    assert len(hashes) == (1 if name in alike else 6)
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -250,6 +277,9 @@ def test_unknown_draw(example: dict[str, Noise]) -> None:
         ("human-random3", "the third of three people's labels, 0.143 overall"),
         ("human-noisy", "one person's label, 0.143 overall"),
         ("human-coarse", "one person's superclass, 0.143 overall"),
+        ("instance-learned", "0.4 by image (the most probable wrong class of a network), 0.40 overall"),
+        ("pmd", "0.4 by image (a network's two most probable classes, type 1), 0.40 overall"),
+        ("bad", "0.4 by image (an adversary: the least plausible class of a network), 0.40 overall"),
     ],
 )
 def test_captions(example: dict[str, Noise], name: str, caption: str) -> None:

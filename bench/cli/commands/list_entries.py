@@ -34,7 +34,11 @@ def list_command(kind: str, plugins: Sequence[str], form: str) -> int:
     else:
         from bench.cli import pages
 
-        write_page(pages.declarations_table(kind, entries))
+        adversaries = [entry for entry in entries if entry.get("is_adversary")]
+        write_page(pages.declarations_table(kind, [entry for entry in entries if entry not in adversaries]))
+        if adversaries:
+            write_text("\nAdversaries: labels made to do the most harm, which nothing in nature does\n")
+            write_page(pages.declarations_table(kind, adversaries))
     return 0
 
 

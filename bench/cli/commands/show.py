@@ -175,7 +175,8 @@ def _draw_labels(
     if labelled is not None:
         index, clean_labels = labelled, clean_labels[labelled]
         columns = take(columns, labelled)
-    sha256, split = data_set.content_hash(), split_name(description.seeded_split, seed)
+    compared = noise.reads_pixels or noise.reads_posterior or save_to is not None
+    sha256, split = data_set.content_hash() if compared else "", split_name(description.seeded_split, seed)
     if noise.reads_pixels:
         source = ImageSource.of(data_set.load(seed), index, sha256, split, cache_folder())
     else:
