@@ -18,6 +18,9 @@ COPIES_IN_TEST = "test images that are copies of training images"
 COPIES = "images that are copies of others"
 """In `left_out`, though they aren't: the second where a split by a seed may put them into both parts."""
 
+MISSING = "images that the copy lacks"
+"""In `left_out`: images of a published set that are not in this copy, where a copy without them is good for use."""
+
 
 @dataclass(frozen=True)
 class DataReport:

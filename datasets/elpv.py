@@ -55,6 +55,7 @@ class Elpv(ListedImages):
             labels.csv                         (lines "images/cell0001.png  1.0  mono": path, probability, module)
             images/cellN.png
         """
+    truth = "the expert's own doubt: which labels are doubted, not which are wrong"
     parameters = {"module": "all"}
     file_size = (300, 300)
 

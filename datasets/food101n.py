@@ -59,6 +59,7 @@ class Food101N(OfficialImages):
             images/CLASS/KEY.jpg
             meta/test.txt                      (lines CLASS/KEY)
         """
+    truth = "people's findings on a part of the labels (meta/verified_*.tsv)"
     marks = (LIST,)
     folders = ("Food-101N_release",)
     usual_size = 224

@@ -213,7 +213,8 @@ class DataSet(ABC):
     what they change. `unrecorded` are those
     that only say how the same content is found, which no record's name holds.
 
-    For docs/datasets.md: `layout` draws the files as they must lie, `access` says how they are had, `homepage` where.
+    For docs/datasets.md: `layout` draws the files as they must lie, `access` says how they are had, `homepage` where,
+    and `truth` what tells which training labels are wrong, where something does (see `Verification`).
     """
 
     name: ClassVar[str]
@@ -226,6 +227,7 @@ class DataSet(ABC):
     homepage: ClassVar[str] = ""
     access: ClassVar[str] = ""
     layout: ClassVar[str] = ""
+    truth: ClassVar[str] = ""
 
     def __init__(
         self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.data_report import count_of
+from datasets.data_report import MISSING, count_of
 from datasets.file_lists import LabelledList, read_labelled
 from datasets.interface import RIGHT, WRONG, DataError, Description, Options, Protocol, Verification
 from datasets.listing import Listing
@@ -43,8 +43,6 @@ SYNSETS, NAMES = zip(*(entry.split(maxsplit=1) for entry in CLASSES.split(";")),
 """The classes in the order of class_name.txt, each with its synset and its first name there."""
 LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 TEST_LIST = "split/clean_validation"
-MISSING = "images that the copy lacks"
-"""In a report's `left_out`."""
 WEB_NAME = re.compile(r"[0-9a-f]{16}", re.IGNORECASE)
 MINI_NAME = re.compile(r"(n\d{8})\d+")
 AGREE = 0.5
@@ -91,6 +89,7 @@ class RedMiniImagenet(OfficialImages):
             mini-imagenet/images/NAME.jpg      (Mini-ImageNet's own)
             mini-imagenet/validation/NAME      (or ILSVRC2012_img_val/)
         """
+    truth = "every training label, by the image's name: right (ImageNet's own), or of the web and refused by annotators"
     marks = (TEST_LIST, f"mini-imagenet/{TEST_LIST}", f"dataset_no_images/mini-imagenet/{TEST_LIST}")
     folders = ("mini-imagenet", "dataset_no_images")
     usual_size = 32
@@ -232,6 +231,7 @@ class BlueMiniImagenet(RedMiniImagenet):
     name = "blue-mini-imagenet"
     aliases = ("cnwl-blue",)
     summary = "the same images as red-mini-imagenet's clean part, a chosen share of their labels changed by chance"
+    truth = "every training label, by the image's name, which holds its class in ImageNet"
     colour = "blue"
     meaning = "changed by chance"
     sizes: ClassVar[Mapping[float, int]] = {}

@@ -68,7 +68,9 @@ def _described_facts(entry: Mapping[str, Any]) -> dict[str, str]:
         "Classes": f"{len(described.classes)}: {list_first(described.classes, MOST_CLASSES)}",
         "Images": _shape(described.image_shape),
         "Training and test images": f"{counts[0]} and {counts[1]}{drawn}",
-        "Labels": "" if described.clean_labels else "as given: nobody knows all that are wrong (`--noise as-given`)",
+        "Labels": _labels(described),
+        "Truth for selectors": entry["truth"],
+        "Noise where none is typed": "" if described.usual_noise == "sym" else f"`{described.usual_noise}`",
         "Label columns": ", ".join(f"`column:{name}`" for name in described.columns),
         "Noises": ", ".join(f"`{name}`" for name in _possible_noises(described)),
         "Pairs of `asym`": _pairs(described),
@@ -76,6 +78,13 @@ def _described_facts(entry: Mapping[str, Any]) -> dict[str, str]:
         "Licence": described.licence,
         "Citation": described.citation,
     }
+
+
+def _labels(described: Description) -> str:
+    """Which labels are clean."""
+    if described.clean_labels:
+        return "taken as clean"
+    return f"real noise in training labels, test labels {'clean' if described.clean_test_labels else 'as given too'}"
 
 
 def _shape(shape: tuple[int, int, int] | None) -> str:

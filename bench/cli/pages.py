@@ -127,6 +127,7 @@ def data_set_page(entry: Mapping[str, Any]) -> RenderableType:
         "label columns": ", ".join(description["columns"]),
         "label files": list_first(sorted({file for _, file in description["column_files"]}), 10),
         "other columns": _unused_columns(description["unused_columns"]),
+        "truth for selectors": entry["truth"],
         "licence": description["licence"],
         "citation": description["citation"],
         "asym pairs": f"{list_first(flips, 10)} ({confusions['source']})" if confusions else "",

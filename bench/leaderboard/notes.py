@@ -21,7 +21,7 @@ from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.stats.summary import LEAST_REPLICATES
 from bench.system.text import join_words
-from datasets.data_report import COPIES, COPIES_IN_TEST
+from datasets.data_report import COPIES, COPIES_IN_TEST, MISSING
 
 COARSE = 0.001
 """One test image that is worth more than this is worth a mention."""
@@ -66,6 +66,7 @@ def describe_caveats(
         _note_imbalance(setting, rows),
         _note_test_set(records),
         _note_copies(records),
+        _note_missing(records),
         _note_machines(records),
         _note_revisions(records),
     ]
@@ -176,6 +177,16 @@ def _note_copies(records: Sequence[Record]) -> str:
     counts = {name: count for report in reports for name, count in report.get("left_out", {}).items()}
     parts = [f"{counts[what]:,} {what}: {why}" for what, why in MEMORISABLE.items() if what in counts]
     return f"The data has {' and '.join(parts)}." if parts else ""
+
+
+def _note_missing(records: Sequence[Record]) -> str:
+    """How many images of a published set this copy lacks, where it can be used without them."""
+    reports = [(record.get("provenance") or {}).get("data_report") or {} for record in records]
+    missing = max((report.get("left_out", {}).get(MISSING, 0) for report in reports), default=0)
+    if not missing:
+        return ""
+    lacks = "1 image of the published set is" if missing == 1 else f"{missing:,} images of the published set are"
+    return f"{lacks} missing in this copy: compare with runs on the same copy only (the data's hash says which)."
 
 
 def _note_machines(records: Sequence[Record]) -> str:

@@ -221,6 +221,7 @@ def _data_set_declaration(cls: Any) -> dict[str, Any]:
         ],
         "homepage": cls.homepage,
         "access": cls.access,
+        "truth": cls.truth,
         "layout": inspect.cleandoc(cls.layout),
         "description": None,
     }

@@ -46,6 +46,7 @@ def test_every_data_set_is_covered(openers: Openers) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_parts_are_what_the_interface_says(name: str, openers: Openers) -> None:
     data = openers[name]().load(0)
+    assert (data.verified is not None) == bool(openers[name]().truth)
     classes = len(data.description.classes)
     for part in (data.train, data.test):
         if data.description.vectors is None:

@@ -13,6 +13,7 @@ import pytest
 
 from bench.cli.main import main
 from datasets import mini_imagenet, tiny_imagenet
+from datasets.data_report import MISSING
 from datasets.elpv import Elpv
 from datasets.interface import RIGHT, UNSEEN, WRONG, DataError, DataSet, Options
 from datasets.mini_imagenet import BlueMiniImagenet, RedMiniImagenet
@@ -93,7 +94,7 @@ class TestMiniImagenet:
         assert (len(data.train), len(data.test)) == (148, 19) and data_set.content_hash() != whole
         assert findings(data_set).count(WRONG) == 48
         report = data_set.report()
-        assert report is not None and report.left_out == {mini_imagenet.MISSING: 3}
+        assert report is not None and report.left_out == {MISSING: 3}
         said = [note for note in report.notes if "in this copy" in note]
         assert "2 of 150 training images aren't in this copy, 2 of them of the web" in said[0]
         assert "(first: 0000000000000004.jpg)" in said[0]

@@ -80,13 +80,14 @@ def test_noise_on_top_of_real_noise() -> None:
 def test_caveats_name_what_a_reader_must_know() -> None:
     records = several("anl", FIVE, measures={"assumes": ["balanced_classes"]}, imbalance=0.1)
     records[0]["provenance"] |= {"device": "cuda", "git_dirty": True}
-    report = {"left_out": {"test images that are copies of training images": 20, "validation images": 7}}
+    report = {"left_out": {"test images that are copies of training images": 20, "images that the copy lacks": 1203}}
     records[1]["provenance"]["data_report"] = report
     text = " ".join(only_table(build_report(records, select="holdout")).caveats)
     assert "anl assumes that they are balanced" in text
     assert "140 held-out noisy labels a replicate, 700 in all, fewer than 2,000" in text
     assert "397 images: one of them is 0.25 points" in text
     assert "The data has 20 test images that are copies of training images: what was memorised counts" in text
+    assert "1,203 images of the published set are missing in this copy: compare" in text
     assert "Seconds come from cpu with 1 threads and cuda with 1 threads" in text
     assert "1 of 5 runs come from a working tree with uncommitted changes" in text
 
