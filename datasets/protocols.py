@@ -51,12 +51,13 @@ def vector_protocol(classes: int, views: int) -> Protocol:
     return Protocol(
         recipes_from="cifar100" if classes >= 50 else "cifar10",
         model="mlp",
-        epochs=30,
+        epochs=50,
         batch_size=128,
-        learning_rate=0.05,
+        learning_rate=0.03,
         weight_decay=1e-4,
         augmentation=weak,
         strong_augmentation="dropout20" if views == 1 else f"{weak}+dropout20",
         precision="fp32",
-        source="ours",
+        source="ours: plain cross-entropy on clean labels fits three small tables (breast cancer, wine, the 64 values "
+        "of digits) wholly; by held-out labels 20 or 50 epochs at rates of 0.01, 0.03 and 0.1 did alike",
     )

@@ -58,25 +58,27 @@ def read_arrays(file: Path) -> VectorListing:
 def _load(file: Path) -> Arrays:
     """All arrays of the file, by name."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise DataError(f"{file} is one array. Save features and labels by numpy.savez into one .npz.")
-            found = {}
-            for name in stored.files:
-                try:
-                    found[name] = stored[name]
-                except ValueError as error:
-                    raise DataError(
-                        f"{file}: the array {name} holds Python objects, which are never read. Save numbers or text: "
-                        f"{name}.astype(float), or {name}.astype(str) for names."
-                    ) from error
-            return found
+        stored = np.load(file, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise DataError(f"{file} is one array. Save features and labels by numpy.savez into one .npz.")
+        with stored:
+            return {name: _read_array(file, stored, name) for name in stored.files}
     except DataError:
         raise
     except (OSError, ValueError, EOFError, BadZipFile, AttributeError, TypeError) as error:
         raise DataError(
             f"{file} can't be read as NumPy arrays ({error or type(error).__name__}). Save it by numpy.savez(FILE, "
             "features=..., labels=...)."
+        ) from error
+
+
+def _read_array(file: Path, stored: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    try:
+        return stored[name]
+    except ValueError as error:
+        raise DataError(
+            f"{file}: the array {name} holds Python objects, which are never read. Save numbers or text: "
+            f"{name}.astype(float), or {name}.astype(str) for names."
         ) from error
 
 

@@ -129,4 +129,5 @@ def note_image_placement(request: Request, facts: Facts) -> None:
     """Print where images are kept and why, if that was chosen automatically and isn't the device."""
     if request.images == "auto" and facts.images != "device":
         place = {"host": "in memory", "disk": "on disk"}[facts.images]
-        print_note(f"note: images stay {place} and go to the device a batch at a time: {facts.images_why}")
+        samples = "images" if facts.vectors is None else "vectors"
+        print_note(f"note: {samples} stay {place} and go to the device a batch at a time: {facts.images_why}")

@@ -15,7 +15,7 @@ from bench.leaderboard.measurements import Record, finite_number
 from bench.leaderboard.model import Replicate, Row
 from bench.leaderboard.rows import RunGroup, differing_parameters, method_call
 from bench.leaderboard.selection import SelectionRule
-from bench.leaderboard.settings import Setting, are_tests_as_given, is_noise_unknown
+from bench.leaderboard.settings import Setting, are_tests_as_given, is_noise_unknown, sample_name
 from bench.records.origin import has_clean_tests, record_revisions
 from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
@@ -168,7 +168,8 @@ def _note_test_set(records: Sequence[Record]) -> str:
     sizes = {size for record in records if (size := (record["measures"].get("samples") or {}).get("test"))}
     if not sizes or 1 / min(sizes) <= COARSE:
         return ""
-    return f"The test set has {min(sizes):,} images: one of them is {100 / min(sizes):.2f} points of a single run."
+    name = sample_name(records[0]["measures"])
+    return f"The test set has {min(sizes):,} {name}s: one of them is {100 / min(sizes):.2f} points of a single run."
 
 
 def _note_copies(records: Sequence[Record]) -> str:

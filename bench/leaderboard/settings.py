@@ -184,17 +184,32 @@ def _by_row(name: str, values: Sequence[tuple[str, float]]) -> str:
     return f"{name} {usual:g}" + (f" ({exceptions})" if exceptions else "")
 
 
+def sample_name(measures: Mapping[str, Any]) -> str:
+    """What one sample of a run is called: image or vector."""
+    return "vector" if measures.get("vectors") else "image"
+
+
+def vector_words(measures: Mapping[str, Any]) -> str:
+    """What the vectors of a run are; "" where samples are images."""
+    vectors = measures.get("vectors")
+    if not vectors:
+        return ""
+    views = "no further view" if vectors["views"] == 1 else f"{vectors['views'] - 1} further views"
+    return f" of {vectors['length']:,} numbers ({views} of each)"
+
+
 def _samples(setting: Setting, records: Sequence[Record]) -> str:
     measures = records[0]["measures"] if records else {}
     samples = measures.get("samples")
     if not samples:
         return ""
+    name = sample_name(measures)
     kind = "labels as given" if is_noise_unknown(setting) else "noisy labels"
     as_given = are_tests_as_given(setting, records)
     parts = [
-        f"{samples['train']:,} training images with {kind}",
+        f"{samples['train']:,} training {name}s{vector_words(measures)} with {kind}",
         f"{samples['holdout']:,} held out with theirs",
-        f"{samples['test']:,} test images with {'test labels as given' if as_given else 'clean ones'}",
+        f"{samples['test']:,} test {name}s with {'test labels as given' if as_given else 'clean ones'}",
         f"{measures.get('classes')} classes",
     ]
     drawn = ("imbalance", "image_size", "unreadable_skipped")

@@ -118,6 +118,7 @@ class MeasureContent(Strict):
     realised_rate: Number = None
     noise_caption: str | None = None
     samples: dict[str, Whole] | None = None
+    vectors: dict[str, Whole] | None = None
     classes: Whole | None = None
     assumes: Words = None
     same_as: Words = None

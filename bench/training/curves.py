@@ -19,6 +19,7 @@ from bench.training.inference import EvaluationSet, log_probabilities, single_pr
 from bench.training.noisy_data import NoisyData
 from bench.training.provenance import Stopwatch
 from bench.training.trainer import EpochResult, Trainer
+from datasets.samples import VectorShape
 from methods.interface import Method, Phase
 
 MEASURED_PER_RUN = 20
@@ -143,12 +144,18 @@ class CurveRecorder:
             "realised_rate": noisy.realised_rate,
             "noise_caption": noisy.caption,
             "samples": {"train": len(train), "holdout": len(hold_out), "test": len(labels)},
+            **vector_measures(noisy_data.data.description.vectors),
             "classes": len(noisy_data.data.description.classes),
             "assumes": list(method.assumes),
             "control": method.control,
             "effective": dict(method.effective),
             "test_predictions": metrics.pack_predictions(self._log_probabilities.argmax(axis=1)),
         }
+
+
+def vector_measures(vectors: VectorShape | None) -> dict[str, dict[str, int]]:
+    """The entry of a run whose samples were vectors: how many numbers each has, and stored views of a training one."""
+    return {} if vectors is None else {"vectors": {"length": vectors.length, "views": vectors.views}}
 
 
 def count_views(method: Method, phases: Sequence[Phase]) -> int:
