@@ -209,7 +209,7 @@ def gather_noises(
             rate for rate in rates if is_rounded_in_total(request, sizes.counts, noise.wrong_shares(classes, rate))
         ]
         typed = text if noise.is_known else noise.name
-        noise_sha256 = noise.source_hash(classes)
+        noise_sha256 = registry.noise_hash(noise, classes, data_options(request))
         check_column_files(noise, classes, data_set, [sha256, noise_sha256])
         about = (noise.takes_rate, gives_matrix, noise_sha256, noise.is_known, noise.notes(classes))
         noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))

@@ -6,8 +6,10 @@ from bench.registry.lookup import load_method as load_method
 from bench.registry.lookup import load_plugins as load_plugins
 from bench.registry.lookup import methods as methods
 from bench.registry.lookup import models as models
+from bench.registry.lookup import noise_hash as noise_hash
 from bench.registry.lookup import noises as noises
 from bench.registry.lookup import open_data_set as open_data_set
+from bench.registry.lookup import open_donor as open_donor
 from bench.registry.lookup import open_noise as open_noise
 from bench.registry.lookup import parse_data_set as parse_data_set
 from bench.registry.lookup import parse_noise as parse_noise

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from bench.system.errors import UsageError
 
 if TYPE_CHECKING:
     from datasets.interface import DataSet, Options
-    from datasets.noise import Noise
+    from datasets.noise import Noise, NoiseFacts
     from methods.interface import Method
 
 
@@ -112,6 +113,19 @@ def open_noise(text: str) -> Noise:
     cls = _load_class(find_declaration("noise", name))
     given = [argument, values] if values else [argument] if argument is not None else []
     return cls(*given)  # type: ignore[no-any-return]
+
+
+def open_donor(noise: Noise, options: Options) -> DataSet | None:
+    """The data set whose images take the place of some, at the size of the others; None for other noise."""
+    if not noise.donor:
+        return None
+    return open_data_set(noise.donor, replace(options, skip_unreadable=False))
+
+
+def noise_hash(noise: Noise, facts: NoiseFacts, options: Options) -> str | None:
+    """SHA-256 (hex) of what a noise reads besides the data set: its file, or the data set of other images."""
+    donor = open_donor(noise, options)
+    return noise.source_hash(facts) if donor is None else donor.content_hash()
 
 
 def parse_noise(text: str) -> tuple[str, str | None, dict[str, float | int | str]]:

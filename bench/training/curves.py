@@ -65,7 +65,7 @@ class CurveRecorder:
                 clean_holdout_accuracy=(
                     None
                     if noisy_data.clean_labels is None
-                    else metrics.accuracy(held, noisy_data.clean_labels[noisy_data.hold_out])
+                    else metrics.accuracy_inside(held, noisy_data.clean_labels[noisy_data.hold_out])
                 ),
             )
         due = epoch.last or epoch.number % -(-self.trainer.total_epochs // MEASURED_PER_RUN) == 0

@@ -28,17 +28,26 @@ def accuracy(predictions: Array, labels: Array) -> float | None:
     return share_of_true(predictions == labels)
 
 
+def accuracy_inside(predictions: Array, clean_labels: Array) -> float | None:
+    """Accuracy by clean labels, outsiders (-1), which no prediction is right on, left out."""
+    inside = clean_labels >= 0
+    return accuracy(predictions[inside], clean_labels[inside])
+
+
 def training_fit(predictions: Array, noisy_labels: Array, clean_labels: Array) -> dict[str, float | None]:
     """Shares of training labels by their prediction, from eval-mode predictions on unaugmented training images.
 
     memorised: share of wrongly labelled images that are predicted as their noisy label;
-    corrected: share of wrongly labelled images that are predicted as the truth;
+    corrected: share of wrongly labelled images that are predicted as the truth, outsiders left out;
     learnt: share of rightly labelled images that are predicted right.
+
+    An outsider (clean label -1) is of no class. Its label is wrong, so it may be memorised; it has no truth.
     """
     wrong = noisy_labels != clean_labels
+    closed = wrong & (clean_labels >= 0)
     return {
         "memorised": share_of_true(predictions[wrong] == noisy_labels[wrong]),
-        "corrected": share_of_true(predictions[wrong] == clean_labels[wrong]),
+        "corrected": share_of_true(predictions[closed] == clean_labels[closed]),
         "learnt": share_of_true(predictions[~wrong] == clean_labels[~wrong]),
     }
 
@@ -128,18 +137,20 @@ def selector_quality(
     precision: share of `kept` samples that are rightly labelled; recall: share of rightly labelled samples that are
     kept. `kept` None stands for as many samples of lowest suspicion as there are right labels, so that both are equal.
     corrected: share of wrongly labelled samples whose corrected label `corrected` int (n,) is the truth; damaged: share
-    of rightly labelled ones whose corrected label isn't.
+    of rightly labelled ones whose corrected label isn't. Outsiders (clean label -1) are wrongly labelled; corrected
+    leaves them out, since no label of theirs would be the truth.
 
     All but the last two are undefined (None) at 0 % and 100 % noise; corrected is at 0 %, damaged at 100 %.
     """
     wrong = noisy_labels != clean_labels
+    closed = wrong & (clean_labels >= 0)
     noisy = in_noisy_classes(noisy_labels, clean_labels)
     part = not noisy.all()
     return {
         **detection_quality(suspicion, kept, wrong),
         "auroc_noisy_classes": area_under_roc(suspicion[noisy], wrong[noisy]) if part else None,
         "average_precision_noisy_classes": average_precision(suspicion[noisy], wrong[noisy]) if part else None,
-        "corrected": share_of_true(corrected[wrong] == clean_labels[wrong]),
+        "corrected": share_of_true(corrected[closed] == clean_labels[closed]),
         "damaged": share_of_true(corrected[~wrong] != clean_labels[~wrong]),
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.registry import load_method, open_data_set, open_noise
+from bench.registry import load_method, noise_hash, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.spec.privileges import given_matrix, given_noise_rate
 from bench.system.files import file_hash
@@ -31,7 +31,7 @@ from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Findings, Labels, Options
 from datasets.label_columns import take
-from datasets.noise import ImageSource, NoiseFacts, NoisyLabels, corrupt
+from datasets.noise import ImageSource, Noise, NoiseFacts, NoisyLabels, corrupt
 from datasets.noise.labels import load_labels
 from datasets.samples import Pixels
 from datasets.selected import select
@@ -86,16 +86,28 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         check_noise(spec, runtime, file_hash(path))
     else:
         facts = NoiseFacts.of(data.description)
-        check_noise(spec, runtime, noise.source_hash(facts))
+        check_noise(spec, runtime, noise_hash(noise, facts, data_options(spec, runtime)))
         cache = None if runtime.cache is None else Path(runtime.cache)
         source = ImageSource.of(data, drawn, data_sha256, split, cache)
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns, source)
+    given = read_given_matrix(spec, runtime, data)
+    if noise is not None and noisy.clean is not None:
+        clean_labels = noisy.clean
+        data = noise.changed_data(data, drawn, clean_labels < 0, read_donor(noise, spec, runtime), spec.noise_seed)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
     known = None if noisy.realised_rate is None else clean_labels
     verified = data.verified if noise is not None and not noise.is_known else None
     findings = None if verified is None else verified.findings[drawn]
-    return NoisyData(data, drawn, known, noisy, train, held, images, read_given_matrix(spec, runtime, data), findings)
+    return NoisyData(data, drawn, known, noisy, train, held, images, given, findings)
+
+
+def read_donor(noise: Noise, spec: RunSpec, runtime: Runtime) -> Pixels | None:
+    """The images that take the place of some, of another data set's training part; None where none do."""
+    if not noise.donor:
+        return None
+    options = data_options(spec, runtime)
+    return _load(noise.donor, replace(options, skip_unreadable=False), spec.split_seed)[0].train.images
 
 
 def read_given_matrix(spec: RunSpec, runtime: Runtime, data: Data) -> NDArray[np.float64] | None:
@@ -140,7 +152,12 @@ def load_data(spec: RunSpec, runtime: Runtime) -> tuple[Data, str]:
 
     A worker process keeps the last two, since its next run likely needs the same.
     """
-    options = Options(
+    return _load(runtime.data_source, data_options(spec, runtime), spec.split_seed)
+
+
+def data_options(spec: RunSpec, runtime: Runtime) -> Options:
+    """Where a run's data lies, and how it is read."""
+    return Options(
         root=None if runtime.data_root is None else Path(runtime.data_root),
         download=runtime.download,
         image_size=spec.image_size,
@@ -148,7 +165,6 @@ def load_data(spec: RunSpec, runtime: Runtime) -> tuple[Data, str]:
         cache=None if runtime.cache is None else Path(runtime.cache),
         stream=runtime.images == "disk",
     )
-    return _load(runtime.data_source, options, spec.split_seed)
 
 
 def store_images(images: Pixels, data: Data, device: torch.device, augmentations: tuple[str, ...] = ()) -> Images:

@@ -20,7 +20,7 @@ def caption(
     (no data at hand) the matrix says what to expect of equally large classes.
     """
     if isinstance(noise, str) or facts is None:
-        return ", ".join([str(noise), *([] if realised is None else [f"{_share(realised)} overall"])])
+        return ", ".join([str(noise), *([] if realised is None else [f"{share_text(realised)} overall"])])
     if matrix is None:
         return caption(name_with_rate(noise, facts, rate), realised=realised)
     wrong = 1 - np.diag(matrix)
@@ -33,10 +33,10 @@ def caption(
         parts = ["no noise"]
     else:
         low, high = wrong[wrong > 0].min(), wrong.max()
-        span = _share(high) if np.isclose(low, high) else f"{_share(low)} to {_share(high)}"
+        span = share_text(high) if np.isclose(low, high) else f"{share_text(low)} to {share_text(high)}"
         parts = [f"{span} {where}"]
     overall = float(wrong.mean()) if realised is None else realised
-    return ", ".join([*parts, f"{_share(overall)} {'expected ' if realised is None else ''}overall"])
+    return ", ".join([*parts, f"{share_text(overall)} {'expected ' if realised is None else ''}overall"])
 
 
 def name_with_rate(noise: Noise, facts: NoiseFacts, rate: float | None) -> str:
@@ -45,7 +45,7 @@ def name_with_rate(noise: Noise, facts: NoiseFacts, rate: float | None) -> str:
     return said if rate is None else f"{rate:g} {said}"
 
 
-def _share(value: float) -> str:
+def share_text(value: float) -> str:
     """Two to four decimals, as many as it takes."""
     text = f"{value:.4f}"
     return text[:-2] if text.endswith("00") else text.rstrip("0")

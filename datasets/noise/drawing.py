@@ -55,11 +55,14 @@ def corrupt(
     if not noise.is_known:
         return unknown(clean, noise.origin(facts), noise.convention(facts))
     if matrix is None:
-        labels = noise.assign(DrawnImages(clean, facts, rate, seed, columns or {}, draw, source))
+        images = DrawnImages(clean, facts, rate, seed, columns or {}, draw, source)
+        labels, outside = noise.assign(images), noise.outsiders(images)
         if labels is None:
             raise DataError(f"Noise {noise.name!r} has neither a matrix nor labels.")
-        result = given(labels, clean, classes, noise.origin(facts), name_with_rate(noise, facts, rate))
-        return remarked(result, noise.remark(clean, labels, facts))
+        truth = clean if outside is None else np.where(outside, -1, clean)
+        result = given(labels, truth, classes, noise.origin(facts), name_with_rate(noise, facts, rate))
+        result = replace(result, clean=None if outside is None else truth)
+        return remarked(result, noise.remark(truth, labels, facts))
     exact = draw_in_proportion if noise.has_uneven_rows else draw_exact
     labels = (exact if draw == "exact" else draw_independent)(clean, matrix, seed)
     share = realised_rate(labels, clean)

@@ -64,7 +64,8 @@ class NoisyLabels:
     `labels` is int64 (N,); `matrix` the float64 (K, K) matrix that they were drawn from (row: clean class), None for
     labels that were given; `pairs` the (clean, noisy) class pairs that it flips, where it is made of pairs.
     `realised_rate` is the share of labels that differ from the clean ones, None where no label is known to be clean;
-    `sha256` is `label_hash(labels)`.
+    `sha256` is `label_hash(labels)`. `clean` are the clean labels (N,) where noise changes even these: -1 for an image
+    that is of no class (an outsider); None where they are what they were.
     """
 
     labels: Labels
@@ -74,6 +75,7 @@ class NoisyLabels:
     realised_rate: float | None
     sha256: str
     caption: str
+    clean: Labels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +214,29 @@ class Noise(ABC):
     def assign(self, images: DrawnImages) -> Labels | None:
         """Labels (N,) of the drawn images, for noise without a matrix that needs more than columns to give them."""
         return self.labels(images.columns)
+
+    def outsiders(self, images: DrawnImages) -> NDArray[np.bool_] | None:
+        """Which drawn images (N,) are of no class after this noise: their clean label is -1. None where none can be."""
+        return None
+
+    def kept_classes(self, classes: int) -> int:
+        """The number of classes that are left, the first ones of `classes`."""
+        return classes
+
+    @property
+    def donor(self) -> str:
+        """The data set, as typed, whose images take the place of some; empty for noise that leaves images alone."""
+        return ""
+
+    def changed_data(
+        self, data: Data, drawn: NDArray[np.int64], outside: NDArray[np.bool_], donor: Pixels | None, seed: int
+    ) -> Data:
+        """The data set as this noise leaves it, for noise that has outsiders: fewer classes, or other images.
+
+        `drawn` (N,) are the places of the drawn images, `outside` (N,) says which of them are outsiders, `donor` are
+        the training images of the data set `donor`.
+        """
+        return data
 
     def check(self, images: DrawnImages) -> None:  # noqa: B027 -- most have nothing to check
         """Raise DataError where these images rule this noise out. Called while planning, so none of them is read.

@@ -130,7 +130,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
         matrix = labels.matrix  # which may follow the sizes of the classes
         of_labels["annotators"] = describe_annotators(noise, data_set, request.noise_seed or 0)
         of_labels["estimated_matrices"] = estimate_matrices(request, noise, data_set.content_hash(), labels.sha256)
-    classes = list(description.classes)
+    classes = list(description.classes)[: None if realised is None else len(realised)]
     return {
         "noise": noise.recorded_name(),
         "dataset": data_facts.recorded_data_set_name(request.dataset),
@@ -182,6 +182,11 @@ def _draw_labels(
     else:
         source = ImageSource(index, len(outline.labels), sha256, split)
     noisy_labels = corrupt(noise, clean_labels, noise_facts, rate, seed, request.draw, columns, source)
+    if save_to is not None and noisy_labels.clean is not None:
+        raise UsageError(
+            f"--save-labels: the labels of {noise.recorded_name()} mean nothing without its images and classes. Type "
+            f"run --noise '{noise.recorded_name()}' where they are needed"
+        )
     if save_to is not None:
         paths = data_set.paths(seed)
         save_labels(
@@ -200,6 +205,10 @@ def _draw_labels(
         )
     if noisy_labels.matrix is not None or noisy_labels.realised_rate is None:
         return noisy_labels, None
+    if noisy_labels.clean is not None:  # outsiders are of no class, and their classes may be gone
+        inside = noisy_labels.clean >= 0
+        kept = noise.kept_classes(len(noise_facts.classes))
+        return noisy_labels, realised_matrix(noisy_labels.labels[inside], clean_labels[inside], kept).tolist()
     return noisy_labels, realised_matrix(noisy_labels.labels, clean_labels, len(noise_facts.classes)).tolist()
 
 

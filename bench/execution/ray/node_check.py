@@ -124,7 +124,8 @@ def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[
         for noise, driver_sha256 in data.noises:
             labels = data.request.labels
             facts = NoiseFacts.of(data_set.describe())
-            sha256 = registry.open_noise(noise).source_hash(facts) if labels is None else file_hash(labels)
+            opened = None if labels is not None else registry.open_noise(noise)
+            sha256 = file_hash(str(labels)) if opened is None else registry.noise_hash(opened, facts, options)
             if sha256 != driver_sha256:
                 yield f"the file of {noise} differs there"
     except (DataError, UsageError, OSError) as error:

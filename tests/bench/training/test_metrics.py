@@ -37,6 +37,22 @@ def test_training_fit_counts_each_kind_among_its_own() -> None:
     assert fit == {"memorised": 1 / 4, "corrected": 2 / 4, "learnt": 1.0}
 
 
+def test_outsiders_can_be_memorised_and_never_corrected() -> None:
+    clean = np.array([-1, -1, 0, 0, 1, 1])
+    given_labels = np.array([0, 1, 0, 1, 1, 0])
+    predictions = np.array([0, 0, 0, 0, 1, 0])
+    fit = metrics.training_fit(predictions, given_labels, clean)
+    # wrong: both outsiders, 3 and 5; memorised: 0 and 5; of 3 and 5, which have a truth, 3 is corrected
+    assert fit == {"memorised": 2 / 4, "corrected": 1 / 2, "learnt": 1.0}
+    assert metrics.accuracy_inside(predictions, clean) == 3 / 4
+    suspicion = np.array([0.9, 0.8, 0.1, 0.7, 0.2, 0.6])
+    quality = metrics.selector_quality(suspicion, None, predictions, given_labels, clean)
+    assert quality["auroc"] == quality["precision"] == quality["recall"] == 1.0
+    assert quality["corrected"] == 1 / 2 and quality["damaged"] == 0.0
+    only_open = metrics.training_fit(np.array([0, 1]), np.array([0, 1]), np.array([-1, 1]))
+    assert only_open == {"memorised": 1.0, "corrected": None, "learnt": 1.0}
+
+
 def test_training_fit_without_noise_has_nothing_to_memorise() -> None:
     labels = np.array([0, 1, 2])
     assert metrics.training_fit(labels, labels, labels) == {"memorised": None, "corrected": None, "learnt": 1.0}
