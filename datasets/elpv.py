@@ -148,8 +148,9 @@ class Elpv(ListedImages):
     @cached_property
     def _found(self) -> Path | None:
         root = self.options.root if self.options.root is not None else Path("data")
-        inside = ("", PACKAGE, f"{PACKAGE}/data", f"src/{PACKAGE}/data", f"elpv-dataset/src/{PACKAGE}/data")
-        places = [root / name for name in inside]
+        inside = (PACKAGE, f"{PACKAGE}/data", f"src/{PACKAGE}/data", f"elpv-dataset/src/{PACKAGE}/data")
+        # a folder that nobody typed may hold a labels.csv of something else
+        places = [*([] if self.options.root is None else [root]), *(root / name for name in inside)]
         found = importlib.util.find_spec(PACKAGE)
         if found is not None and found.submodule_search_locations:
             places += [Path(folder) / "data" for folder in found.submodule_search_locations]

@@ -227,6 +227,16 @@ class TestElpv:
         assert data_set.home == tmp_path / "site/elpv_dataset/data"
         assert any("doesn't lie below" in problem for problem in data_set.check().problems)
 
+    def test_labels_of_something_else_in_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image_layouts.write_elpv(tmp_path / "site")
+        monkeypatch.syspath_prepend(tmp_path / "site")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data/images").mkdir(parents=True)
+        (tmp_path / "data/labels.csv").write_text("of something else")
+        assert Elpv(Options()).home == tmp_path / "site/elpv_dataset/data"
+
     def test_without_the_package(self, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(DataError, match=r"Type: pip install elpv-dataset$"):
