@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bench.cli.main import main
 from bench.registry import data_sets
@@ -158,3 +160,19 @@ def test_data_sets_of_plugins_are_checked_too(
     output, _ = check(capsys, "few-digits", "--check", tmp_path, "--plugin", plugin)
     assert "nothing is wrong" in output
     assert issubclass(Digits, DataSet)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.integers(0, 29), st.sampled_from(["gone", "empty", "cut", "text"])))
+def test_a_check_names_exactly_the_files_that_are_broken(photos: Path, options: Options, how: dict[int, str]) -> None:
+    kept = {number: (photos / f"images/{number:02}.png").read_bytes() for number in how}
+    try:
+        for number, damage in how.items():
+            file, whole = photos / f"images/{number:02}.png", kept[number]
+            contents = {"empty": b"", "cut": whole[: len(whole) // 2], "text": b"no image"}
+            file.unlink() if damage == "gone" else file.write_bytes(contents[damage])
+        problems = Table(options, str(photos / "index.csv")).check().problems
+    finally:
+        for number, whole in kept.items():
+            (photos / f"images/{number:02}.png").write_bytes(whole)
+    assert sorted(int(problem.split("images/")[1][:2]) for problem in problems) == sorted(how)
