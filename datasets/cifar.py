@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from datasets.arrays import check_size, resized
+from datasets.audited import audited_where_it_fits
 from datasets.download import fetch
 from datasets.files import digests, listed, remembered, states
 from datasets.human_columns import HumanColumns, HumanFile
 from datasets.interface import Data, DataError, DataSet, Description, Labels, Part
+from datasets.opinions import OpinionFile
 
 
 class CifarDataSet(DataSet):
@@ -28,6 +30,9 @@ class CifarDataSet(DataSet):
     archive: ClassVar[str]
     files: ClassVar[tuple[str, ...]]
     """The batches, named here as well so that a hash needs no import of torchvision."""
+
+    opinion_file: ClassVar[str | None] = None
+    """The name of a file that says what many people chose for each test image."""
 
     @property
     @abstractmethod
@@ -71,7 +76,19 @@ class CifarDataSet(DataSet):
         train, test = self._part(train=True), self._part(train=False)
         assert description.mean is not None and description.std is not None
         columns = self._human.of(train.labels, description.name)
-        return Data(description, train, test, description.mean, description.std, columns)
+        audited = audited_where_it_fits(self.audit, test.labels)
+        opinions = None if self._opinions is None else self._opinions.of(test.labels)
+        mean, std = description.mean, description.std
+        return Data(description, train, test, mean, std, columns, audited=audited, opinions=opinions)
+
+    def notes(self) -> tuple[str, ...]:
+        file = self._opinions
+        if file is None or file.path is None:
+            return ()
+        known = f"{self.content_hash()} {hashlib.sha256(file.path.read_bytes()).hexdigest()}"
+        what = f"opinions\n{self.describe().name}\n{file.path}"
+        problem = remembered(self.options, what, known, lambda: file.problem(self._part(train=False).labels))
+        return (f"people's opinions on test images are left unused: {problem}",) if problem else ()
 
     def _part(self, train: bool) -> Part:
         home = self._home
@@ -88,9 +105,20 @@ class CifarDataSet(DataSet):
 
     @cached_property
     def _human(self) -> HumanColumns:
+        return HumanColumns(self.human_file, self._roots)
+
+    @cached_property
+    def _opinions(self) -> OpinionFile | None:
+        if self.opinion_file is None:
+            return None
+        return OpinionFile(self.opinion_file, self._roots, len(self.declare().classes))
+
+    @property
+    def _roots(self) -> list[Path]:
+        """Folders below which files beside the batches are looked for."""
         root = self._root
         inside = root.parent if root.name == self.batches else root
-        return HumanColumns(self.human_file, [inside, *([] if inside == root else [root]), inside / self.name])
+        return [inside, *([] if inside == root else [root]), inside / self.name]
 
     def _damaged(self, home: Path, how: str) -> DataError:
         return DataError(

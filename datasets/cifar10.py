@@ -23,12 +23,16 @@ class Cifar10(CifarDataSet):
             batches.meta
         DATA_ROOT/CIFAR-10_human.pt            (for --noise human-aggre, human-worse, human-random1, 2 and 3; or below
                                                DATA_ROOT/cifar-10-100n/data/, from github.com/UCSC-REAL/cifar-10-100n)
+        DATA_ROOT/cifar10h-counts.npy          (for calibration against people; or below DATA_ROOT/cifar-10h/data/, from
+                                               github.com/jcpeterson/cifar-10h)
         """
     torchvision_class = "CIFAR10"
     batches = "cifar-10-batches-py"
     archive = "cifar-10-python.tar.gz"
     files = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch")
 
+    audit = "cifar10"
+    opinion_file = "cifar10h-counts.npy"
     human_file = HumanFile(
         "CIFAR-10_human.pt",
         clean="clean_label",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from datasets.cifar import CifarDataSet
 from datasets.human_columns import HumanFile
-from datasets.interface import AsymmetricPairs, Description, Labels, Protocol
+from datasets.interface import AsymmetricPairs, Description, Labels, Options, Protocol
 
 SUPERCLASSES = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
@@ -76,7 +76,15 @@ class Cifar100(CifarDataSet):
     archive = "cifar-100-python.tar.gz"
     files = ("train", "test")
 
+    audit: str | None = "cifar100"
     parameters: ClassVar[Mapping[str, float | int | str]] = {"coarse": False}
+
+    def __init__(
+        self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(options, argument, parameters)
+        if self._is_coarse:
+            self.audit = None  # people voted on the fine classes
 
     @property
     def human_file(self) -> HumanFile:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.arrays import check_size, resized
+from datasets.audited import audited_where_it_fits
 from datasets.download import fetch
 from datasets.files import listed, remembered, states
 from datasets.interface import Data, DataError, DataSet, Labels, Part
@@ -55,7 +56,8 @@ class IdxDataSet(DataSet):
         train = self._part(train_images, train_labels, self._files[:2])
         test = self._part(test_images, test_labels, self._files[2:])
         assert description.mean is not None and description.std is not None
-        return Data(description, train, test, description.mean, description.std)
+        audited = audited_where_it_fits(self.audit, test.labels)
+        return Data(description, train, test, description.mean, description.std, audited=audited)
 
     def _part(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], files: tuple[Path, ...]) -> Part:
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1:] != (28, 28):

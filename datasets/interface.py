@@ -16,8 +16,10 @@ from datasets.calls import written_call
 from datasets.samples import Pixels, VectorShape, vector_shape
 
 if TYPE_CHECKING:
+    from datasets.audited import AuditedLabels
     from datasets.copy_check import CopyCheck
     from datasets.data_report import DataReport
+    from datasets.opinions import Opinions
 
 Labels = NDArray[np.int64]
 Findings = NDArray[np.int8]
@@ -154,7 +156,8 @@ class Data:
     """A loaded data set. `columns` are further integer labels of the training images, by name.
 
     `report` says what was found where files were listed. `verified` is what people say of labels whose truth nobody
-    knows in full.
+    knows in full. `audited` are the test labels after people looked at the doubtful ones again, `opinions` what many
+    people said of each test image: both are measured with alone.
     """
 
     description: Description
@@ -165,6 +168,8 @@ class Data:
     columns: Mapping[str, Labels] = field(default_factory=dict)
     report: DataReport | None = None
     verified: Verification | None = None
+    audited: AuditedLabels | None = None
+    opinions: Opinions | None = None
 
 
 @dataclass(frozen=True)
@@ -210,8 +215,8 @@ class DataSet(ABC):
 
     `argument` names what follows the colon in `name:ARGUMENT` (None: nothing may). `parameters` are the bracketed
     ones of `name[classes=20]`, with their defaults (False for a flag, typed without a value); the content hash covers
-    what they change. `unrecorded` are those
-    that only say how the same content is found, which no record's name holds.
+    what they change. `unrecorded` are those that only say how the same content is found, which no record's name holds.
+    `audit` names the file of `datasets/audits/` on its test labels.
 
     For docs/datasets.md: `layout` draws the files as they must lie, `access` says how they are had, `homepage` where,
     and `truth` what tells which training labels are wrong, where something does (see `Verification`).
@@ -225,6 +230,7 @@ class DataSet(ABC):
     parameters: ClassVar[Mapping[str, float | int | str]] = {}
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     homepage: ClassVar[str] = ""
+    audit: str | None = None
     access: ClassVar[str] = ""
     layout: ClassVar[str] = ""
     truth: ClassVar[str] = ""
@@ -275,6 +281,10 @@ class DataSet(ABC):
     def paths(self, split_seed: int) -> Sequence[str] | None:
         """The files of the training images in their order, as the owner calls them; None where they aren't files."""
         return None
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences, without their full stops, on files beside the data set that are left unused."""
+        return ()
 
     def report(self) -> DataReport | None:
         """What was found, left out and guessed where a user's own files were listed; None for any other data set."""

@@ -13,6 +13,7 @@ class Mnist(IdxDataSet):
     name = "mnist"
     summary = "60,000 + 10,000 handwritten digits, 28x28 grey"
     source = "LeCun et al. 1998"
+    audit = "mnist"
     homepage = "http://yann.lecun.com/exdb/mnist/"
     access = "`--download`, from the mirrors that torchvision names"
     layout = """

@@ -67,6 +67,7 @@ def run(
     images: options.Images = None,
     out: Annotated[Text, where("Folder of the records. Default: runs.")] = None,
     boards: Annotated[Text, where("Folder of the leaderboards. Default: leaderboards.")] = None,
+    test_labels: options.TestLabels = None,
     when: Annotated[Text, where("Train what is missing, always, never, or what failed. Default: missing.")] = None,
     plugin: options.Plugins = None,
     shard: Annotated[
@@ -163,6 +164,7 @@ def report(
     budget: Annotated[
         Text, what("equal-compute or equal-compute:UNITS: add tables at equal compute, of the lengths that are there.")
     ] = None,
+    test_labels: options.TestLabels = None,
     compare: Annotated[Text, what("Print every row's paired differences to this method instead.")] = None,
     export: Annotated[Text, where("Folder to write the records to as well, short, a file a data set.")] = None,
     format: Annotated[Literal["md", "csv", "json"], where("Form of the result.")] = "md",
@@ -170,7 +172,7 @@ def report(
     """Write the leaderboards of the records that are there; train nothing."""
     from bench.cli.commands.report import report_command
 
-    return report_command(out, records, boards, select, format, compare, export, budget)
+    return report_command(out, records, boards, select, format, compare, export, budget, test_labels == "audited")
 
 
 @app.command

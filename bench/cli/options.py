@@ -35,6 +35,10 @@ def where(text: str) -> Parameter:
 Texts = list[str] | None
 Text = str | None
 
+TestLabels = Annotated[
+    Literal["given", "audited"] | None,
+    what("audited: show accuracy by audited test labels too (mnist, cifar10, cifar100). Default: given."),
+]
 Draw = Annotated[Text, what("exact: counts as the rate says. multinomial: independent draws. Default: exact.")]
 HoldOut = Annotated[Text, protocol("Share of the training set held out, with its noisy labels. Default: 0.1.")]
 ImageSize = Annotated[Text, what("Bring images to this many pixels a side.")]

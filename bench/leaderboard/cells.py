@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.leaderboard.formatting import DASH, format_difference, format_number, format_percent, percent_decimals
+from bench.leaderboard.formatting import (
+    DASH,
+    format_difference,
+    format_number,
+    format_percent,
+    percent_decimals,
+    row_decimals,
+)
 from bench.leaderboard.model import ComputeChoice, Row, Table
 from bench.spec.privileges import describe_privilege
 from bench.stats.summary import paired_differences, summarise
@@ -75,6 +82,11 @@ def gain_cell(table: Table, row: Row) -> str:
     place = frontier.index(row)
     pairs = paired_differences(row.accuracies, frontier[place - 1].accuracies) if place else []
     return format_difference(summarise(pairs)) if pairs else DASH
+
+
+def audited_cell(table: Table, row: Row) -> str:
+    """Accuracy by audited test labels where the table shows it; else a dash."""
+    return format_percent(row.means.get("audited"), row_decimals(row)) if table.audited else DASH
 
 
 def single_networks_cell(table: Table, row: Row) -> str:

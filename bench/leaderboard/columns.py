@@ -40,6 +40,8 @@ class Column:
     """Whether Markdown prints the cell in bold for rows that may be the best."""
     optional: bool = False
     """Whether Markdown leaves the column out where no row has a cell but a dash; a terminal always does."""
+    seldom: bool = False
+    """Whether the legend explains the column on boards alone where it has a cell but a dash."""
     short: str | None = None
     """The title in a terminal; None: as in Markdown, empty: not there."""
     short_cell: cells.Cell | None = None
@@ -180,6 +182,35 @@ BOARD: Sequence[Column] = (
     Column("worst_class", "worst class", read=measure("worst_class_accuracy"), short="worst", drop=7).explain(
         "- **worst class** is the accuracy on the class that fares worst, averaged over replicates."
     ),
+    Column(
+        "audited",
+        "audited",
+        cells.audited_cell,
+        read=measure("audited", "test_accuracy"),
+        optional=True,
+        seldom=True,
+        drop=1,
+    ).explain("- **audited** is accuracy by test labels that people looked at again; a note says how many changed."),
+    Column(
+        "people_cross_entropy",
+        "people, nats",
+        form=formatting.format_number,
+        read=measure("people", "cross_entropy"),
+        optional=True,
+        seldom=True,
+        short="",
+    ).explain(
+        "- **people, nats** and **people, distance** are how far the prediction is from what people said of the test "
+        "images, who were unsure of some: cross-entropy,"
+    ),
+    Column(
+        "people_total_variation",
+        "people, distance",
+        read=measure("people", "total_variation"),
+        optional=True,
+        seldom=True,
+        short="",
+    ).explain("and total variation distance, the share of probability that lies elsewhere."),
     replace(SECONDS, title="", short="s", drop=5, hint="seconds a run", explained=""),  # further left in a terminal
     Column(
         "single_networks",

@@ -147,6 +147,8 @@ class Table:
     caveats: Sequence[str] = ()
     command: str = ""
     left_out: Sequence[Mapping[str, str]] = ()
+    audited: bool = False
+    """Whether accuracy by audited test labels is shown."""
     tests_as_given: bool = False
     """Whether nobody has said that the labels of the test images are clean."""
 
@@ -242,3 +244,5 @@ class TableNotes:
     left_out: Sequence[Mapping[str, Any]] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    audited: bool = False
+    """Whether tables show accuracy by audited test labels."""

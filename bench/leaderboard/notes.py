@@ -172,6 +172,22 @@ def _note_test_set(records: Sequence[Record]) -> str:
     return f"The test set has {min(sizes):,} {name}s: one of them is {100 / min(sizes):.2f} points of a single run."
 
 
+def note_audit(records: Sequence[Record]) -> str:
+    """How the audited test labels differ from the given ones, or why nothing is shown by them."""
+    audits = [(audit, record) for record in records if (audit := record["measures"].get("audited"))]
+    if not audits:
+        return "Audited test labels: no run of this table has been measured by any. Train it again by --when always."
+    audit, record = audits[0]
+    corrected, dropped = audit.get("corrected") or 0, audit.get("dropped") or 0
+    images = (record["measures"].get("samples") or {}).get("test")
+    of_all = f" of {images:,}" if images else ""
+    return (
+        f"Audited test labels: {corrected + dropped:,}{of_all} dropped or corrected ({dropped:,} dropped, "
+        f"{corrected:,} corrected), as people voted on labels that a model had suspected; the others were never looked "
+        "at. Ranks go by the given labels."
+    )
+
+
 def _note_copies(records: Sequence[Record]) -> str:
     """What the report on a user's own data says of images that are in both parts, or may be."""
     reports = [(record.get("provenance") or {}).get("data_report") or {} for record in records]

@@ -8,7 +8,7 @@ from bench.leaderboard import selection, settings
 from bench.leaderboard.equal_compute import equal_compute_tables
 from bench.leaderboard.measurements import Record
 from bench.leaderboard.model import Board, Report, Table, TableNotes
-from bench.leaderboard.notes import describe_caveats, describe_identical_rows
+from bench.leaderboard.notes import describe_caveats, describe_identical_rows, note_audit
 from bench.leaderboard.ranking import add_rank_moves, agreed_label_hashes, rank_rows
 from bench.leaderboard.rows import RunGroup, group_runs, row_labels
 from bench.leaderboard.selection import SelectionRule
@@ -85,7 +85,8 @@ def _build_table(
         labels_sha256=agreed_label_hashes(groups),
         description=settings.describe_setting(setting, rows, records),
         identical=describe_identical_rows(groups, row_labels(groups)),
-        caveats=[*beside.notes.get(setting_id, ()), *caveats],
+        caveats=[*beside.notes.get(setting_id, ()), *([note_audit(records)] if beside.audited else []), *caveats],
+        audited=beside.audited,
         command=beside.commands.get(setting_id, ""),
         tests_as_given=settings.are_tests_as_given(setting, records),
         left_out=tuple({"method": method, "reason": reason} for method, reason in reasons),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.planning import data_facts, given_labels, recipe_files
+from bench.planning.audit_facts import check_audit
 from bench.planning.data_facts import MeasuredSizes
 from bench.planning.facts import Facts
 from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
@@ -43,6 +44,7 @@ def gather_facts(
     data_set = data_facts.open_requested_data(request, progress)
     description, sha256 = data_set.describe(), data_set.content_hash()
     report = data_set.report()
+    check_audit(request, data_set, sha256)
     sizes = data_facts.data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
     protocol = description.protocol
@@ -50,7 +52,11 @@ def gather_facts(
     grid, study = recipe_sources(validated, protocol.model)
     noises = data_facts.gather_noises(request, data_set, description, sha256, sizes)
     matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
-    notes = [*(() if report is None else report.notes), *given_labels.note_noise_as_given(request, description)]
+    notes = [
+        *(() if report is None else report.notes),
+        *data_set.notes(),
+        *given_labels.note_noise_as_given(request, description),
+    ]
     notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
     samples = data_facts.count_drawn_samples(sizes, request, data_set, description, sha256)
     placement = place_images(request, protocol, samples + sizes.test, sizes, device, hardware)

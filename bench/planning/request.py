@@ -28,11 +28,11 @@ class Option:
     """The part that an option plays; every field of a request holds one.
 
     `role` is "identity" for what can change what a run computes, "source" for where data and code come from, "runtime"
-    for where and how runs are carried out. `overrides` is the field of `RunSpec` that the option sets in place of the
-    protocol, `set_by_grid` marks what `tune --grid` sets itself.
+    for where and how runs are carried out, "board" for what is shown of them. `overrides` is the field of
+    `RunSpec` that the option sets in place of the protocol, `set_by_grid` marks what `tune --grid` sets itself.
     """
 
-    role: Literal["identity", "source", "runtime"]
+    role: Literal["identity", "source", "runtime", "board"]
     overrides: str | None = None
     set_by_grid: bool = False
 
@@ -135,6 +135,7 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     steps: Runtime[Literal["auto", "eager", "graph", "compiled"]] = "auto"
     out: Runtime[Text] = "runs"
     boards: Runtime[Text] = "leaderboards"
+    test_labels: Annotated[Literal["given", "audited"], Option("board")] = "given"
     when: Runtime[Literal["missing", "always", "never", "failed"]] = "missing"
     plugin: Source[Annotated[tuple[Text, ...], BeforeValidator(_paths)]] = ()
     format: Runtime[Literal["md", "csv", "json"]] = "md"

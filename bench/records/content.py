@@ -88,6 +88,22 @@ class SelectorContent(Strict):
     damaged: Number = None
 
 
+class AuditedContent(Strict):
+    """Accuracy by audited test labels, and how many labels the audit corrected or dropped."""
+
+    test_accuracy: Number = None
+    corrected: Whole | None = None
+    dropped: Whole | None = None
+
+
+class PeopleContent(Strict):
+    """How far the prediction is from what people said, and the hash of the file that says it."""
+
+    cross_entropy: Number = None
+    total_variation: Number = None
+    sha256: str | None = None
+
+
 class MeasureContent(Strict):
     """Measures at a run's end. Releases that measured less have written fewer."""
 
@@ -96,6 +112,8 @@ class MeasureContent(Strict):
     balanced_accuracy: Number = None
     negative_log_likelihood: Number = None
     expected_calibration_error: Number = None
+    audited: AuditedContent | None = None
+    people: PeopleContent | None = None
     best_test_accuracy: Number = None
     best_test_epoch: Number = None
     holdout_epoch: Number = None

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,13 @@ def publish_boards(
     typed: Mapping[str, Any] | None = None,
     planned: Plan | None = None,
     budget: Budget | None = None,
+    audited: bool = False,
 ) -> Publication | None:
     """Write the boards of `records`; None, with a note, where there is nothing to write.
 
     `typed` are the options and `planned` the plan of the `run` that ends here: the methods that it left out are named
-    under its tables. Raises UsageError where a file can't be written.
+    under its tables. `audited` shows accuracy by audited test labels too. Raises UsageError where a file can't be
+    written.
     """
     everything = list(records)
     records = list(filter(tables.is_reportable, everything))
@@ -71,6 +73,7 @@ def publish_boards(
     typed_command = None if typed is None or planned is None else TypedCommand(typed, planned)
     choosing = select == "holdout" or budget is not None
     beside = describe_tables([*records, *failures], typed_command, tuning_files, choosing)
+    beside = replace(beside, audited=audited)
     report = tables.build_report(records, failures=failures, select=select, beside=beside, budget=budget)
     if budget is not None and not any(board.equal_compute for board in report.boards):
         print_note(

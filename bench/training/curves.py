@@ -129,6 +129,7 @@ class CurveRecorder:
         singles = single_predictions(networks, self.test) if len(networks) > 1 else []
         return {
             **metrics.test_measures(self._log_probabilities, labels),
+            **self._peoples_measures(),
             "best_test_accuracy": curve[best],
             "best_test_epoch": best + 1,
             "holdout_epoch": None if chosen is None else chosen + 1,
@@ -151,6 +152,20 @@ class CurveRecorder:
             "effective": dict(method.effective),
             "test_predictions": metrics.pack_predictions(self._log_probabilities.argmax(axis=1)),
         }
+
+    def _peoples_measures(self) -> dict[str, Any]:
+        """Measures by what people said of the test images, where anybody knows; no key for what nobody knows."""
+        scores, found = self._log_probabilities, dict[str, Any]()
+        if (audited := self.noisy_data.data.audited) is not None:
+            accuracy = metrics.audited_accuracy(scores.argmax(axis=1), audited.labels)
+            found["audited"] = {
+                "test_accuracy": accuracy,
+                "corrected": audited.corrected,
+                "dropped": audited.dropped,
+            }
+        if (opinions := self.noisy_data.data.opinions) is not None:
+            found["people"] = metrics.people_measures(scores, opinions.counts) | {"sha256": opinions.sha256}
+        return found
 
 
 def vector_measures(vectors: VectorShape | None) -> dict[str, dict[str, int]]:

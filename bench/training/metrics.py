@@ -88,6 +88,29 @@ def test_measures(log_probabilities: Array, labels: Array) -> dict[str, float | 
     }
 
 
+def audited_accuracy(predictions: Array, audited_labels: Array) -> float | None:
+    """Accuracy by test labels that people looked at again; those that are -1 by now count neither way."""
+    kept = audited_labels >= 0
+    return accuracy(predictions[kept], audited_labels[kept])
+
+
+def people_measures(log_probabilities: Array, counts: Array) -> dict[str, float | None]:
+    """How far a prediction is from what people said of the same test images: `counts` int (n, K), the answers.
+
+    cross_entropy: -sum_k q_k log p_k in nats, for the people's shares q; at the least their entropy (Peterson et al.
+    2019, arXiv 1908.07086, section 4). total_variation: sum_k |p_k - q_k| / 2, in [0, 1]. Both are means over images.
+    """
+    if not len(counts):
+        return {"cross_entropy": None, "total_variation": None}
+    logs = log_probabilities.astype(np.float64)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    chosen = np.where(counts > 0, logs, 0.0)  # what nobody chose adds nothing, even where the prediction excludes it
+    return {
+        "cross_entropy": float(-(shares * chosen).sum(axis=1).mean()),
+        "total_variation": float(np.abs(np.exp(logs) - shares).sum(axis=1).mean() / 2),
+    }
+
+
 def area_under_roc(scores: Array, positive: Array) -> float | None:
     """Chance that a positive scores above a negative, ties counting half; None without both kinds."""
     positives = int(positive.sum())

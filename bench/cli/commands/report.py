@@ -20,12 +20,21 @@ from bench.system.errors import UsageError
 
 
 def report_command(
-    out: Text, records: Texts, boards: Text, select: str, form: str, compare: Text, export: Text, budget: Text
+    out: Text,
+    records: Texts,
+    boards: Text,
+    select: str,
+    form: str,
+    compare: Text,
+    export: Text,
+    budget: Text,
+    audited: bool,
 ) -> int:
     """Write the leaderboards of all records in a folder or in files; UsageError where there are none.
 
     `compare` prints every row's paired differences to one method in place of the tables; `export` is a folder that
-    gets the records in their short form. `budget` adds tables at equal compute, as `run --budget` does.
+    gets the records in their short form. `budget` adds tables at equal compute, as `run --budget` does; `audited` shows
+    accuracy by audited test labels too.
     """
     parsed_budget = None if budget is None else parse_budget(budget)
     if parsed_budget is not None and compare is not None:
@@ -58,7 +67,9 @@ def report_command(
     if compare is not None:
         print_comparison(stored, failures, select, compare, form)
     else:
-        published = publish_boards(stored, failures=failures, boards=folder, select=select, budget=parsed_budget)
+        published = publish_boards(
+            stored, failures=failures, boards=folder, select=select, budget=parsed_budget, audited=audited
+        )
         if published is not None:
             print_boards(published, form)
     if export is not None:

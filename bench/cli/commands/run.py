@@ -159,7 +159,14 @@ def publish_outcome(
     try:
         records, failures, folder = list(store.records()), list(store.failures()), Path(request.boards)
         published = publish_boards(
-            records, failures=failures, boards=folder, select="last", budget=budget, planned=planned, typed=options
+            records,
+            failures=failures,
+            boards=folder,
+            select="last",
+            budget=budget,
+            planned=planned,
+            typed=options,
+            audited=request.test_labels == "audited",
         )
         if published is not None:
             print_boards(published, request.format, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bench.leaderboard.columns import BOARD, Column
 from bench.leaderboard.detail_columns import COSTS, DETECTION
@@ -31,9 +31,13 @@ def write_introduction(rule: SelectionRule) -> str:
     return f"{first} No clean label had a say in that choice. {shared}"
 
 
-def write_legend(rule: SelectionRule, equal_compute: bool = False) -> str:
-    """The legend as Markdown, with a paragraph on tables at equal compute where there are some."""
-    board = f"{SETTINGS}\n\n{explain_columns(BOARD)}\n{PROTOCOLS}".replace("{rule.words}", rule.words)
+def write_legend(rule: SelectionRule, equal_compute: bool = False, without: Collection[str] = ()) -> str:
+    """The legend as Markdown, with a paragraph on tables at equal compute where there are some.
+
+    Columns of the main table whose key is in `without` aren't explained.
+    """
+    explained = [column for column in BOARD if column.key not in without]
+    board = f"{SETTINGS}\n\n{explain_columns(explained)}\n{PROTOCOLS}".replace("{rule.words}", rule.words)
     parts = [board, f"{NOISE_DETECTION}\n\n{explain_columns(DETECTION)}", f"{FRONTIER} {explain_columns(COSTS)}"]
     return "\n\n".join([*parts, EQUAL_COMPUTE] if equal_compute else parts) + "\n"
 

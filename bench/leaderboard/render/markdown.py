@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from bench.leaderboard.cells import long_labels
+from bench.leaderboard.columns import BOARD
 from bench.leaderboard.formatting import DASH
 from bench.leaderboard.model import Report, Table
 from bench.leaderboard.render.legend import say_labels_as_given, write_introduction, write_legend
@@ -41,7 +42,7 @@ def write_boards(report: Report, folder: Path) -> list[Path]:
         path = Path(folder) / names[board.data_set]
         tables = [*board.tables, *(board.equal_compute or ())]
         page = f"{_format_board(board.data_set, tables, report.rule)}\n"
-        page += write_legend(report.rule, bool(board.equal_compute))
+        page += write_legend(report.rule, bool(board.equal_compute), _absent_columns(board.tables))
         try:
             write_atomically(path, (say_labels_as_given(page) if _are_tests_as_given(tables) else page).encode())
         except OSError as error:
@@ -51,6 +52,15 @@ def write_boards(report: Report, folder: Path) -> list[Path]:
             ) from None
         written.append(path)
     return written
+
+
+def _absent_columns(tables: Sequence[Table]) -> set[str]:
+    """The keys of columns that few boards have, and that have nothing but dashes in these tables."""
+    seldom = [column for column in BOARD if column.seldom]
+    shown = {
+        column.key for column in seldom for table in tables for row in table.rows if column.text(table, row) != DASH
+    }
+    return {column.key for column in seldom} - shown
 
 
 def _format_board(data_set: str, tables: Sequence[Table], rule: SelectionRule) -> str:

@@ -15,6 +15,7 @@ from bench.leaderboard import columns, rows, sections
 from bench.leaderboard.columns import BOARD, Column
 from bench.leaderboard.detail_columns import COSTS, DETECTION, EQUAL_COMPUTE, EXCLUDED, ROW_COLUMNS
 from bench.leaderboard.measurements import measure
+from bench.leaderboard.model import TableNotes
 from bench.leaderboard.render import legend, markdown, structured, terminal
 from bench.leaderboard.selection import RULES
 from bench.leaderboard.tables import build_report
@@ -58,6 +59,8 @@ def full_board() -> list[dict[str, Any]]:
             column.key.removeprefix("selector."): 0.5 for column in DETECTION if column.read
         }
         record["measures"] |= {"network_test_accuracies": [0.5, 0.6], "assumes": ["balanced_classes"]}
+        record["measures"] |= {"audited": {"test_accuracy": 0.5, "corrected": 18, "dropped": 36}}
+        record["measures"] |= {"people": {"cross_entropy": 1.5, "total_variation": 0.5}}
         names = ("forward_per_sample_epoch", "backward_per_sample_epoch", "flops_forward", "flops_forward_backward")
         record["measures"] |= dict.fromkeys(names, 2.0)
         record["provenance"]["images_per_second"] = 100.0
@@ -65,7 +68,7 @@ def full_board() -> list[dict[str, Any]]:
 
 
 def test_every_column_shows_in_all_four_forms() -> None:
-    report = build_report(full_board())
+    report = build_report(full_board(), beside=TableNotes(audited=True))
     text, lines = markdown.report_as_markdown(report), fake.report_as_text(report, width=10**6)
     row = structured.report_as_json(report)["settings"][0]["rows"][0]
     (header, *_) = csv.reader(io.StringIO(structured.report_as_csv(report)))
@@ -115,3 +118,27 @@ def test_lists_hold_no_key_twice_under_different_values() -> None:
         for column in ROW_COLUMNS:
             if column.key:
                 assert values.setdefault(column.key, column.value_of(row)) == column.value_of(row)
+
+
+def test_audited_labels_are_shown_where_they_are_asked_for() -> None:
+    records = full_board()
+    plain, audited = build_report(records), build_report(records, beside=TableNotes(audited=True))
+    assert "| audited |" not in markdown.report_as_markdown(plain)
+    text = markdown.report_as_markdown(audited)
+    assert "| audited |" in text and "dropped or corrected (36 dropped, 18 corrected)" in text
+    ranks = [[row.rank for _, table in report.tables for row in table.rows] for report in (plain, audited)]
+    assert ranks[0] == ranks[1]
+    for record in records:
+        record["measures"].pop("audited", None)
+    unmeasured = markdown.report_as_markdown(build_report(records, beside=TableNotes(audited=True)))
+    assert "no run of this table has been measured by any" in unmeasured and "| audited |" not in unmeasured
+
+
+def test_the_legend_explains_seldom_columns_where_they_are(tmp_path: Path) -> None:
+    records = full_board()
+    (with_people,) = markdown.write_boards(build_report(records), tmp_path / "with")
+    assert "**people, nats**" in with_people.read_text() and "**audited**" not in with_people.read_text()
+    for record in records:
+        record["measures"].pop("people", None)
+    (without,) = markdown.write_boards(build_report(records), tmp_path / "without")
+    assert "people, nats" not in without.read_text()

@@ -184,3 +184,32 @@ def test_only_verified_labels_count_where_no_truth_is_known() -> None:
     kept = metrics.verified_quality(suspicion, np.array([1, 1, 0, 0, 1, 1], bool), findings)
     assert (kept["precision"], kept["recall"]) == (0.5, 0.5)
     assert metrics.verified_quality(suspicion, None, np.full(6, -1, np.int8))["auroc"] is None
+
+
+def test_audited_accuracy_leaves_dropped_labels_out() -> None:
+    assert metrics.audited_accuracy(np.array([1, 2, 3, 4]), np.array([1, -1, 3, 0])) == 2 / 3
+    assert metrics.audited_accuracy(np.array([1]), np.array([-1])) is None
+
+
+@given(arrays(np.int64, (6, 4), elements=st.integers(0, 9)), st.integers(0, 2**32))
+def test_nobody_is_nearer_to_people_than_their_own_shares(counts: np.ndarray, seed: int) -> None:
+    """Cross-entropy is least, and the distance 0, for a prediction that is the people's answer."""
+    counts = counts + np.eye(4, dtype=np.int64)[[0, 1, 2, 3, 0, 1]]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        own = metrics.people_measures(np.log(shares), counts)
+    others = np.random.Generator(np.random.PCG64(seed)).dirichlet(np.ones(4), 6)
+    other = metrics.people_measures(np.log(others), counts)
+    assert own["total_variation"] == pytest.approx(0, abs=1e-12)
+    assert own["cross_entropy"] <= other["cross_entropy"] + 1e-12
+    assert 0 <= other["total_variation"] <= 1
+
+
+def test_people_measures_by_hand() -> None:
+    found = metrics.people_measures(np.log(np.array([[0.5, 0.5], [0.25, 0.75]])), np.array([[4, 0], [2, 2]]))
+    assert found["cross_entropy"] == pytest.approx((np.log(2) + np.log(16 / 3) / 2) / 2)
+    assert found["total_variation"] == pytest.approx((0.5 + 0.25) / 2)
+    assert metrics.people_measures(np.zeros((0, 2)), np.zeros((0, 2))) == {
+        "cross_entropy": None,
+        "total_variation": None,
+    }
