@@ -25,6 +25,9 @@ from datasets.interface import DataError, Options, Progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+NOWHERE = Options(root=Path(os.devnull))
+"""Options of a machine that has no data, for what is declared without any."""
+
 LEFT_OVER_SECONDS = 86400.0
 """A temporary file that hasn't changed for so long belongs to nobody."""
 HASHED_AT_ONCE = 256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,15 +79,14 @@ class Description:
     """What is known of a data set without its images.
 
     `image_shape` is (height, width, channels), None where only the data knows it or `vectors` says what samples are
-    instead; `mean` and `std` are per channel, of pixels scaled to [0, 1], or
-    None where they are computed from the training images. `train_size` and `test_size` are None where only the data
-    knows. `superclasses` gives each class's superclass id. `seeded_split`: there is no official test set, and each
-    split seed draws its own. `unused_columns` are columns that can't be used as labels, each with the reason.
-    `column_files` names the file of each column that stands in one of its own beside the data set; the content hash
-    doesn't cover it. `clean_labels` is false where nobody knows that labels are clean: a user's own data, and data with
-    real noise. `clean_test_labels` is true where the test labels are clean nevertheless, since people have looked at
-    them: published sets of this kind. `usual_noise` is what `run` takes where none is typed; "sym" stands for synthetic
-    noise on clean labels.
+    instead; `mean` and `std` are per channel, of pixels scaled to [0, 1], or None where they are computed from the
+    training images. `train_size` and `test_size` are None where only the data knows. `superclasses` gives each class's
+    superclass id. `seeded_split`: there is no official test set, and each split seed draws its own. `unused_columns`
+    can't be used as labels, each with the reason. `column_files` names the files of columns that stand beside the data
+    set, outside of its content hash. `clean_labels` is false where nobody knows that labels are clean: a user's own
+    data, and data with real noise. `clean_test_labels` is true where the test labels are clean nevertheless, since
+    people have looked at them: published sets of this kind. `usual_noise` is what `run` takes where none is typed;
+    "sym" stands for synthetic noise on clean labels.
     """
 
     name: str
@@ -156,8 +154,7 @@ class Data:
     """A loaded data set. `columns` are further integer labels of the training images, by name.
 
     `report` says what was found where files were listed. `verified` is what people say of labels whose truth nobody
-    knows in full. `audited` are the test labels after people looked at the doubtful ones again, `opinions` what many
-    people said of each test image: both are measured with alone.
+    knows in full. Measured with alone: `audited`, the test labels after people looked again, and `opinions` of people.
     """
 
     description: Description
@@ -204,10 +201,6 @@ class Options:
     stream: bool = False
     skip_unreadable: bool = False
     progress: Progress = no_progress
-
-
-NOWHERE = Options(root=Path(os.devnull))
-"""Options of a machine that has no data, for what is declared without any."""
 
 
 class DataSet(ABC):

@@ -59,7 +59,7 @@ def _facts(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _described_facts(entry: Mapping[str, Any]) -> dict[str, str]:
     """What the description of a data set says that needs no argument."""
-    from datasets.interface import NOWHERE
+    from datasets.files import NOWHERE
 
     described = registry.open_data_set(entry["name"], NOWHERE).describe()
     counts = ["as found" if count is None else f"{count:,}" for count in (described.train_size, described.test_size)]

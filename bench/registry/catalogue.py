@@ -211,7 +211,8 @@ def _noise_declaration(cls: Any) -> dict[str, Any]:
 
 
 def _data_set_declaration(cls: Any) -> dict[str, Any]:
-    from datasets.interface import NOWHERE, DataError
+    from datasets.files import NOWHERE
+    from datasets.interface import DataError
 
     entry = _shared_fields(cls) | {
         "argument": cls.argument,

@@ -30,6 +30,7 @@ def test_tune_offers_its_own_options_and_some_of_a_request(capsys: pytest.Captur
     # what a study or the grid says itself
     assert set(Request.model_fields) - offered == {
         "noise_seed", "labels", "protocol", "recipes", "members", "budget", "sync_batch_norm", "when", "shard",
+        "test_labels",
     }  # fmt: skip
 
 
