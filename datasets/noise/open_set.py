@@ -155,7 +155,8 @@ def keep_classes(data: Data, count: int) -> Data:
     kept = np.flatnonzero(data.test.labels < count)
     masks = data.test.masks
     test = Part(select(data.test.images, kept), data.test.labels[kept], None if masks is None else masks[kept])
-    return replace(data, description=first_classes(data.description, count), test=test)
+    # what people said of test images holds the classes that are gone
+    return replace(data, description=first_classes(data.description, count), test=test, audited=None, opinions=None)
 
 
 def first_classes(description: Description, count: int) -> Description:
