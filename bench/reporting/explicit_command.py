@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from bench import registry
 from bench.leaderboard.formatting import format_value
 from bench.planning.request import TYPED_FIELDS
 from bench.registry.names import split_values
 from bench.reporting.command_line import TypedCommand, command_line
 from bench.spec import CHOSEN_BY_METHOD, SHARED_GRID, SHARED_LR, RunSpec, canonical_json
 from bench.spec.privileges import given_matrix, given_noise_rate, is_tuned
+from bench.system.errors import UsageError
 from bench.system.text import number_spans
 
 Spec = Mapping[str, Any]
@@ -139,15 +141,27 @@ def _method_call(row: Spec) -> str:
     return f"{row['method']}[{values}]" if values else str(row["method"])
 
 
+def _names_file_noise(text: str, recorded: str) -> bool:
+    """Whether a noise as typed, by whatever name or order of parameters, is a file's that records call `recorded`."""
+    from datasets.calls import written_call
+
+    try:
+        name, argument, values = registry.parse_noise(text)
+    except UsageError:
+        return False
+    entry = registry.noises()[name]
+    defaults = {item["name"]: item["default"] for item in entry["parameters"]}
+    call = f"{written_call(name, values, defaults)}:{PurePath(argument or '').name}"
+    return entry["argument"] == "FILE" and call == recorded
+
+
 def _noise_options(row: Spec, typed: Mapping[str, Any]) -> Options:
     """The noise by the path that was typed, as far as one with its file's name was."""
     noise = str(row["noise"])
     if noise == "labels":
         return {"labels": typed.get("labels", "FILE")}
-    kind, _, argument = noise.partition(":")
-    for text in split_values(typed.get("noise", ())):
-        if argument and text.startswith(f"{kind}:") and PurePath(text.partition(":")[2]).name == argument:
-            noise = text
+    if ":" in noise:
+        noise = next((text for text in split_values(typed.get("noise", ())) if _names_file_noise(text, noise)), noise)
     options: Options = {"noise": noise} | ({} if row["rate"] is None else {"rate": format_value(row["rate"])})
     if noise == "none" and ":" in str(row["data_set"]):  # labels of the user's own data, whom `none` says to be clean
         options["labels_are_clean"] = True

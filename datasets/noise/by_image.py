@@ -62,12 +62,13 @@ class ByImage(Noise):
         return np.full(len(facts.classes), self.checked_rate(rate))
 
     def origin(self, facts: NoiseFacts) -> str:
-        return self.source if self.values["scale"] == "raw" else f"{self.source}, but of standardised pixels"
+        return self.source if self.values["scale"] == "raw" else f"{self.source}, but of a standardised input"
 
     def convention(self, facts: NoiseFacts) -> str:
-        how = {"soft": "pixels standardised, scores / sqrt(d)", "raw": "raw pixels"}
-        said = how.get(self.values["scale"], "pixels standardised")
         height, width = (facts.image_shape or (0, 0))[:2]
+        what = "numbers" if (height, width) == (1, 1) else "pixels"
+        how = {"soft": f"{what} standardised, scores / sqrt(d)", "raw": f"raw {what}"}
+        said = how.get(self.values["scale"], f"{what} standardised")
         if max(height, width) > SIDE:
             said += f", scored at {min(height, SIDE)} x {min(width, SIDE)}"
         return f"by image ({said})"

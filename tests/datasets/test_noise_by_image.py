@@ -189,6 +189,7 @@ def test_vectors_are_flat_numbers() -> None:
     one, other = (drawn(InstanceDependent(), clean, source_of(each)) for each in (vectors, vectors * units))
     assert np.mean(one.labels == other.labels) > 0.99  # the constant number's standard deviation is rounding
     assert commonest(clean, one.labels) < 0.6
+    assert one.caption == "0.4 by image (numbers standardised), 0.40 overall"
     assert drawn(InstanceDependent(), clean, source_of(vectors.astype(np.float16))).realised_rate == 0.4
 
 

@@ -95,3 +95,21 @@ def test_rows_of_two_sources_of_papers_recipes_get_lines_of_their_own() -> None:
     assert [(line["--methods"], line["--protocol"]) for line in lines] == [("ce", "paper:anl"), ("gce", "paper:apl")]
     older = options_of(explicit_command(several("ce", FIVE, protocol="paper")))
     assert older["--protocol"] == "paper"
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        ("matrix:maps/t.csv", "matrix:t.csv"),
+        ("SEAL:maps/p.npz", "instance-learned:p.npz"),
+        ("pmd[form=clean,type=2]:maps/p.npz", "pmd[type=2]:p.npz"),
+        ("pmd[type=1]:maps/p.npz", "pmd:p.npz"),
+    ],
+)
+def test_a_noise_keeps_its_path_however_it_was_typed(typed: str, recorded: str) -> None:
+    records = several("ce", FIVE, noise=recorded)
+    others = ["sym", "pmd[type=3]:elsewhere/p.npz", "bad:elsewhere/p.npz", "nonsense:p.npz", "column:p.npz"]
+    request = typed_for(records[:1], methods=["ce"], noise=[*others, typed])
+    assert options_of(explicit_command(records, request))["--noise"] == typed
+    elsewhere = typed_for(records[:1], methods=["ce"], noise=others)
+    assert options_of(explicit_command(records, elsewhere))["--noise"] == recorded
