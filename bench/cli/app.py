@@ -35,6 +35,7 @@ def run(
     draw: options.Draw = None,
     labels: Annotated[Text, what("Noisy labels from a file that `show noise --save-labels` wrote.")] = None,
     training_set: options.TrainingSetOptions | None = None,
+    features: options.FeatureOptions | None = None,
     protocol: Annotated[
         Text,
         protocol(
@@ -115,6 +116,7 @@ def tune(
     study_seed: Annotated[Text, what("Seed of what is suggested. Default: 0.")] = None,
     draw: options.Draw = None,
     training_set: options.TrainingSetOptions | None = None,
+    features: options.FeatureOptions | None = None,
     hold_out: options.HoldOut = None,
     training: options.SearchedTrainingOptions | None = None,
     storage: Annotated[

@@ -85,6 +85,29 @@ class TrainingSetOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class FeatureOptions:
+    """Frozen features in the place of images, and weights that a network starts from."""
+
+    features: Annotated[
+        Text,
+        what(
+            "Train on features of a frozen backbone: timm:NAME with its --weights, or auto: the backbone of the extra "
+            "lnl-bench[encoder]."
+        ),
+    ] = None
+    feature_size: Annotated[Text, what("Pixels a side that the backbone is given. Default: 128.")] = None
+    feature_views: Annotated[
+        Text, what("Views of each training image: the plain one, the others cropped and mirrored. Default: 4.")
+    ] = None
+    feature_components: Annotated[Text, what("As many principal components in place of the features.")] = None
+    weights: Annotated[
+        Text, what("File of weights of a timm model, for --features or --model: .safetensors or .pth.")
+    ] = None
+    pretrained: Annotated[bool, what("Fetch the weights that timm has for the model of --features or --model.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class TrainingOptions:
     """Hyperparameters, in place of the protocol's."""
 

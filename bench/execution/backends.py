@@ -116,6 +116,8 @@ def make_runtimes(request: Request, facts: Facts, limits: JobLimits) -> Callable
         "threads": limits.threads,
         "steps": request.steps,
         "images": facts.images,
+        "stream": facts.stream,
+        "weights_source": None if facts.weights is None or facts.weights.packaged else str(facts.weights.path),
         "gpu_bytes": limits.gpu_bytes,
         "plugins": registry.plugins(),
         "plugin_hashes": tuple(map(file_hash, registry.plugins())),

@@ -14,6 +14,7 @@ from bench.leaderboard.measurements import Record
 from bench.leaderboard.model import Row
 from bench.records.origin import has_clean_tests, has_labels_as_given
 from bench.spec import CHOSEN_BY_METHOD, SEEDS, SHARED_GRID, SHARED_LR
+from bench.system import encoder_package
 from bench.system.text import join_words
 
 Setting = Mapping[str, Any]
@@ -29,6 +30,11 @@ ABSENT = {
     "sync_batch_norm": "batch statistics of each process",
     "unreadable_skipped": "no unreadable images left out",
     "rounding": "wrong labels rounded in each class",
+    "features": "no features of a backbone",
+    "feature_size": "no size for a backbone",
+    "feature_views": "no views by a backbone",
+    "feature_components": "features as they are",
+    "feature_precision": "no precision of a backbone",
 }
 PRESENT = {
     "model": "{}",
@@ -49,6 +55,11 @@ PRESENT = {
     "hold_out": "hold-out {}",
     "precision": "{}",
     "world_size": "{} processes",
+    "features": "features of {}",
+    "feature_size": "seen at {0} x {0}",
+    "feature_views": "{} views",
+    "feature_components": "{} principal components",
+    "feature_precision": "features in {}",
 }
 HASHES = {"data_sha256": "data", "noise_sha256": "noise file", "weights_sha256": "weights"}
 ADVERSARIES = frozenset({"bad"})
@@ -135,8 +146,9 @@ def setting_order(setting: Setting) -> tuple[Any, ...]:
 
 
 def describe_setting(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    """Lines under a heading: the training, the data, the noise."""
-    lines = [_training(setting, rows, records), _recipes(rows), _samples(setting, records), _noise(setting, records)]
+    """Lines under a heading: the training, the data, what stands for its images, the noise."""
+    lines = [_training(setting, rows, records), _recipes(rows), _samples(setting, records)]
+    lines += [_features(setting, records), _noise(setting, records)]
     return [line for line in lines if line]
 
 
@@ -144,6 +156,8 @@ def _training(setting: Setting, rows: Sequence[Row], records: Sequence[Record]) 
     weights = {record["provenance"].get("parameters") for record in records} - {None}
     size = f" ({next(iter(weights)):,} weights)" if len(weights) == 1 else ""
     model = f"{setting.get('model')}{size}"
+    if setting.get("weights_sha256") is not None and setting.get("features") is None:
+        model += f" from {_weights(setting)}"
     trained = [row for row in rows if not row.derived]
     processes = ("world_size", "sync_batch_norm") if setting.get("world_size", 1) > 1 else ()
 
@@ -215,6 +229,31 @@ def _samples(setting: Setting, records: Sequence[Record]) -> str:
     drawn = ("imbalance", "image_size", "unreadable_skipped")
     parts += [describe_field(name, setting[name]) for name in drawn if setting.get(name) is not None]
     return f"Data: {', '.join(parts)}."
+
+
+def _features(setting: Setting, records: Sequence[Record]) -> str:
+    """What stands for the images: the backbone and its weights, what it was given, what came out of it."""
+    if setting.get("features") is None:
+        return ""
+    views, components = setting.get("feature_views"), setting.get("feature_components")
+    measured = (records[0]["measures"].get("features") if records else None) or {}
+    length = measured.get("numbers")
+    numbers = [] if length is None else [f"{length:,} numbers" if components is None else f"{length:,} components"]
+    parts = [
+        f"{str(setting['features']).removeprefix('timm:')} ({_weights(setting)})",
+        f"{setting.get('feature_size')} pixels",
+        *numbers,
+        f"{views} view{'s' * (views != 1)}",
+        str(setting.get("feature_precision")),
+    ]
+    normalised = measured.get("normalisation")
+    return f"Features: {', '.join(parts)}{f'; {normalised}' if normalised else ''}."
+
+
+def _weights(setting: Setting) -> str:
+    """The weights that a network starts from, such as "ImageNet weights 57934424"."""
+    sha256 = str(setting.get("weights_sha256"))
+    return f"{'ImageNet ' if sha256 == encoder_package.SHA256 else ''}weights {sha256[:8]}"
 
 
 def _noise(setting: Setting, records: Sequence[Record]) -> str:

@@ -212,13 +212,13 @@ def create_timm_model(wanted: str, num_classes: int, in_chans: int, height: int,
         return timm.create_model(wanted, **options)
 
 
-def create_on_meta(wanted: str, num_classes: int, in_chans: int, side: int) -> nn.Module:
+def create_on_meta(wanted: str, num_classes: int, in_chans: int, height: int, width: int) -> nn.Module:
     """timm's model without memory for its weights, or with it if its constructor reads values."""
     try:
         with torch.device("meta"):
-            return create_timm_model(wanted, num_classes, in_chans, side, side)
+            return create_timm_model(wanted, num_classes, in_chans, height, width)
     except RuntimeError:  # raised by older versions for a value that has no memory
-        return create_timm_model(wanted, num_classes, in_chans, side, side)
+        return create_timm_model(wanted, num_classes, in_chans, height, width)
 
 
 def find_size_fault(model: nn.Module, channels: int, height: int, width: int) -> Exception | None:
@@ -237,19 +237,30 @@ def find_size_fault(model: nn.Module, channels: int, height: int, width: int) ->
     return None
 
 
-def too_small_error(name: str, num_classes: int, in_chans: int, size: tuple[int, int], error: Exception) -> UsageError:
-    """The error for the user, with the smallest larger size that works; tried without memory for weights."""
+def too_small_error(
+    name: str,
+    num_classes: int,
+    in_chans: int,
+    size: tuple[int, int],
+    error: Exception,
+    option: str = "--image-size",
+    other: str = "--model",
+) -> UsageError:
+    """The error for the user, with the smallest larger size that works; tried without memory for weights.
+
+    `option` is what the size is typed with, `other` what takes another model.
+    """
     for larger in SIZES:
         if larger <= min(size):
             continue
         try:
-            model = create_on_meta(name.removeprefix("timm:"), num_classes, in_chans, larger)
+            model = create_on_meta(name.removeprefix("timm:"), num_classes, in_chans, larger, larger)
         except SIZE_ERRORS:
             continue
         if find_size_fault(model, in_chans, larger, larger) is None:
             return UsageError(
                 f"{name} can't take images of {size[0]} x {size[1]} pixels; the smallest that works is "
-                f"{larger} x {larger}: give --image-size {larger} or another --model."
+                f"{larger} x {larger}: give {option} {larger} or another {other}."
             )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UsageError(f"{name} can't take images of {size[0]} x {size[1]} pixels ({reason}): try another --model.")
+    return UsageError(f"{name} can't take images of {size[0]} x {size[1]} pixels ({reason}): try another {other}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.planning.recipe_choice import SourcedRecipes
@@ -11,6 +11,8 @@ from bench.registry.names import SelectedMethod
 from bench.spec import ImagePlace
 
 if TYPE_CHECKING:
+    from bench.planning.frozen_features import PlannedFeatures
+    from bench.planning.starting_weights import StartingWeights
     from datasets.interface import Protocol
     from datasets.samples import VectorShape
 
@@ -90,5 +92,13 @@ class Facts:
     """What the samples are where they aren't images."""
     for_vectors: frozenset[str] = frozenset()
     """The models that take samples that are vectors."""
+    weights: StartingWeights | None = None
+    """The weights that networks, or the backbone of frozen features, start from."""
+    features: PlannedFeatures | None = None
+    """Frozen features that are in the place of images."""
+    start: Mapping[str, Any] = field(default_factory=dict)
+    """The spec's fields that weights and features set."""
+    stream: bool = False
+    """Whether images are decoded when they are asked for, also where runs train on features of them."""
     stored: tuple[int, int] = (0, 0)
     """Training and test images of the data set before the draw."""

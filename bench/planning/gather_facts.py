@@ -16,10 +16,12 @@ from bench.planning import data_facts, given_labels, recipe_files
 from bench.planning.audit_facts import check_audit
 from bench.planning.data_facts import MeasuredSizes
 from bench.planning.facts import Facts
+from bench.planning.frozen_features import PlannedFeatures, plan_features, prepare_features
 from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
 from bench.planning.paper_protocol import usual_precision
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
+from bench.planning.starting_weights import StartingWeights, check_weights, find_weights
 from bench.planning.validate import ValidatedRequest
 from bench.registry.catalogue import catalogue_key
 from bench.spec.augmentations import misfit_augmentation
@@ -47,9 +49,16 @@ def gather_facts(
     check_audit(request, data_set, sha256)
     sizes = data_facts.data_sizes(data_set, description, sha256, request.image_size)
     description = replace(description, columns=tuple(dict.fromkeys([*description.columns, *sizes.columns])))
+    fast_bf16 = None if hardware is None else hardware.fast_bf16
+    weights, features, of_images = find_weights(request), None, sizes
+    if request.features is not None and weights is not None:
+        extraction = resolve_precision(request.precision, device, "auto", fast_bf16)
+        features = plan_features(request, weights, data_set, description, sha256, sizes, extraction)
+        sizes = replace(sizes, image_shape=features.vectors.image_shape, vectors=features.vectors)
+        description = replace(description, protocol=features.protocol(len(description.classes)))
     protocol = description.protocol
     check_fit(request, protocol, len(description.classes), sizes)
-    grid, study = recipe_sources(validated, protocol.model)
+    grid, study = recipe_sources(validated, protocol.model, None if features is None else features.settings.backbone)
     noises = data_facts.gather_noises(request, data_set, description, sha256, sizes)
     matrix_sha256, matrix_notes = data_facts.read_given_matrix(request, description)
     notes = [
@@ -58,14 +67,18 @@ def gather_facts(
         *given_labels.note_noise_as_given(request, description),
     ]
     notes += [note for noise in noises for note in noise.notes] + list(matrix_notes)
+    if weights is not None and features is None:
+        notes += check_weights(weights, len(description.classes), sizes.image_shape)
     samples = data_facts.count_drawn_samples(sizes, request, data_set, description, sha256)
     placement = place_images(request, protocol, samples + sizes.test, sizes, device, hardware)
+    stream = placement.where == "disk"
+    if features is not None:  # of all images, whatever part of them is drawn
+        images = sum(sizes.counts) + sizes.test
+        stream = place_images(request, protocol, images, of_images, "cpu", hardware).where == "disk"
     if not request.dry_run:
-        # Before any worker starts: each of them would decode the same files.
-        options = replace(data_facts.data_options(request, progress), stream=placement.where == "disk")
-        registry.open_data_set(request.dataset, options).prepare()
+        # Before any worker starts: each of them would decode the same files, and make the same features.
+        prepare_data(request, stream, features, device if hardware is None else "auto", progress)
     declared = usual_precision(request.is_paper, protocol.precision)
-    fast_bf16 = None if hardware is None else hardware.fast_bf16
     return Facts(
         methods=registry.methods(),
         requested=validated.methods,
@@ -92,7 +105,29 @@ def gather_facts(
         data_notes=tuple(dict.fromkeys(notes)),
         given_labels=given_labels.name_given_labels(request, description),
         matrix_sha256=matrix_sha256,
+        weights=weights,
+        features=features,
+        start=start_fields(weights, features),
+        stream=stream,
     )
+
+
+def start_fields(weights: StartingWeights | None, features: PlannedFeatures | None) -> dict[str, Any]:
+    """The fields of a RunSpec that weights and features set."""
+    if features is not None:
+        return features.settings.fields()
+    return {} if weights is None else {"weights_sha256": weights.sha256}
+
+
+def prepare_data(
+    request: Request, stream: bool, features: PlannedFeatures | None, device: str, progress: Progress | None = None
+) -> None:
+    """Do once what each run would do first: decode images, and make features of them on `device`, with all cores."""
+    options = replace(data_facts.data_options(request, progress), stream=stream)
+    data_set = registry.open_data_set(request.dataset, options)
+    data_set.prepare()
+    if features is not None:
+        prepare_features(features, data_set, resolve_device(device), count_cores(), options.progress)
 
 
 def check_fit(request: Request, protocol: Protocol, classes: int, sizes: MeasuredSizes) -> None:
@@ -108,17 +143,19 @@ def check_fit(request: Request, protocol: Protocol, classes: int, sizes: Measure
         raise UsageError(f"--augment {request.augment}: {misfit}")
 
 
-def recipe_sources(validated: ValidatedRequest, model: str) -> tuple[SourcedRecipes | None, SourcedRecipes | None]:
+def recipe_sources(
+    validated: ValidatedRequest, model: str, backbone: str | None
+) -> tuple[SourcedRecipes | None, SourcedRecipes | None]:
     """(the grid's file, the studies' file) for a request: the file of `--recipes`, and the project's own grid.
 
-    `model` is the data set's own, used where the request names none.
+    `model` is the data set's own, used where the request names none; `backbone` that of frozen features, if any.
     """
     request, named = validated.request, validated.recipes
     if named is not None and named.file.kind == "grid":
         return named, None
     shared = None
     if request.protocol == "shared":
-        shared = recipe_files.shared_recipe_file(validated.data_set, request.model or model)
+        shared = recipe_files.shared_recipe_file(validated.data_set, request.model or model, backbone)
     return None if shared is None else SourcedRecipes(shared[0].name, shared[1], named=False), named
 
 

@@ -90,7 +90,10 @@ def _first_with_key(recipes: Sequence[PublishedRecipe], keys: Sequence[RecipeKey
 # Recipe files --------------------------------------------------------------------------------------------------------
 
 HOW_TO_CHOOSE = "choose them by python -m bench tune --grid shared, or type --protocol shared-lr"
-MODEL_AND_DATA = frozenset({"data_set", "data_sha256", "model"})
+MODEL_AND_DATA = frozenset(
+    {"data_set", "data_sha256", "model", "weights_sha256", "features", "feature_size", "feature_views"}
+    | {"feature_components", "feature_precision"}
+)
 """Fields that a study's values are tied to; the shared grid's values are tied to their whole setting."""
 
 

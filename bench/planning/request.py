@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from bench.planning.compute_budget import parse_budget
+from bench.planning.feature_options import check_feature_options
 from bench.planning.paper_protocol import PAPER
 from bench.registry.names import split_list, split_values
 from bench.spec import Finite, Fraction, Seed
@@ -97,6 +98,13 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     download: Source[bool] = False
     image_size: Identity[Count | None] = None
     skip_unreadable: Identity[bool] = False
+    features: Identity[Text | None] = None
+    """"auto", or "timm:NAME"; see `bench.planning.feature_options`."""
+    feature_size: Identity[Count | None] = None
+    feature_views: Identity[Count | None] = None
+    feature_components: Identity[Count | None] = None
+    weights: Identity[Text | None] = None
+    pretrained: Identity[bool] = False
     noise: ByGrid[Names] = ("sym",)
     rate: ByGrid[Annotated[tuple[Fraction, ...], BeforeValidator(_names), Field(min_length=1)]] = (0.4,)
     seeds: Identity[Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)]] = (0, 1, 2, 3, 4)
@@ -163,6 +171,11 @@ class Request(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         for rival, typed in rivals.items():
             if typed and self.recipe_file is not None:
                 raise ValueError(f"--recipes FILE and {rival} both say what methods train with: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _a_backbone_for_features_and_weights(self) -> Self:
+        check_feature_options(self.features, self.weights, self.pretrained, self.model, self.model_fields_set)
         return self
 
     @model_validator(mode="after")

@@ -243,10 +243,10 @@ def method_rules(declaration: Mapping[str, Any] | None) -> Fields:
 
 
 def data_fields(request: Request, facts: Facts) -> dict[str, Any]:
-    """The spec's fields that say which images are drawn."""
+    """The spec's fields that say which images are drawn, what stands for them, and what networks start from."""
     drawn = {name: getattr(request, name) for name in ("train_size", "imbalance", "image_size")}
     drawn["unreadable_skipped"] = facts.unreadable_skipped
-    return {"data_set": facts.data_set, "data_sha256": facts.data_sha256, **drawn}
+    return {"data_set": facts.data_set, "data_sha256": facts.data_sha256, **drawn, **facts.start}
 
 
 def replicate_seeds(request: Request, seed: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from bench import registry
 from bench.planning import recipe_files
 from bench.planning.data_facts import recorded_data_set_name
 from bench.planning.facts import ResolvedMethod
+from bench.planning.feature_options import AUTO
 from bench.planning.paper_protocol import check_source
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.planning.request import Request
@@ -54,7 +55,11 @@ def validate_request(request: Request) -> ValidatedRequest:
     for text in request.noise:
         registry.parse_noise(text)
     if request.model is not None:
-        find_model_name(request.model)
+        find_model_name(request.model, request.pretrained and request.features is None)
+    if request.features not in (None, AUTO):
+        check_timm(str(request.features), "--features", request.pretrained)
+    if request.weights is not None and not Path(request.weights).is_file():
+        raise UsageError(f"--weights {request.weights}: there is no such file")
     recipes = read_named_recipes(request)
     if request.labels is not None and not Path(request.labels).is_file():
         raise UsageError(
@@ -123,11 +128,14 @@ def resolve_methods(request: Request, methods: Mapping[str, Mapping[str, Any]]) 
     )
 
 
-def find_model_name(name: str) -> str:
-    """The backbone's name as it is registered (`timm:NAME` is looked up in timm). Raises UsageError if none has it."""
+def find_model_name(name: str, pretrained: bool = False) -> str:
+    """The backbone's name as it is registered (`timm:NAME` is looked up in timm). Raises UsageError if none has it.
+
+    `pretrained`: its weights are fetched, so that it may name which ones.
+    """
     models = {key: entry for key, entry in registry.models().items() if key != f"{PREFIX}NAME"}
     if name.startswith(PREFIX) and name != f"{PREFIX}NAME":
-        check_timm(name)
+        check_timm(name, pretrained=pretrained)
         return name
     return names.canonical_name("model", name, models, "models")
 
@@ -136,7 +144,7 @@ def with_registered_names(request: AnyRequest) -> AnyRequest:
     """The request with its model by the name that specs hold. Other names are looked up wherever they are used."""
     if request.model is None:
         return request
-    return request.model_copy(update={"model": find_model_name(request.model)})
+    return request.model_copy(update={"model": find_model_name(request.model, request.pretrained)})
 
 
 def read_named_recipes(request: Request) -> SourcedRecipes | None:

@@ -32,14 +32,17 @@ def timm_names() -> frozenset[str]:
     return frozenset(names)
 
 
-def check_timm(model: str) -> None:
-    """Raise UsageError if `model`, "timm:NAME", is no model of timm, or names weights, which aren't loaded here."""
+def check_timm(model: str, option: str = "--model", pretrained: bool = False) -> None:
+    """Raise UsageError if `model`, "timm:NAME" typed with `option`, is no model of timm.
+
+    Also if it names weights, "timm:NAME.TAG", and they aren't fetched (`pretrained`).
+    """
     name, dot, _ = model.removeprefix(PREFIX).partition(".")
     if name not in timm_names():
         near = nearest_names(name, sorted(timm_names()))
         meant = f"Did you mean {' or '.join(PREFIX + other for other in near)}?" if near else "See timm.list_models()."
         raise UsageError(f"timm has no model {name!r}. {meant}")
-    if dot:
+    if dot and not pretrained:
         raise UsageError(
-            f"{model} names pretrained weights, and networks here start from random ones: type {PREFIX}{name}"
+            f"{option} {model} names pretrained weights: add --pretrained to fetch them, or type {PREFIX}{name}"
         )

@@ -47,7 +47,7 @@ def _escape(letter: str) -> str:
 def _quote_value(option: str, text: str) -> str:
     """A value of an option. Commands are published: a path of data or code doesn't say where somebody's home is."""
     path = Path(text)
-    if option in SOURCES and path.is_absolute():
+    if option in (*SOURCES, "weights") and path.is_absolute():
         if path.is_relative_to(Path.cwd()):
             return quote_word(path.relative_to(Path.cwd()).as_posix())
         with suppress(RuntimeError):  # nobody's home: a user id without an account

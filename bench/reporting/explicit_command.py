@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import registry
 from bench.leaderboard.formatting import format_value
+from bench.planning.feature_options import options_of_spec
 from bench.planning.request import TYPED_FIELDS
 from bench.registry.names import split_values
 from bench.reporting.command_line import TypedCommand, command_line
@@ -110,6 +111,7 @@ def _row_options(rows: Sequence[Spec], typed: Mapping[str, Any], recipe_file: st
     if _is_keyed(row):
         options["recipes"] = "published"
     options["dataset"] = typed.get("dataset", row["data_set"])
+    options |= options_of_spec(row, typed)
     options |= _noise_options(row, typed)
     for option in ALWAYS_NAMED:
         options[option] = format_value(row[TYPED_FIELDS.get(option, option)])

@@ -134,7 +134,9 @@ def describe_older_choices(specs: Sequence[Mapping[str, Any]], files: Iterable[R
     """
     if specs[0].get("protocol") != SHARED_GRID:
         return []
-    shared = recipe_files.shared_recipe_file(str(specs[0]["data_set"]), str(specs[0]["model"]))
+    shared = recipe_files.shared_recipe_file(
+        str(specs[0]["data_set"]), str(specs[0]["model"]), specs[0].get("features")
+    )
     grids = [file for file in files if file.kind == "grid"] + ([] if shared is None else [shared[1]])
     chosen = {
         (recipe.method, recipe.learning_rate): recipe.method_version

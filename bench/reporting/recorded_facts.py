@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
@@ -10,6 +11,8 @@ from bench.planning import data_facts, recipe_files
 from bench.planning.facts import Facts, PlannedNoise
 from bench.planning.recipe_choice import SourcedRecipes
 from bench.spec import RunSpec
+from bench.spec.features import FeatureSettings
+from bench.system import encoder_package
 
 if TYPE_CHECKING:
     from datasets.interface import Description
@@ -25,14 +28,17 @@ def recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Fac
     Raises UnknowableRequest where files would be needed, and from `Facts.unsuitable` for a method that has no runs.
     """
     run, methods_with_runs = runs[0], {run.method for run in runs}
-    description = _describe_data_set(run.data_set)
+    if run.weights_sha256 is not None and (run.features is None or run.weights_sha256 != encoder_package.SHA256):
+        raise UnknowableRequest("records don't hold the path of a file of weights")
+    settings = FeatureSettings.of(run)
+    description = _describe_data_set(run.data_set, settings)
 
     def unsuitable(method: str, parameters: Mapping[str, Any], setting: Mapping[str, Any]) -> str | None:
         if method in methods_with_runs:
             return None
         raise UnknowableRequest("asking a method needs torch")
 
-    shared_file = recipe_files.shared_recipe_file(run.data_set, run.model)
+    shared_file = recipe_files.shared_recipe_file(run.data_set, run.model, run.features)
     return Facts(
         methods=registry.methods(),
         requested=(),
@@ -53,15 +59,24 @@ def recorded_facts(runs: Sequence[RunSpec], study: SourcedRecipes | None) -> Fac
         processes=run.world_size,
         grid=None if shared_file is None else SourcedRecipes(shared_file[0].name, shared_file[1], named=False),
         study=study,
+        start={} if settings is None else settings.fields(),
     )
 
 
-def _describe_data_set(name: str) -> Description:
+def _describe_data_set(name: str, settings: FeatureSettings | None) -> Description:
+    """A data set's declarations, as they are for features of its images where the settings say so."""
     from datasets.interface import Options
+    from datasets.protocols import vector_protocol
+    from datasets.samples import VectorShape
 
     if registry.parse_data_set(name)[1] is not None or data_facts.recorded_data_set_name(name) != name:
         raise UnknowableRequest("records don't hold the paths of files")
-    return registry.open_data_set(name, Options()).describe()
+    description = registry.open_data_set(name, Options()).describe()
+    if settings is None:
+        return description
+    shape = VectorShape(settings.components or 1, settings.views)  # how many numbers a record doesn't need to know
+    protocol = vector_protocol(len(description.classes), shape.views)
+    return replace(description, image_shape=shape.image_shape, vectors=shape, protocol=protocol)
 
 
 def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bench import registry
 from bench.planning.facts import Facts, ResolvedMethod
+from bench.planning.feature_options import options_of_spec
 from bench.planning.paper_protocol import PAPER, usual_precision
 from bench.planning.plan import LeftOut, Plan, make_plan
 from bench.planning.recipe_choice import SourcedRecipes
@@ -214,7 +215,7 @@ def _method_call(run: RunSpec, facts: Facts, options: Options) -> str:
 
 def _setting_options(run: RunSpec, facts: Facts, protocol: Options) -> Options:
     """Data, noise, protocol, and what differs from the default values of a request or the data set's precision."""
-    options: Options = {"dataset": run.data_set, "noise": [run.noise]}
+    options: Options = {"dataset": run.data_set, "noise": [run.noise]} | options_of_spec(dict(run), {})
     options |= {} if run.rate is None else {"rate": [str(run.rate)]}
     names = ("draw", "train_size", "imbalance", "image_size", "sync_batch_norm")
     usual = {name: Request.model_fields[name].default for name in names}

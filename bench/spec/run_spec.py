@@ -59,6 +59,11 @@ ADDED_LATER: dict[str, Value | None] = {
     "unreadable_skipped": 0,
     "recipe_source": None,
     "rounding": "class",
+    "features": None,
+    "feature_size": None,
+    "feature_views": None,
+    "feature_components": None,
+    "feature_precision": None,
 }
 """Fields of RunSpec that came after the first records, each with the value under which a run is the same as before.
 
@@ -107,8 +112,20 @@ class RunSpec(BaseModel):
     noise_sha256: str | None = None
     """Hash of a matrix or label file; None for noise that a name and a rate define."""
 
+    features: str | None = None
+    """The frozen backbone whose features are the samples, such as "timm:resnet18"; None: images as they are, or a data
+    set of vectors. `bench.spec.features` reads these five fields together."""
+    feature_size: int | None = Field(default=None, ge=1)
+    """Pixels a side of the images that the backbone takes."""
+    feature_views: int | None = Field(default=None, ge=1)
+    """Views of each training image, the plain one included."""
+    feature_components: int | None = Field(default=None, ge=1)
+    """Principal components that stand for the features; None: the features themselves."""
+    feature_precision: str | None = None
+
     model: str
     weights_sha256: str | None = None
+    """Hash of the file of weights that the backbone starts from: that of `features` if there is one, else `model`."""
     augmentation: str = "none"
     strong_augmentation: str = "none"
 
@@ -182,6 +199,8 @@ class Runtime(BaseModel):
     device: str = "cpu"
     threads: int = Field(default=1, ge=1)
     images: ImagePlace = "device"
+    stream: bool = False
+    """Whether image files are decoded when they are asked for, though `images` (of features) are elsewhere."""
     steps: Literal["auto", "eager", "graph", "compiled"] = "auto"
     """The step mode; see `bench.training.step_modes`."""
     gpu_bytes: int | None = Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""The check that files still hold what the runs were planned for: data, noise, labels, matrices and plugins.
+"""The check that files still hold what the runs were planned for: data, noise, labels, matrices, weights and plugins.
 
 A run's identity has the hashes of what it is trained on. Planning takes them, and a run may begin hours later, in
 another process or on another machine; so whoever reads a file compares again. A runtime that isn't `checked` compares
@@ -37,6 +37,12 @@ def check_matrix(runtime: Runtime, stated: str, sha256: str | None) -> None:
     """Raise DataError where the file of `--transition-matrix` isn't the one whose hash begins with `stated`."""
     if runtime.checked and not str(sha256).startswith(stated):
         raise changed_file(f"--transition-matrix {runtime.matrix_source}")
+
+
+def check_weights(spec: RunSpec, runtime: Runtime, sha256: str | None) -> None:
+    """Raise DataError where the file of weights isn't that of the spec."""
+    if runtime.checked and sha256 != spec.weights_sha256:
+        raise changed_file(f"--weights {runtime.weights_source}")
 
 
 def changed_file(what: str) -> DataError:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.models.weights import WeightsFile
 from bench.registry import load_method, noise_hash, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.spec.privileges import given_matrix, given_noise_rate
@@ -27,6 +28,7 @@ from bench.training.ensemble import Ensemble
 from bench.training.images.image_sets import ImageSets
 from bench.training.images.image_store import Images
 from bench.training.method_task import TrainingPart
+from bench.training.pretrained import in_place_of_images
 from bench.training.trainer import Trainer, never_stop
 from datasets.draw import draw_indices, hold_out
 from datasets.interface import Data, Findings, Labels, Options
@@ -95,6 +97,7 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         clean_labels = noisy.clean
         data = noise.changed_data(data, drawn, clean_labels < 0, read_donor(noise, spec, runtime), spec.noise_seed)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
+    data = in_place_of_images(data, spec, runtime)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
     known = None if noisy.realised_rate is None else clean_labels
     verified = data.verified if noise is not None and not noise.is_known else None
@@ -163,7 +166,7 @@ def data_options(spec: RunSpec, runtime: Runtime) -> Options:
         image_size=spec.image_size,
         skip_unreadable=spec.unreadable_skipped > 0,
         cache=None if runtime.cache is None else Path(runtime.cache),
-        stream=runtime.images == "disk",
+        stream=runtime.images == "disk" or runtime.stream,
     )
 
 
@@ -179,14 +182,15 @@ def build_trainer(
     should_stop: Callable[[], bool] = never_stop,
     group: ProcessGroup = SINGLE_PROCESS,
     steps: str = "auto",
+    weights: WeightsFile | None = None,
 ) -> Trainer:
-    """The spec's method, ready to train on its part of the data.
+    """The spec's method, ready to train on its part of the data, from `weights` if any.
 
     `steps` is the step mode to ask for; see `bench.training.step_modes.choose_step_mode`.
     """
     method = build_method(spec)
     part = build_training_part(noisy_data, method, spec, device)
-    return Trainer(method, spec, part, device, should_stop, group, steps)
+    return Trainer(method, spec, part, device, should_stop, group, steps, weights)
 
 
 def build_method(spec: RunSpec) -> Method:

@@ -25,11 +25,12 @@ from bench.training.distributed import current_process_group
 from bench.training.noisy_data import build_noisy_data, build_trainer
 from bench.training.outcome import PauseReached, ReportProgress
 from bench.training.precision import limit_gpu_memory, prepare_process
+from bench.training.pretrained import describe_features, open_starting_weights
 from bench.training.provenance import RunClock, collect_provenance
 from bench.training.trainer import Trainer, never_stop
 
 if TYPE_CHECKING:
-    from datasets.data_report import DataReport
+    from datasets.interface import Data
 
 
 def run_spec(
@@ -48,11 +49,11 @@ def run_spec(
     if runtime.gpu_bytes is not None:
         limit_gpu_memory(device, runtime.gpu_bytes)
     clock, group = RunClock(device), current_process_group()
-    noisy_data = build_noisy_data(spec, runtime)
+    weights, noisy_data = open_starting_weights(spec, runtime), build_noisy_data(spec, runtime)
     with closing(noisy_data.images):
 
         def begin() -> tuple[Trainer, CurveRecorder, dict[str, Part]]:
-            trainer = build_trainer(noisy_data, spec, device, should_stop, group, runtime.steps)
+            trainer = build_trainer(noisy_data, spec, device, should_stop, group, runtime.steps, weights)
             curves = CurveRecorder(noisy_data, trainer)
             return trainer, curves, {"trainer": trainer, "curves": curves, "seconds": curves.stopwatch, "clock": clock}
 
@@ -74,7 +75,7 @@ def run_spec(
             if is_due and not epoch.last:
                 checkpoint.save(parts)
             stop_at_pause(spec, runtime, store, trainer, curves)
-        record = build_record(spec, runtime, trainer, curves, clock, code, noisy_data.data.report)
+        record = build_record(spec, runtime, trainer, curves, clock, code, noisy_data.data)
     if group.is_main:
         # the record first: a kill between the two costs no result, and the store removes the checkpoint later
         store.write_record(record)
@@ -88,7 +89,7 @@ def build_record(
     curves: CurveRecorder,
     clock: RunClock,
     code: FileHashes,
-    data_report: DataReport | None,
+    data: Data,
 ) -> dict[str, Any]:
     """The record of a finished run. All processes of a group call it, since measuring takes all of them."""
     cache = None if runtime.cache is None else Path(runtime.cache)
@@ -97,8 +98,8 @@ def build_record(
         "run_id": spec.run_id,
         "spec": spec.model_dump(mode="json"),
         "curves": curves.curves,
-        "measures": {**curves.measures(), **compute_cost(trainer, cache)},
-        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime, code, data_report),
+        "measures": {**curves.measures(), **describe_features(spec, data), **compute_cost(trainer, cache)},
+        "provenance": collect_provenance(clock, trainer, curves.stopwatch.seconds, runtime, code, data.report),
     }
 
 

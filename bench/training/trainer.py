@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.models import build
+from bench.models.timm_models import TimmModel
+from bench.models.weights import WeightsFile
 from bench.spec import RunSpec
 from bench.training import seeds
 from bench.training.acceleration import GraphRecorder, compile_clock, compile_networks
@@ -54,7 +56,7 @@ def never_stop() -> bool:
 
 
 class Trainer:
-    """Trains one method on one training part; iterate over `epochs()`."""
+    """Trains one method on one training part; iterate over `epochs()`. Networks of timm may start from `weights`."""
 
     def __init__(
         self,
@@ -65,10 +67,12 @@ class Trainer:
         should_stop: Callable[[], bool] = never_stop,
         group: ProcessGroup = SINGLE_PROCESS,
         steps: str = "auto",
+        weights: WeightsFile | None = None,
     ) -> None:
         self.method = method
         self.spec = spec
         self.part = part
+        self.weights = weights
         self.device = device
         self.group = group
         self.precision = Precision(spec.precision, device)
@@ -178,6 +182,8 @@ class Trainer:
             image_size=self.part.images.size,
             seed=seeds.derive_seed(self.spec.seed, "initialisation", number),
         )
+        if self.weights is not None and isinstance(module, TimmModel):
+            self.weights.load_into(module.model, module.name.removeprefix("timm:"))
         if self.spec.sync_batch_norm:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         module.to(self.device).to(memory_format=torch.channels_last)

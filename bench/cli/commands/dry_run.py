@@ -41,6 +41,8 @@ class DryRun:
     forecast: TimeForecast
     later: str | None = None
     """A sentence on the part of the study that can't be planned before these runs are there."""
+    features: str | None = None
+    """A sentence on the features that have to be made of images first."""
 
 
 def compare_with_store(
@@ -69,6 +71,7 @@ def compare_with_store(
         jobs=max(1, min(jobs, len(todo))),
         passes=sum(costs.units(spec) * images[spec.hold_out] for spec in todo),
         forecast=forecast_seconds(todo, records, costs),
+        features=None if facts.features is None else facts.features.describe(),
     )
 
 
@@ -113,6 +116,7 @@ def _as_json(dry: DryRun) -> Mapping[str, Any]:
             "runs_unknown": dry.forecast.unknown,
         },
         "later": dry.later,
+        "features": dry.features,
         "left_out": [
             {"method": left.method, "noise": left.noise, "rate": left.rate, "reason": left.reason}
             for left in dry.planned.left_out
@@ -145,6 +149,8 @@ def summarise_dry_run(dry: DryRun) -> list[str]:
     if dry.todo:
         lines.append(f"expected cost: {format_large(dry.passes)} forward passes of an image (a backward pass is two)")
         lines.append(f"expected time: {_describe_time(dry)}")
+    if dry.features is not None:
+        lines.append(dry.features)
     if dry.later is not None:
         lines.append(dry.later)
     return lines

@@ -48,7 +48,9 @@ def grid_command(options: Mapping[str, Any]) -> int:
         store = open_store(request)
         facts = gather_facts_with_display(validated, backend.find_hardware())
         plan = search.plan_grid(request, facts, splits)
-        path = grid_file_path(Path(request.boards), facts.data_set)
+        path = grid_file_path(
+            Path(request.boards), facts.data_set, None if facts.features is None else facts.features.settings.backbone
+        )
         # Read for its errors, before anything is trained; it is read again when the choices are added.
         previous_grid_file(path, plan.planned.specs[0], plan.labels)
         certain, possible = plan.expected_runs(search.candidate_standings(plan, store))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.planning.request import Request
@@ -19,12 +20,16 @@ from bench.system import code_version, hardware
 from bench.system.errors import UsageError
 from bench.system.files import file_hash
 
+if TYPE_CHECKING:
+    from bench.planning.frozen_features import PlannedFeatures
+
 
 @dataclass(frozen=True)
 class DataCheck:
     """The data of a request with the hashes that the driver found: of the images, and of each noise's own file.
 
-    `stream`: runs read images from their files. `token`: a file that the driver left in its output folder.
+    `stream`: runs read images from their files. `token`: a file that the driver left in its output folder. `features`
+    are those that runs train on, which the node makes unless it shares the driver's cache.
     """
 
     request: Request
@@ -32,6 +37,8 @@ class DataCheck:
     noises: tuple[tuple[str, str | None], ...]
     stream: bool
     token: str | None
+    weights_sha256: str | None = None
+    features: PlannedFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def _code_problems(requirements: NodeRequirements) -> Iterator[str]:
 
 
 def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[str]:
-    from bench.planning import data_facts
+    from bench.planning import data_facts, gather_facts, starting_weights
     from datasets.interface import DataError
     from datasets.noise import NoiseFacts
 
@@ -119,8 +126,12 @@ def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[
         if data_set.content_hash() != data.sha256:
             yield f"the data of --dataset {data.request.dataset} differ there"
             return
-        options = replace(data_facts.data_options(data.request), stream=data.stream)
-        registry.open_data_set(data.request.dataset, options).prepare()
+        weights = starting_weights.find_weights(data.request)
+        if (None if weights is None else weights.sha256) != data.weights_sha256:
+            yield "the file of --weights differs there"
+            return
+        features = None if data.features is None or weights is None else replace(data.features, weights=weights)
+        gather_facts.prepare_data(data.request, data.stream, features, "auto")
         for noise, driver_sha256 in data.noises:
             labels = data.request.labels
             facts = NoiseFacts.of(data_set.describe())

@@ -76,7 +76,9 @@ class RayBackend(Backend):
             if facts.matrix_sha256 is not None:
                 noises.append((f"matrix:{request.transition_matrix}", facts.matrix_sha256))
             # Before the first run: a node that fetches or decodes data then does it once, not in each of its workers.
-            self._cluster.admit_for(DataCheck(request, facts.data_sha256, tuple(noises), facts.images == "disk", token))
+            weights = None if facts.weights is None else facts.weights.sha256
+            about = (request, facts.data_sha256, tuple(noises), facts.stream, token)
+            self._cluster.admit_for(DataCheck(*about, weights, facts.features))
             self._executor = RayExecutor(self._cluster, self.store, self._cluster.share(self.runs)[1])
         return self._executor
 

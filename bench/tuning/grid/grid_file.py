@@ -17,9 +17,10 @@ from bench.tuning.grid.grid_page import shared_grid_page
 NAME = "grid"
 
 
-def grid_file_path(boards: Path, data_set: str) -> Path:
-    """The path that `tune --grid shared` writes a data set's file to."""
-    return boards / recipe_files.FOLDER / f"shared-{safe_file_stem(data_set)}.toml"
+def grid_file_path(boards: Path, data_set: str, features: str | None = None) -> Path:
+    """The path that `tune --grid shared` writes a data set's file to; of `features` of it, a file of their own."""
+    backbone = "" if features is None else f"-{features.partition(':')[2]}"
+    return boards / recipe_files.FOLDER / f"shared-{safe_file_stem(data_set + backbone)}.toml"
 
 
 def previous_grid_file(path: Path, spec: RunSpec, held_out: int) -> RecipeFile | None:
@@ -37,7 +38,7 @@ def previous_grid_file(path: Path, spec: RunSpec, held_out: int) -> RecipeFile |
                 "away"
             )
     else:
-        shared = recipe_files.shared_recipe_file(spec.data_set, spec.model)
+        shared = recipe_files.shared_recipe_file(spec.data_set, spec.model, spec.features)
         if shared is None or setting_differences(shared[1], spec):
             return None
         previous = shared[1]
