@@ -25,8 +25,8 @@ from bench.system.cache import cached_json
 from bench.system.errors import UsageError
 from datasets.arrays import feature_statistics
 from datasets.interface import Data, DataError, Part, Progress, no_progress
-from datasets.samples import Pixels, vector_shape
 from datasets.protocols import vector_protocol
+from datasets.samples import Pixels, vector_shape
 from datasets.selected import Selected, select
 
 EXTRACTING, REDUCING = "extracting features", "principal components"

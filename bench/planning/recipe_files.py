@@ -275,14 +275,9 @@ def shared_recipe_file(data_set: str, model: str, features: str | None = None) -
     What was chosen on images says nothing of `features` of theirs, nor the other way round.
     """
     paths = [path for path in sorted(SHARED_FOLDER.glob("*.toml")) if path.stem.startswith(safe_file_stem(data_set))]
-    candidates = [(path, read_recipe_file(path)) for path in paths]
-    files = [(path, file) for path, file in candidates if is_of(file, data_set, features)]
+    candidates, about = [(path, read_recipe_file(path)) for path in paths], (data_set, features)
+    files = [item for item in candidates if about == tuple(map(item[1].setting.get, ("data_set", "features")))]
     return next((item for item in files if item[1].setting.get("model") == model), files[0] if files else None)
-
-
-def is_of(file: RecipeFile, data_set: str, features: str | None) -> bool:
-    """Whether a file is of this data set, and of features of this backbone (None: of images)."""
-    return file.setting.get("data_set") == data_set and file.setting.get("features") == features
 
 
 def write_recipe_file(file: RecipeFile, path: Path) -> None:

@@ -57,6 +57,11 @@ CHANGES: dict[str, Any] = {
     "sync_batch_norm": True,
     "unreadable_skipped": 3,
     "rounding": "total",
+    "features": "timm:resnet18",
+    "feature_size": 64,
+    "feature_views": 3,
+    "feature_components": 16,
+    "feature_precision": "bf16",
 }
 
 
