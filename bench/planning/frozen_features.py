@@ -91,7 +91,7 @@ def plan_features(
     check_fit(settings, weights.path)
     count = settings.components or length
     most = min(length, sum(sizes.counts))
-    if count > most:
+    if settings.components is not None and count > most:
         raise UsageError(
             f"--feature-components {count}: there are {length:,} features of {sum(sizes.counts):,} training images, so "
             f"{most:,} at most"
