@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.features.block_files import Array, Block, BlockFiles
 from bench.features.components import Components, fit_components
-from bench.features.feature_files import FeatureFiles, ImageSource
+from bench.features.feature_files import FeatureFiles, ImageContent
 from bench.spec.features import FeatureSettings
 from bench.system.cache import cached_json
 from bench.system.errors import UsageError
@@ -75,7 +75,7 @@ def with_features(data: Data, origin: FeatureOrigin) -> Data:
     """
     parts = image_parts(data, origin.split_seed)
     counts = {name: len(images) for name, images in parts.images.items()}
-    source = ImageSource(origin.data_sha256, origin.image_size, origin.unreadable_skipped, counts, parts.seed)
+    source = ImageContent(origin.data_sha256, origin.image_size, origin.unreadable_skipped, counts, parts.seed)
     files = FeatureFiles.of(origin.settings, source, origin.length, origin.cache)
     arrays = obtain(files.blocks, partial(extract, files, parts.images, origin), origin, EXTRACTING)
     blocks = files.blocks

@@ -25,7 +25,7 @@ FOLDER = "features"
 
 
 @dataclass(frozen=True)
-class ImageSource:
+class ImageContent:
     """The images that features are of: the data set's content, what was done to them, and how many each part has.
 
     `seed` is that of a split whose parts are made anew for each seed (None: the parts are the same for all seeds).
@@ -43,13 +43,13 @@ class FeatureFiles:
     """The features of one data set by one backbone; `views` are the views of a sample by part."""
 
     settings: FeatureSettings
-    source: ImageSource
+    source: ImageContent
     length: int
     views: Mapping[str, int]
     blocks: BlockFiles
 
     @classmethod
-    def of(cls, settings: FeatureSettings, source: ImageSource, length: int, cache: Path | None = None) -> Self:
+    def of(cls, settings: FeatureSettings, source: ImageContent, length: int, cache: Path | None = None) -> Self:
         """Those in `cache` (None: the cache folder); `length` is the number of features of an image."""
         described = {**asdict(settings), "weak_view": WEAK_VIEW if settings.views > 1 else None}
         del described["components"]

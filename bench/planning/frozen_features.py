@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.features.feature_files import FeatureFiles, ImageSource, check_fit, feature_length
+from bench.features.feature_files import FeatureFiles, ImageContent, check_fit, feature_length
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
 from bench.planning.starting_weights import StartingWeights
@@ -117,7 +117,7 @@ def image_sources(
     sha256: str,
     sizes: MeasuredSizes,
     seeds: Sequence[int],
-) -> list[ImageSource]:
+) -> list[ImageContent]:
     """The images that features are made of; see `bench.features.feature_data.image_parts`, which does the same."""
     from datasets.listing import ListedImages
 
@@ -125,10 +125,10 @@ def image_sources(
     about = (sha256, request.image_size, 0 if skipped is None else skipped.unreadable)
     train = sum(sizes.counts)
     if not description.seeded_split:
-        return [ImageSource(*about, {"train": train, "test": sizes.test})]
+        return [ImageContent(*about, {"train": train, "test": sizes.test})]
     if isinstance(data_set, ListedImages):
-        return [ImageSource(*about, {"all": train + sizes.test})]
-    return [ImageSource(*about, {"train": train, "test": sizes.test}, seed) for seed in seeds]
+        return [ImageContent(*about, {"all": train + sizes.test})]
+    return [ImageContent(*about, {"train": train, "test": sizes.test}, seed) for seed in seeds]
 
 
 def prepare_features(
