@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bench import registry
 from bench.features.feature_files import FeatureFiles, ImageContent, check_fit, feature_length
 from bench.planning.request import Request
 from bench.planning.resolve_run import replicate_seeds
@@ -102,6 +103,16 @@ def plan_features(
     for each in files:
         each.blocks.written()  # which finds a folder that holds something else
     return PlannedFeatures(settings, weights, length, files, VectorShape(count, settings.views, 2), seeds)
+
+
+def refuse_other_images(request: Request) -> None:
+    """Raise UsageError where a noise puts other images in the place of some, of which there are no features."""
+    for text in request.noise if request.features is not None and request.labels is None else ():
+        if registry.open_noise(text).donor:
+            raise UsageError(
+                f"--noise {text} puts other images in the place of some, and --features are of the data set's own. "
+                "Leave one of the two out"
+            )
 
 
 def split_seeds(request: Request, seeded_split: bool) -> tuple[int, ...]:

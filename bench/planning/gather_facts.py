@@ -16,7 +16,7 @@ from bench.planning import data_facts, given_labels, recipe_files
 from bench.planning.audit_facts import check_audit
 from bench.planning.data_facts import MeasuredSizes
 from bench.planning.facts import Facts
-from bench.planning.frozen_features import PlannedFeatures, plan_features, prepare_features
+from bench.planning.frozen_features import PlannedFeatures, plan_features, prepare_features, refuse_other_images
 from bench.planning.image_placement import ImagePlacement, choose_placement, largest_border
 from bench.planning.paper_protocol import usual_precision
 from bench.planning.recipe_choice import SourcedRecipes
@@ -52,6 +52,7 @@ def gather_facts(
     fast_bf16 = None if hardware is None else hardware.fast_bf16
     weights, features, of_images = find_weights(request), None, sizes
     if request.features is not None and weights is not None:
+        refuse_other_images(request)
         extraction = resolve_precision(request.precision, device, "auto", fast_bf16)
         features = plan_features(request, weights, data_set, description, sha256, sizes, extraction)
         sizes = replace(sizes, image_shape=features.vectors.image_shape, vectors=features.vectors)

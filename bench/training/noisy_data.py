@@ -93,11 +93,11 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         source = ImageSource.of(data, drawn, data_sha256, split, cache)
         noisy = corrupt(noise, clean_labels, facts, spec.rate, spec.noise_seed, spec.draw, columns, source)
     given = read_given_matrix(spec, runtime, data)
+    data = in_place_of_images(data, spec, runtime)
     if noise is not None and noisy.clean is not None:
         clean_labels = noisy.clean
         data = noise.changed_data(data, drawn, clean_labels < 0, read_donor(noise, spec, runtime), spec.noise_seed)
     train, held = hold_out(noisy.labels, spec.hold_out, spec.split_seed)
-    data = in_place_of_images(data, spec, runtime)
     images = build_image_sets(data, drawn, train, held, runtime.images, count_decoders(runtime))
     known = None if noisy.realised_rate is None else clean_labels
     verified = data.verified if noise is not None and not noise.is_known else None

@@ -132,6 +132,7 @@ def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[
             return
         features = None if data.features is None or weights is None else replace(data.features, weights=weights)
         gather_facts.prepare_data(data.request, data.stream, features, "auto")
+        options = replace(data_facts.data_options(data.request), stream=data.stream)
         for noise, driver_sha256 in data.noises:
             labels = data.request.labels
             facts = NoiseFacts.of(data_set.describe())
