@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from datasets.data_report import MISSING, count_of
 from datasets.file_lists import LabelledList, read_labelled
-from datasets.interface import RIGHT, WRONG, DataError, Description, Options, Protocol, Verification
+from datasets.interface import RIGHT, WRONG, DataError, Description, Labels, Options, Protocol, Verification
 from datasets.listing import Listing
 from datasets.official import ImagePart, OfficialImages
 
@@ -95,6 +96,7 @@ class RedMiniImagenet(OfficialImages):
     usual_size = 32
     parameters = {"noise": 0.4}
     colour: ClassVar[str] = "red"
+    has_web_images: ClassVar[bool] = True
     meaning: ClassVar[str] = "found in the web under this label and refused by annotators"
     sizes: ClassVar[Mapping[float, int]] = {0.3: 49_985, 0.4: 50_010, 0.5: 49_962, 0.8: 50_008}
     """Training images by level where they aren't 50,000, as loaders of the lists state them."""
@@ -149,14 +151,20 @@ class RedMiniImagenet(OfficialImages):
         found_tests = [_of_class(folders, name, label) for name, label in _rows(test)]
         train, notes, left_out = self._without_missing(train, found, test, found_tests, home)
         test = test.only([place is not None for place in found_tests])
-        findings = np.where(self._are_right(train), RIGHT, WRONG).astype(np.int8)
-        wrong = [name for name, finding in zip(train.paths, findings.tolist(), strict=True) if finding == WRONG]
+        own = self._own_classes(train)
+        wrong = list(compress(train.paths, (own != train.labels).tolist()))
         rate = f"{len(wrong) / len(train):.4f} of the training labels are known to be wrong"
         notes.append(f"{rate}: {len(wrong):,} of {len(train):,}" + (f" (first: {wrong[0]})" if wrong else ""))
         parts = (ImagePart(home, list(each.paths), each.labels) for each in (train, test))
-        verified = Verification(findings, self.meaning)
-        listing = self.join_parts([next(parts)], next(parts), NAMES, notes, left_out, verified)
+        listing = self._with_truth(next(parts), next(parts), own, notes, left_out)
         return replace(listing, paths=[place for place in (*found, *found_tests) if place is not None])
+
+    def _with_truth(
+        self, train: ImagePart, test: ImagePart, own: Labels, notes: list[str], left_out: dict[str, int]
+    ) -> Listing:
+        """The listing of both parts, with what the images' `own` classes (n,) say of the training labels."""
+        findings = np.where(own == train.labels, RIGHT, WRONG).astype(np.int8)
+        return self.join_parts([train], test, NAMES, notes, left_out, Verification(findings, self.meaning))
 
     def _lists_home(self) -> Path:
         """The folder with split/ in it."""
@@ -191,50 +199,66 @@ class RedMiniImagenet(OfficialImages):
         kept = train.only([place is not None for place in found])
         return kept, notes, {MISSING: missing} if missing else {}
 
-    def _are_right(self, train: LabelledList) -> NDArray[np.bool_]:
-        """Whether each training label (n,) is right, by the image's name.
+    def _own_classes(self, train: LabelledList) -> Labels:
+        """Each training image's class by its name (n,), -1 for an image of the web.
 
         Raises DataError for names of no known form, and for a list whose ids are those of other classes.
         """
         number = {synset: place for place, synset in enumerate(SYNSETS)}
         named = [MINI_NAME.fullmatch(_stem(name)) for name in train.paths]
-        strange = [
-            train.name(place)
-            for place, (match, name) in enumerate(zip(named, train.paths, strict=True))
-            if match is None and not _is_of_the_web(name)
-        ]
+        own = np.array([-1 if match is None else number.get(match[1], -2) for match in named], dtype=np.int64)
+        kinds = "neither Mini-ImageNet's nor 16 hex digits" if self.has_web_images else "not Mini-ImageNet's"
+        of_web = [self.has_web_images and _is_of_the_web(name) for name in train.paths]
+        strange = [train.name(place) for place in np.flatnonzero((own < 0) & ~np.array(of_web)).tolist()]
         if strange:
             raise DataError(
-                f"{len(strange):,} names of {train.file} are neither Mini-ImageNet's nor 16 hex digits (first: "
-                f"{strange[0]}), so nothing says whether their labels are right. Get the list again: {self.homepage}"
+                f"{len(strange):,} names of {train.file} are {kinds} (first: {strange[0]}), so nothing says "
+                f"whether their labels are right. Get the list again: {self.homepage}"
             )
-        own = np.array([-1 if match is None else number.get(match[1], -1) for match in named], dtype=np.int64)
-        of_imagenet = np.array([match is not None for match in named])
-        right: NDArray[np.bool_] = own == train.labels
-        if of_imagenet.any() and right[of_imagenet].mean() < AGREE * (1 - self.values["noise"]):
+        agree = (own == train.labels)[own >= 0].mean() if (own >= 0).any() else 1.0
+        if agree < AGREE * (1 - self.values["noise"]):
             raise DataError(
-                f"Only {right[of_imagenet].mean():.2f} of the Mini-ImageNet images of {train.file} carry the class "
-                "that their names say: its labels must be ids of another list of classes than the published one."
+                f"Only {agree:.2f} of the Mini-ImageNet images of {train.file} carry the class that their names say: "
+                "its labels must be ids of another list of classes than the published one."
             )
-        return right
+        return own
 
 
 class BlueMiniImagenet(RedMiniImagenet):
     """Mini-ImageNet with a part of its labels changed by chance: the synthetic counterpart of `red-mini-imagenet`.
 
-    `noise` is the level P of the official lists split/blue_noise_nl_P. A label is wrong where it isn't the class in the
-    image's name; a note has the realised share, which users found to be far from P (24 % at 0.4), so compute, don't
-    quote. Files, test images, sizes and all else are as in `red-mini-imagenet`. ASSUMPTION: 50,000 training images at
-    each level; no source at hand states it.
+    `noise` is the level P of the official lists split/blue_noise_nl_P. True labels are the classes in the images'
+    names; those of the list are the column `blue`, which is trained on where no noise is typed. A note has the realised
+    share of wrong ones: users found it to be far from P (24 % at 0.4). Files, test images, sizes and what happens with
+    partial copies are as in `red-mini-imagenet`. ASSUMPTION: 50,000 training images at each level; no source at hand
+    states it.
     """
 
     name = "blue-mini-imagenet"
     aliases = ("cnwl-blue",)
     summary = "the same images as red-mini-imagenet's clean part, a chosen share of their labels changed by chance"
-    truth = "every training label, by the image's name, which holds its class in ImageNet"
+    truth = ""
     colour = "blue"
-    meaning = "changed by chance"
+    has_web_images = False
     sizes: ClassVar[Mapping[float, int]] = {}
+
+    def describe(self) -> Description:
+        usual = f"column:{self.colour}"
+        return replace(
+            super().describe(),
+            columns=(self.colour,),
+            clean_labels=True,
+            clean_test_labels=False,
+            usual_noise=usual,
+        )
+
+    def _with_truth(
+        self, train: ImagePart, test: ImagePart, own: Labels, notes: list[str], left_out: dict[str, int]
+    ) -> Listing:
+        listing = self.join_parts([replace(train, labels=own)], test, NAMES, notes, left_out)
+        given = np.concatenate([train.labels, np.full(len(test.labels), -1, dtype=np.int64)])
+        rows = f"{listing.rows}\x1d{hashlib.sha256(given.astype('<i8').tobytes()).hexdigest()}"
+        return replace(listing, rows=rows, columns={self.colour: given})
 
 
 def _rows(part: LabelledList) -> Iterator[tuple[str, int]]:

@@ -51,8 +51,20 @@ class TestMiniImagenet:
     def test_blue_labels_are_wrong_where_they_are_not_the_names(self, options: Options, tmp_path: Path) -> None:
         image_layouts.write_mini_imagenet(tmp_path)
         data_set = BlueMiniImagenet(at(options, tmp_path))
-        assert findings(data_set) == [WRONG] * 10 + [RIGHT] * 90
-        assert data_set.load(0).train.labels[:10].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+        data = data_set.load(0)
+        assert data.train.labels.tolist() == list(range(100)) and data.verified is None
+        assert data.columns["blue"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, *range(10, 100)]
+        assert data.description.usual_noise == "column:blue" and data.description.clean_labels
+        assert data.report is not None and "0.1000 of the training labels are known" in data.report.notes[1]
+        file = tmp_path / "mini-imagenet/split/blue_noise_nl_0.4"
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join([f"{lines[0].split()[0]} 2", *lines[1:]]))
+        assert BlueMiniImagenet(at(options, tmp_path)).content_hash() != data_set.content_hash()
+        image_layouts.write_image(tmp_path / "mini-imagenet/all_images/000000000000ffff.jpg", 1)
+        file.write_text("\n".join([*lines, "000000000000ffff.jpg 3"]))
+        with pytest.raises(DataError, match="1 names of"):
+            BlueMiniImagenet(at(options, tmp_path)).load(0)
+        file.write_text("\n".join(lines))
         assert data_set.content_hash() != RedMiniImagenet(at(options, tmp_path)).content_hash()
 
     def test_levels(self, options: Options, tmp_path: Path) -> None:
