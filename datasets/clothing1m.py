@@ -42,9 +42,10 @@ class Clothing1M(OfficialImages):
     hold-out, as on every data set. The rate that papers quote, 38.5 % wrong, is an estimate.
 
     `clothing1m[balanced]` trains on as many images of each class as the rarest has, by noisy labels (published: 14 x
-    18,976 = 265,664), drawn once by `subset_seed`; DivideMix draws anew in every epoch. `clothing1m[clean_train]` adds
-    the images of the clean training list with their clean labels, as some papers do: every method is told more then, so
-    its boards, which are others, compare with no board of `clothing1m`. An image in both lists has its clean label.
+    18,976 = 265,664), drawn once by `subset_seed`; DivideMix draws anew in every epoch. `clothing1m[clean_train]`
+    adds the images of the clean training list with their clean labels, as some papers do: every method is told more
+    then, so its boards, which are others, compare with no board of `clothing1m`. An image in both lists has its clean
+    label.
     """
 
     name = "clothing1m"

@@ -84,9 +84,11 @@ def _check_counts(listing: Listing, described: Description | None, found: CopyCh
     if listing.test is None:
         found.count("images", len(listing.labels), None if None in expected else sum(filter(None, expected)))
         return
-    tests = int(listing.test.sum())
+    tests, second = int(listing.test.sum()), 0 if listing.second is None else int(listing.second.sum())
     found.count("training images", len(listing.labels) - tests, expected[0])
-    found.count("test images", tests, expected[1])
+    found.count("test images", tests - second, expected[1])
+    if second:
+        found.facts["images of a second test set"] = f"{second:,}"
 
 
 def _check_images(data_set: ListedImages, listing: Listing, found: CopyCheck) -> None:

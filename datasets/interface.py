@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datasets.audited import AuditedLabels
     from datasets.copy_check import CopyCheck
     from datasets.data_report import DataReport
+    from datasets.official import SecondTest
     from datasets.opinions import Opinions
 
 Labels = NDArray[np.int64]
@@ -25,8 +26,6 @@ Findings = NDArray[np.int8]
 Images = NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) while something long is under way."""
-
-
 UNSEEN, WRONG, RIGHT = -1, 0, 1
 """What a `Verification` says of a label: that nobody looked at it again, or what came of it."""
 
@@ -82,11 +81,10 @@ class Description:
     instead; `mean` and `std` are per channel, of pixels scaled to [0, 1], or None where they are computed from the
     training images. `train_size` and `test_size` are None where only the data knows. `superclasses` gives each class's
     superclass id. `seeded_split`: there is no official test set, and each split seed draws its own. `unused_columns`
-    can't be used as labels, each with the reason. `column_files` names the files of columns that stand beside the data
-    set, outside of its content hash. `clean_labels` is false where nobody knows that labels are clean: a user's own
-    data, and data with real noise. `clean_test_labels` is true where the test labels are clean nevertheless, since
-    people have looked at them: published sets of this kind. `usual_noise` is what `run` takes where none is typed;
-    "sym" stands for synthetic noise on clean labels.
+    are columns that can't be used as labels, each with the reason. `column_files` names the file of each column that
+    stands in one of its own beside the data set; the content hash doesn't cover it. `clean_labels` is false where
+    nobody knows that labels are clean: a user's own data, and data with real noise, of which people have looked at the
+    test labels where `clean_test_labels` is true. `usual_noise` is what `run` takes where none is typed.
     """
 
     name: str
@@ -131,14 +129,11 @@ class Part:
 class Verification:
     """What people found who looked again at training labels: a real truth for selectors, of some or all labels.
 
-    It says of a label as it stands in `Part.labels` whether it is right, never what would be: so a selector's AUROC,
-    average precision, precision and recall are measured on the labels that were looked at, while *memorised*,
-    *corrected* and the like stay unknown. It counts only under noise that leaves labels as they are (`as-given`), and
-    no method ever sees it. A record says how many labels of its training part were looked at, and how many were wrong.
-
-    `findings` (N,) holds RIGHT, WRONG or UNSEEN for each training image. `meaning` says in a few words what WRONG
-    stands for, since not every finding is an error: "found wrong by a person", "doubted by the expert who gave it".
-    Whatever it is read from belongs into the content hash, as it changes what is measured.
+    `findings` (N,) holds RIGHT, WRONG or UNSEEN for the label of each training image as it stands in `Part.labels`;
+    `meaning` says what WRONG stands for, such as "found wrong by a person" or "doubted by the expert who gave it". What
+    would be right isn't known: so selectors are judged on the labels that were looked at, while *memorised*,
+    *corrected* and the like stay unknown. It counts only under `as-given`, and no method ever sees it. Whatever it is
+    read from belongs into the content hash.
     """
 
     findings: Findings
@@ -153,8 +148,8 @@ class Verification:
 class Data:
     """A loaded data set. `columns` are further integer labels of the training images, by name.
 
-    `report` says what was found where files were listed. `verified` is what people say of labels whose truth nobody
-    knows in full. Measured with alone: `audited`, the test labels after people looked again, and `opinions` of people.
+    `report` says what was found where files were listed, `verified` what people found of real labels. Measured with
+    alone: `audited`, the test labels after people looked again, and `opinions` of people.
     """
 
     description: Description
@@ -167,6 +162,7 @@ class Data:
     verified: Verification | None = None
     audited: AuditedLabels | None = None
     opinions: Opinions | None = None
+    second_test: SecondTest | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Listing:
     `paths` (N) are the files, `written` (N) as the user knows them, `lines` (N) where the user wrote them, `rows` the
     text that goes into the content hash, `labels` (N,) ids into `classes`, `test` (N,) whether each is a test image
     (None: a seeded split decides), `columns` further labels (N,), -1 where a test row has none. `verified` is what
-    people found of the labels, over all N images.
+    people found of the labels, over all N images; `second` (N,) says which test images are of a second test set.
 
     What the user should know of the list goes into `unused_columns`, `left_out` and `notes`, which become those of
     `DataReport`.
@@ -68,6 +68,7 @@ class Listing:
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     verified: Verification | None = None
+    second: NDArray[np.bool_] | None = None
 
     def name(self, number: int) -> str:
         """What to call the image at a position in an error."""

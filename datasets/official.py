@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from datasets.data_report import DataReport
 from datasets.files import listed
-from datasets.interface import UNSEEN, Data, DataError, Description, Labels, Options, Verification
+from datasets.interface import UNSEEN, Data, DataError, Description, Labels, Options, Part, Verification
 from datasets.listing import ListedImages, Listing
+from datasets.selected import Selected, select
+from datasets.streaming import Heads
 
 SHOWN = 8
 """Names of a folder's content that an error shows."""
@@ -43,6 +46,14 @@ class ImagePart:
         return [f"{self.folder}/{path.removeprefix(self.without)}" for path in self.paths]
 
 
+@dataclass(frozen=True)
+class SecondTest:
+    """Test images of another source, for a second accuracy at the last epoch; rows are ranked by the set's own."""
+
+    name: str
+    part: Part
+
+
 class OfficialImages(ListedImages):
     """Base of them: `read` lists what a copy holds, `describe` declares what everybody knows, without any data.
 
@@ -55,6 +66,8 @@ class OfficialImages(ListedImages):
     marks: ClassVar[tuple[str, ...]]
     folders: ClassVar[tuple[str, ...]] = ()
     usual_size: ClassVar[int]
+    second_test: ClassVar[str] = ""
+    """What the second test set is called, where `read` lists one."""
 
     def __init__(
         self, options: Options, argument: str | None = None, parameters: Mapping[str, Any] | None = None
@@ -71,9 +84,9 @@ class OfficialImages(ListedImages):
         return self.recorded_call()
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
+    def _heads(self) -> Heads:
         size = self.options.image_size or self.usual_size
-        return size, size, 3
+        return Heads((size, size, 3), [])  # known without a look at a million files
 
     def report(self) -> DataReport | None:
         return None if self.home is None else super().report()
@@ -99,7 +112,17 @@ class OfficialImages(ListedImages):
         data = super().load(split_seed)
         if data.train.images.shape[3] != self._shape[2]:
             raise DataError(f"All images of this copy of {self.name} are grey. Get it again from its makers.")
-        return data
+        listing = self._listing
+        if listing.second is None:
+            return data
+        index, images = np.flatnonzero(listing.second), data.train.images
+        part = Part(select(images.source if isinstance(images, Selected) else images, index), listing.labels[index])
+        return replace(data, second_test=SecondTest(self.second_test, part))
+
+    def _split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        train, test = super()._split(seed)
+        second = self._listing.second
+        return train, test if second is None else test[~second[test]]
 
     def _places(self) -> list[Path]:
         """Where a copy may lie, the likeliest first."""
@@ -116,14 +139,18 @@ class OfficialImages(ListedImages):
         notes: Sequence[str] = (),
         left_out: Mapping[str, int] | None = None,
         verified: Verification | None = None,
+        second: ImagePart | None = None,
     ) -> Listing:
-        """The listing of a copy. The training images come first; `verified` is of them, in their order."""
-        parts, count = [*train, test], sum(len(part.labels) for part in train)
+        """The listing of a copy. The training images come first; `verified` is of them, in their order.
+
+        `second` are the images of a second test set, if there is one.
+        """
+        parts, count = [*train, test, *([] if second is None else [second])], sum(len(part.labels) for part in train)
         written = list(chain.from_iterable(part.paths for part in parts))
         labels = np.concatenate([part.labels for part in parts])
         is_test = np.arange(len(labels)) >= count
         if verified is not None:
-            unseen = np.full(len(test.labels), UNSEEN, dtype=np.int8)
+            unseen = np.full(len(labels) - count, UNSEEN, dtype=np.int8)
             verified = replace(verified, findings=np.concatenate([verified.findings, unseen]))
         roles = hashlib.sha256(labels.astype("<i8").tobytes() + is_test.tobytes())
         roles.update(b"" if verified is None else verified.findings.tobytes())
@@ -138,6 +165,7 @@ class OfficialImages(ListedImages):
             left_out=left_out or {},
             notes=(*self._count_notes(count, len(test.labels)), *notes),
             verified=verified,
+            second=None if second is None else np.arange(len(labels)) >= count + len(test.labels),
         )
 
     def _count_notes(self, train: int, test: int) -> list[str]:

@@ -73,4 +73,5 @@ def without(listing: Listing, unreadable: Mapping[int, str]) -> Listing:
         left_out={**listing.left_out, UNREADABLE: len(unreadable)},
         notes=(note, *listing.notes),
         verified=None if listing.verified is None else listing.verified.only(keep),
+        second=None if listing.second is None else listing.second[keep],
     )

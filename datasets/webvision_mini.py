@@ -18,15 +18,15 @@ class WebVisionMini(WebVision):
     """The first 50 classes of WebVision, Google's images alone: what most papers on noisy labels call (mini-)WebVision.
 
     `webvision-mini[flickr]` adds Flickr's images, more than 100,000 together, as a few papers do. The rest is that of
-    `webvision`: `[test=ilsvrc12]` tests on ILSVRC12's validation images of these classes. An inspection by hand of a
-    sample (Albert et al., WACV 2022) found about 70 % of labels right, 5 % wrong and 25 % of no class at all.
+    `webvision`: `[ilsvrc12]` tests on ILSVRC12's validation images of these classes as well. An inspection by hand of
+    a sample (Albert et al., WACV 2022) found about 70 % of labels right, 5 % wrong and 25 % of no class at all.
     """
 
     name = "webvision-mini"
     aliases = ("mini-webvision",)
     summary = "65,944 web images of ImageNet's first 50 classes, clean validation images (WebVision's or ILSVRC12's)"
     source = "Jiang et al. 2018 (MentorNet, arXiv 1712.05055), of WebVision 1.0 (Li et al. 2017)"
-    parameters = {"flickr": False, "test": "webvision"}
+    parameters = {"flickr": False, "ilsvrc12": False}
     kept = 50
     published = {False: 65_944, True: None}
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from bench.leaderboard.measurements import Record, finite_number
 from bench.leaderboard.model import Replicate, Row
+from bench.leaderboard.real_noise_notes import note_labels_as_given, note_second_test
 from bench.leaderboard.rows import RunGroup, differing_parameters, method_call
 from bench.leaderboard.selection import SelectionRule
-from bench.leaderboard.settings import Setting, are_tests_as_given, is_noise_unknown, sample_name
-from bench.records.origin import has_clean_tests, record_revisions
+from bench.leaderboard.settings import Setting, sample_name
+from bench.records.origin import record_revisions
 from bench.spec import canonical_json
 from bench.stats.holdout_choice import ENOUGH_HELD_OUT
 from bench.stats.summary import LEAST_REPLICATES
@@ -60,7 +61,8 @@ def describe_caveats(
         "Ranked by an oracle: the epoch was chosen on the clean test labels, which nobody has when it matters."
         if rule.oracle
         else "",
-        _note_labels_as_given(setting, records),
+        note_labels_as_given(setting, records),
+        note_second_test(records),
         note_few_replicates(replicates) if any(row.rank for row in rows) else "",
         _note_held_out_labels(records, rule),
         _note_imbalance(setting, rows),
@@ -71,40 +73,6 @@ def describe_caveats(
         _note_revisions(records),
     ]
     return [note for note in notes if note]
-
-
-def _note_labels_as_given(setting: Setting, records: Sequence[Record]) -> str:
-    """What it means that nobody has said which labels are right."""
-    judged = ""
-    if are_tests_as_given(setting, records):
-        judged = "Test labels as given: nobody has said that they are right, so accuracy is agreement with them."
-    if not is_noise_unknown(setting):
-        beneath = any(map(has_clean_tests, records))
-        return (
-            "The noise was added to training labels as given, an unknown share of which was wrong before: right and "
-            "wrong here mean before and after it."
-            if beneath
-            else judged
-        )
-    found = _note_verified_labels(records)
-    finds = "" if found else "no table says who finds the wrong labels, and "
-    unknown = "Labels as given, noise unknown: nobody knows which are wrong"
-    return " ".join(filter(None, [f"{unknown}, so {finds}nothing says which were memorised.", found, judged]))
-
-
-def _note_verified_labels(records: Sequence[Record]) -> str:
-    """How many labels people looked at again, by which the table of who finds the wrong ones is made; may be empty."""
-    found = [selector for record in records if (selector := record["measures"].get("selector")) is not None]
-    found = [selector for selector in found if selector.get("verified")]
-    if not found:
-        return ""
-    counts = [selector["verified"] for selector in found]
-    wrong = sum(selector["verified_wrong"] for selector in found) / sum(counts)
-    many = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
-    return (
-        f"Who finds the wrong labels is said of the {many} training labels that people looked at again ({wrong:.1%} "
-        f"{found[0].get('verified_meaning', 'found wrong')})."
-    )
 
 
 def note_few_replicates(replicates: Sequence[Replicate]) -> str:

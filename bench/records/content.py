@@ -104,6 +104,14 @@ class PeopleContent(Strict):
     sha256: str | None = None
 
 
+class SecondTestContent(Strict):
+    """Measures on the images of a second test set, at the last epoch."""
+
+    name: str | None = None
+    images: Number = None
+    test_accuracy: Number = None
+
+
 class MeasureContent(Strict):
     """Measures at a run's end. Releases that measured less have written fewer."""
 
@@ -124,6 +132,7 @@ class MeasureContent(Strict):
     corrected: Number = None
     learnt: Number = None
     selector: SelectorContent | None = None
+    second_test: SecondTestContent | None = None
     network_test_accuracies: list[Number] | None = None
     networks: Number = None
     views: Number = None

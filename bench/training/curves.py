@@ -151,6 +151,7 @@ class CurveRecorder:
             "control": method.control,
             "effective": dict(method.effective),
             "test_predictions": metrics.pack_predictions(self._log_probabilities.argmax(axis=1)),
+            **self._second_test(),
         }
 
     def _peoples_measures(self) -> dict[str, Any]:
@@ -166,6 +167,17 @@ class CurveRecorder:
         if (opinions := self.noisy_data.data.opinions) is not None:
             found["people"] = metrics.people_measures(scores, opinions.counts) | {"sha256": opinions.sha256}
         return found
+
+    def _second_test(self) -> dict[str, Any]:
+        """The measures of the second test set at the last epoch; empty where there is none."""
+        second, trainer = self.noisy_data.data.second_test, self.trainer
+        if second is None:
+            return {}
+        store = self.noisy_data.images.store("second", trainer.device)
+        images = EvaluationSet(store, trainer.group, trainer.task.chunk_size)
+        scores = log_probabilities(trainer.method, trainer.networks, images)
+        measured = metrics.test_measures(scores, second.part.labels)
+        return {"second_test": {"name": second.name, "images": len(second.part), **measured}}
 
 
 def vector_measures(vectors: VectorShape | None) -> dict[str, dict[str, int]]:

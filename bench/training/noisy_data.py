@@ -45,8 +45,8 @@ from methods.interface import Method
 class NoisyData:
     """The data of one run: the indices `drawn` from the data set, their labels, and the split of the draw.
 
-    `train` and `hold_out` are positions in the draw. `images` holds the parts "train", "held" and "test"; close it at
-    the end, since it may have worker processes.
+    `train` and `hold_out` are positions in the draw. `images` holds the parts "train", "held" and "test", and "second"
+    where there is a second test set; close it at the end, since it may have worker processes.
     """
 
     data: Data
@@ -135,6 +135,7 @@ def build_image_sets(
         "train": select(data.train.images, drawn[train]),
         "held": select(data.train.images, drawn[held]),
         "test": data.test.images,
+        **({} if data.second_test is None else {"second": data.second_test.part.images}),
     }
     return ImageSets(parts, data.mean, data.std, placement, workers)
 

@@ -130,7 +130,7 @@ def test_clothing1m_balanced(small: Options) -> None:
     assert len(hashes) == 2
     described = Clothing1M(small, None, {"balanced": True}).describe()
     assert (
-        described.train_size == 265_664 and described.name == "clothing1m[balanced=1]"
+        described.train_size == 265_664 and described.name == "clothing1m[balanced]"
     ) or "balanced" in described.name
 
 
@@ -170,7 +170,7 @@ def test_webvision_mini_is_google_and_the_first_50_classes(resized: bool, small:
     data = WebVisionMini(small).load(0)
     assert (len(data.train), len(data.test)) == (100, 50)
     assert data.train.labels.tolist() == [*range(50), *range(50)] and data.test.labels.tolist() == list(range(50))
-    assert has_note(WebVisionMini(small), "those of Google, tested on webvision's")
+    assert has_note(WebVisionMini(small), "the training images are those of Google")
     both = WebVisionMini(small, None, {"flickr": True})
     assert len(both.outline(0).labels) == 200 and has_note(both, "those of Google and Flickr")
     assert data.description.classes[0] == "tench" and len(data.description.classes) == 50
@@ -183,8 +183,6 @@ def test_webvision_without_flickr(small: Options) -> None:
         WebVision(small).content_hash()
     with pytest.raises(DataError, match="classes have no training image"):
         WebVision(small, None, {"flickr": False}).content_hash()
-    with pytest.raises(DataError, match=r"test=other\] is impossible"):
-        WebVisionMini(small, None, {"test": "other"})
 
 
 @pytest.mark.parametrize("way", ["ids", "synsets", "list"])
@@ -201,12 +199,16 @@ def test_imagenet_validation_images(way: str, inside: bool, small: Options) -> N
     else:
         web.write_imagenet(top, [""] * 52)
         web.write_lines(top / "val.txt", [f"ILSVRC2012_val_{number:08}.JPEG {number}" for number in range(52)])
-    test = WebVisionMini(small, None, {"test": "ilsvrc12"}).load(0).test
-    assert test.labels.tolist() == list(range(50))
-    own = WebVisionMini(small).load(0).test
-    assert not np.array_equal(np.asarray(own.images), np.asarray(test.images))
-    expected = np.asarray(_image(top, way, synsets, 10))
-    assert np.array_equal(test.images[np.array([10])][0], expected)
+    data_set = WebVisionMini(small, None, {"ilsvrc12": True})
+    data, plain = data_set.load(0), WebVisionMini(small)
+    assert data.second_test is not None and data.second_test.name == "ILSVRC12"
+    second = data.second_test.part
+    assert second.labels.tolist() == list(range(50)) and len(data.test) == 50 and len(data.train) == 100
+    assert np.array_equal(second.images[np.array([10])][0], _image(top, way, synsets, 10))
+    alone = plain.load(0)
+    assert alone.second_test is None and np.array_equal(np.asarray(alone.test.images), np.asarray(data.test.images))
+    assert plain.content_hash() != data_set.content_hash() and has_note(data_set, "50 validation images of ILSVRC12")
+    assert data_set.outline(0).test == 50 and data_set.check().facts["images of a second test set"] == "50"
 
 
 def _image(top: Path, way: str, synsets: Sequence[str], number: int) -> Any:
@@ -219,7 +221,7 @@ def _image(top: Path, way: str, synsets: Sequence[str], number: int) -> Any:
 def test_missing_imagenet_folders(small: Options) -> None:
     assert small.root is not None
     web.write_webvision(small.root)
-    ask = {"test": "ilsvrc12"}
+    ask = {"ilsvrc12": True}
     with pytest.raises(DataError, match="ILSVRC12's validation images aren't here"):
         WebVisionMini(small, None, ask).content_hash()
     web.write_imagenet(small.root / "imagenet", ["n01440764"])

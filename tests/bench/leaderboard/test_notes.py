@@ -69,6 +69,16 @@ def test_real_noise_with_clean_tests() -> None:
     assert "Test labels as given" in " ".join(only_table(build_report(records)).caveats)
 
 
+def test_a_second_test_set_has_a_line() -> None:
+    records = [*several("ce", FIVE), *several("gce", LOWER)]
+    assert "Second test" not in " ".join(only_table(build_report(records)).caveats)
+    for place, record in enumerate(records):
+        accuracy = 0.5 if place < len(FIVE) else 0.625
+        record["measures"]["second_test"] = {"name": "ILSVRC12", "images": 2500, "test_accuracy": accuracy}
+    text = " ".join(only_table(build_report(records)).caveats)
+    assert "Second test, on 2,500 images of ILSVRC12, at the last epoch: gce 62.5, ce 50.0." in text
+
+
 def test_noise_on_top_of_real_noise() -> None:
     records = several("ce", FIVE)
     for record in records:

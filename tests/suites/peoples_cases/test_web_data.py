@@ -67,6 +67,20 @@ def test_selectors_are_judged_by_what_people_found(own: Any) -> None:
     assert "no table says who finds the wrong labels" not in board and "Test labels as given" not in board
 
 
+def test_a_second_test_set_is_measured_beside_the_first(own: Any) -> None:
+    home = web.write_webvision(own.folder / "data", flickr=False)
+    web.write_imagenet(home / "imagenet", [str(number) for number in range(50)])
+    done = own.typed(f"run --methods ce --dataset webvision-mini[ilsvrc12] {QUICK.replace('--epochs 2', '--epochs 1')}")
+    assert done.code == 0, done.err
+    (record,) = own.records()
+    second = record["measures"]["second_test"]
+    assert (second["name"], second["images"]) == ("ILSVRC12", 50) and 0 <= second["test_accuracy"] <= 1
+    assert record["measures"]["samples"]["test"] == 50
+    (board,) = (own.folder / "leaderboards").glob("*.md")
+    expected = f"Second test, on 50 images of ILSVRC12, at the last epoch: ce {100 * second['test_accuracy']:.1f}."
+    assert expected in board.read_text()
+
+
 def test_the_pairs_of_animals_are_those_of_asym(own: Any) -> None:
     web.write_animal10n_images(own.folder / "data")
     shown = own.typed("show noise asym --rate 0.2 --dataset animal10n --format json").json
@@ -75,7 +89,7 @@ def test_the_pairs_of_animals_are_those_of_asym(own: Any) -> None:
 
 def test_a_clean_training_list_makes_another_board(own: Any) -> None:
     web.write_clothing1m(own.folder / "data")
-    told = own.typed(f"run --methods ce --dataset clothing1m[clean_train=1] {QUICK} --dry-run --format json")
+    told = own.typed(f"run --methods ce --dataset clothing1m[clean_train] {QUICK} --dry-run --format json")
     assert told.code == 0 and '"clothing1m[clean_train' in told.out
     assert [note for note in told.notes if "every method is told them" in note]
 
