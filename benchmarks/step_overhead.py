@@ -32,6 +32,9 @@ SETTINGS = {
     "preact-resnet18": Workload("preact-resnet18"),
     "cnn-small-32": Workload("cnn-small"),
     "cnn-small": Workload("cnn-small", size=8, channels=1, batch=64, augmentation="none"),
+    "mlp": Workload("mlp", size=1, channels=1280, augmentation="none", views=1),
+    "mlp-views": Workload("mlp", size=1, channels=1280, augmentation="view", views=4),
+    "mlp-table": Workload("mlp", size=1, channels=30, augmentation="none", views=1),
 }
 
 

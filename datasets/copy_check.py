@@ -60,7 +60,10 @@ def check_loaded(data_set: DataSet, found: CopyCheck) -> None:
     found.count("training images", len(data.train), described.train_size)
     found.count("test images", len(data.test), described.test_size)
     shape = tuple(data.train.images.shape[1:])
-    found.facts["image shape"] = " x ".join(map(str, shape)) + " (height, width, channels)"
+    if len(shape) == 2:
+        found.facts["vectors"] = f"{shape[1]:,} numbers, {shape[0]} views of each training vector"
+    else:
+        found.facts["image shape"] = " x ".join(map(str, shape)) + " (height, width, channels)"
     if described.image_shape is not None and shape != described.image_shape:
         found.problems.append(f"the images' shape is {shape} where it should be {described.image_shape}")
     _check_labels(data, found)

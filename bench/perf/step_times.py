@@ -37,7 +37,10 @@ MOST_BATCHES = 391
 
 @dataclass(frozen=True)
 class Workload:
-    """A network to time, with its images (size x size x channels), batch, augmentation and precision."""
+    """A network to time, with its images (size x size x channels), batch, augmentation and precision.
+
+    With `views` the samples are vectors of `channels` numbers in as many views, and `size` is 1.
+    """
 
     model: str
     size: int = 32
@@ -45,6 +48,7 @@ class Workload:
     batch: int = 128
     augmentation: str = "crop4+flip"
     precision: str = "fp32"
+    views: int = 0
 
     def spec(self, epochs: int = 1) -> RunSpec:
         """A run of cross-entropy under the shared protocol's optimiser."""
@@ -69,10 +73,13 @@ class Workload:
         return module.to(device=device).to(memory_format=torch.channels_last)
 
     def store(self, samples: int, device: torch.device) -> ImageStore:
-        """Random images."""
+        """Random images, or vectors."""
         generator = torch.Generator().manual_seed(0)
-        shape = (samples, self.size, self.size, self.channels)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
+        if self.views:
+            images = torch.rand((samples, self.views, self.channels), generator=generator).half().numpy()
+        else:
+            shape = (samples, self.size, self.size, self.channels)
+            images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).numpy()
         parts = ImageSets({"train": images}, [0.5] * self.channels, [0.25] * self.channels)
         store = parts.store("train", device, *padding_and_flips(self.augmentation))
         assert isinstance(store, ImageStore)  # images on their device are
