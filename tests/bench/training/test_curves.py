@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from torch import Tensor
 from bench.spec import RunSpec, Runtime
 from bench.training.curves import CurveRecorder, count_views
 from bench.training.noisy_data import NoisyData, build_noisy_data, build_trainer, build_training_part
+from datasets.audited import AuditedLabels
+from datasets.opinions import Opinions
 from methods.ce import CrossEntropy
 from methods.interface import Method, Pass, Phase, Stream
 
@@ -134,3 +137,17 @@ def test_views_are_those_of_the_last_epochs() -> None:
     method = Teller()
     assert count_views(method, (Phase("warm", 3), Phase("again", 2))) == 2
     assert count_views(method, (Phase("again", 2),)) == 1
+
+
+def test_what_people_said_is_measured_where_it_is_known() -> None:
+    scores = np.log(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]))
+    recorder = SimpleNamespace(_log_probabilities=scores, noisy_data=SimpleNamespace(data=None))
+    recorder.noisy_data.data = SimpleNamespace(audited=None, opinions=None)
+    assert CurveRecorder._peoples_measures(cast(Any, recorder)) == {}
+    recorder.noisy_data.data = SimpleNamespace(
+        audited=AuditedLabels(np.array([0, 0, -1]), corrected=1, dropped=1),
+        opinions=Opinions(np.array([[4, 0], [2, 2], [1, 1]]), "f" * 64),
+    )
+    found = CurveRecorder._peoples_measures(cast(Any, recorder))
+    assert found["audited"] == {"test_accuracy": 0.5, "corrected": 1, "dropped": 1}
+    assert found["people"]["sha256"] == "f" * 64 and found["people"]["cross_entropy"] > 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.audited import _read
 from datasets.cifar10 import Cifar10
 from datasets.cifar100 import Cifar100
 from datasets.interface import Part
@@ -27,6 +28,24 @@ class SmallTen(Cifar10):
 
     def _part(self, train: bool) -> Part:
         return Part(*make_images(10, 60 if train else 20))
+
+
+class OfficialTests(SmallTen):
+    """10,000 test images whose labels are those that people voted on, as far as they did."""
+
+    name = "official-tests"
+    aliases = ()
+
+    def content_hash(self) -> str:
+        return "3" * 64
+
+    def _part(self, train: bool) -> Part:
+        if train:
+            return super()._part(train)
+        index, given, _ = _read("cifar10")
+        labels = np.arange(10000, dtype=np.int64) % 10
+        labels[index] = given
+        return Part(np.zeros((10000, 32, 32, 3), np.uint8), labels)
 
 
 class SmallHundred(Cifar100):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import registry
@@ -25,8 +26,9 @@ PLAN = "--methods ce --epochs 1 --seeds 1 --model cnn-small --batch-size 16 --jo
 def small(own: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A working folder with both label files under data/, and the small data sets registered."""
     entries = dict(registry.data_sets())
-    for name, cls in (("cifar10", "SmallTen"), ("cifar100", "SmallHundred")):
-        ours = name.replace("cifar", "small")
+    registered = {"small10": "SmallTen", "official-tests": "OfficialTests", "small100": "SmallHundred"}
+    for ours, cls in registered.items():
+        name = "cifar100" if ours == "small100" else "cifar10"
         entries[ours] = entries[name] | {"name": ours, "aliases": [], "module": small_cifar.__name__, "class": cls}
     known = {"methods": registry.methods(), "noises": registry.noises(), "models": registry.models()}
     monkeypatch.setattr(lookup, "_catalogue", lambda files, cache: known | {"data_sets": entries})
@@ -100,6 +102,31 @@ def test_other_labels_are_refused_and_hinder_no_other_noise(command: str, small:
     assert done.code == 2 and "is empty (0 bytes)" in done.err and not done.out
     done = small.typed(f"run {PLAN} --noise sym --dataset small10")
     assert done.code == 0, done.err
+
+
+def test_audited_test_labels_are_checked_before_anything_is_trained(small: Any) -> None:
+    plan = f"run {PLAN} --noise sym --test-labels audited --dataset"
+    assert small.typed(f"{plan} official-tests").code == 0
+    for data_set, reason in (
+        ("small10", "275 of 275 given labels differ (first: test image 20, 7 there, no image here)"),
+        ("small100[coarse]", "nobody has audited the test labels of small100[coarse]"),
+        ("digits", "Those of mnist, cifar10 and cifar100 have been"),
+    ):
+        done = small.typed(f"{plan} {data_set}")
+        assert done.code == 2 and reason in " ".join(done.err.split()), done.err
+
+
+def test_audited_test_labels_change_no_run(small: Any) -> None:
+    plan = f"run {PLAN} --noise sym --dataset official-tests --format json"
+    plain, audited = small.typed(plan), small.typed(f"{plan} --test-labels audited")
+    assert plain.json["runs"] == audited.json["runs"] and plain.json["runs"]
+
+
+def test_opinions_that_do_not_fit_are_left_unused_with_a_note(small: Any) -> None:
+    np.save(small.folder / "data/cifar10h-counts.npy", np.ones((5, 10), np.int64))
+    done = small.typed(f"run {PLAN} --noise sym --dataset small10")
+    assert done.code == 0
+    assert [note for note in done.notes if note.startswith("people's opinions on test images are left unused: ")]
 
 
 def test_a_run_holds_the_hash_of_the_file(tmp_path: Path) -> None:
