@@ -77,6 +77,19 @@ def cross_fitted(pixels: Pixels, labels: Labels, classes: int) -> CrossFitted:
     return CrossFitted(index, probabilities, agreement, total)
 
 
+def confused_pairs(found: CrossFitted, labels: Labels) -> list[tuple[int, int]]:
+    """(class, the other class of the highest mean probability among its images) of each class with images, rising.
+
+    `labels` (N,) are those that the model was fitted to. Of equal classes the first, to nine decimals.
+    """
+    given, classes = labels[found.index], found.probabilities.shape[1]
+    sums = np.stack([np.bincount(given, column, classes) for column in found.probabilities.T], axis=1)
+    np.fill_diagonal(sums, -1.0)
+    present = np.unique(given)
+    means = np.round(sums[present] / np.bincount(given, minlength=classes)[present, None], 9)
+    return [(int(each), int(other)) for each, other in zip(present, means.argmax(axis=1), strict=True)]
+
+
 def read_reduced(pixels: Pixels, index: NDArray[np.int64]) -> Numbers:
     """Samples (n, d) at `index`: means of images over at most SIDE x SIDE boxes, vectors' first views."""
     blocks = [index[start : start + READ_AT_ONCE] for start in range(0, len(index), READ_AT_ONCE)]

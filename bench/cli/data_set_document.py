@@ -101,7 +101,7 @@ def _possible_noises(described: Description) -> list[str]:
 
     facts, possible = NoiseFacts.of(described), []
     for name, entry in registry.noises().items():
-        if entry["argument"] is not None:
+        if entry["argument"] not in (None, "WORD"):
             continue
         try:
             registry.open_noise(name).matrix(facts, EXAMPLE_RATE if entry["takes_rate"] else None)

@@ -26,7 +26,7 @@ from bench.system.errors import UsageError
 
 if TYPE_CHECKING:
     from datasets.interface import DataSet, Description, Labels, Options, Progress
-    from datasets.noise import Noise
+    from datasets.noise import Noise, NoiseFacts
     from datasets.samples import VectorShape
 
 
@@ -192,14 +192,12 @@ def gather_noises(
     request: Request, data_set: DataSet, description: Description, sha256: str, sizes: MeasuredSizes
 ) -> tuple[PlannedNoise, ...]:
     """Every noise of a request, tried at each rate. Raises DataError where the data set rules a noise out."""
-    from datasets.noise import NoiseFacts
-
     if request.labels is not None:
         return (labels_as_noise(request, data_set, description, sha256),)
-    classes = NoiseFacts.of(description)
     noises = []
     for text in request.noise:
         noise = open_stated_noise(text, request, description)
+        classes = known_facts(noise, request, description)
         rates: tuple[float | None, ...] = request.rate if noise.takes_rate else (None,)
         matrices = [noise.matrix(classes, rate) for rate in rates]
         if noise.reads_posterior:
@@ -214,6 +212,18 @@ def gather_noises(
         about = (noise.takes_rate, gives_matrix, noise_sha256, noise.is_known, noise.notes(classes))
         noises.append(PlannedNoise(typed, noise.recorded_name(), *about, frozenset(in_total)))
     return tuple(noises)
+
+
+def known_facts(noise: Noise, request: Request, description: Description) -> NoiseFacts:
+    """What a noise may know of the data set. Raises DataError where it goes by clean labels that nobody vouches for."""
+    from datasets.interface import DataError
+
+    if noise.reads_confusions and are_labels_as_given(request, description):
+        raise DataError(
+            f"Noise {noise.recorded_name()!r} looks which classes are confused by clean labels, and nobody knows that "
+            f"those of {description.name} are clean. If they are, add --labels-are-clean."
+        )
+    return registry.facts_for(noise, description, request.dataset, data_options(request))
 
 
 def open_stated_noise(text: str, request: Request, description: Description) -> Noise:

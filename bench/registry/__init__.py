@@ -1,5 +1,6 @@
 """Find methods, data sets, noises and models by name."""
 
+from bench.registry.confusions import facts_for as facts_for
 from bench.registry.lookup import data_sets as data_sets
 from bench.registry.lookup import find_declaration as find_declaration
 from bench.registry.lookup import load_method as load_method

@@ -86,6 +86,8 @@ def _recorded_noise(run: RunSpec, description: Description) -> PlannedNoise:
     name, argument, _ = registry.parse_noise(run.noise)
     if argument is not None and registry.noises()[name]["argument"] == "FILE":
         raise UnknowableRequest("records don't hold the paths of files")
+    if registry.open_noise(run.noise).reads_confusions:
+        raise UnknowableRequest("records don't hold the pairs that a quick model found")
     matrix = registry.open_noise(run.noise).matrix(NoiseFacts.of(description), run.rate)
     is_known = registry.open_noise(run.noise).is_known
     in_total = frozenset({run.rate} if run.rounding == "total" else ())

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.models.weights import WeightsFile
-from bench.registry import load_method, noise_hash, open_data_set, open_noise
+from bench.registry import facts_for, load_method, noise_hash, open_data_set, open_noise
 from bench.spec import RunSpec, Runtime
 from bench.spec.privileges import given_matrix, given_noise_rate
 from bench.system.files import file_hash
@@ -87,7 +87,7 @@ def build_noisy_data(spec: RunSpec, runtime: Runtime) -> NoisyData:
         noisy = load_labels(path, classes, spec.data_sha256, clean_labels, drawn, len(data.train), split)
         check_noise(spec, runtime, file_hash(path))
     else:
-        facts = NoiseFacts.of(data.description)
+        facts = facts_for(noise, data.description, runtime.data_source, data_options(spec, runtime))
         check_noise(spec, runtime, noise_hash(noise, facts, data_options(spec, runtime)))
         cache = None if runtime.cache is None else Path(runtime.cache)
         source = ImageSource.of(data, drawn, data_sha256, split, cache)

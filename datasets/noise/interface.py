@@ -29,7 +29,8 @@ class NoiseFacts:
     `superclasses` gives each class's superclass id; `columns` names the further labels that the training images have,
     `unused_columns` those that can't be used, with the reason, and `column_files` the file of each column that has one.
     `counts` are the images (K,) of each class in the draw, None where no data was read: classes then count as equally
-    large. `image_shape` is (height, width, channels), None where nobody knows it yet.
+    large. `image_shape` is (height, width, channels), None where nobody knows it yet. `confusable` are the pairs of
+    classes that a quick model confuses most, there for a noise that `reads_confusions` alone.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +41,7 @@ class NoiseFacts:
     column_files: Mapping[str, str] = field(default_factory=dict)
     data_set: str = "this data set"
     counts: tuple[int, ...] | None = None
+    confusable: AsymmetricPairs | None = None
     image_shape: tuple[int, ...] | None = None
 
     @classmethod
@@ -144,13 +146,14 @@ class Noise(ABC):
     source: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     takes_rate: ClassVar[bool] = True
-    argument: ClassVar[Literal["FILE", "NAME", "NAMES"] | None] = None
+    argument: ClassVar[Literal["FILE", "NAME", "NAMES", "WORD"] | None] = None
     argument_optional: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, float | int | str]] = {}
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     is_known: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = False
     reads_posterior: ClassVar[bool] = False
+    reads_confusions: bool = False
     is_adversary: ClassVar[bool] = False
     has_uneven_rows: ClassVar[bool] = False
 

@@ -99,7 +99,7 @@ def example(tmp_path: Path) -> dict[str, Noise]:
     confusions[2] = [0.2, 0.1, 0.5, 0.15, 0.05, 0, 0, 0, 0, 0]
     np.save(tmp_path / "confusions.npy", confusions)
     np.save(tmp_path / "posterior.npy", posterior())
-    arguments = {"FILE": str(tmp_path / "confusions.npy"), "NAME": "worse", "NAMES": "5", None: None}
+    arguments = {"FILE": str(tmp_path / "confusions.npy"), "NAME": "worse", "NAMES": "5", "WORD": None, None: None}
     from_posterior = str(tmp_path / "posterior.npy")
     return {
         name: each(from_posterior if each.reads_posterior else arguments[each.argument])

@@ -95,7 +95,6 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     With `save_labels`, the noisy labels are written to that file; raises DataError where they can't be had.
     """
     from datasets.interface import DataError
-    from datasets.noise import NoiseFacts
     from datasets.noise.captions import caption
 
     if len(request.rate) > 1:
@@ -111,7 +110,7 @@ def _describe_noise(request: Request, text: str, save_labels: str | None, rate_t
     if rate_typed and not noise.takes_rate:
         raise UsageError(f"the noise {noise.recorded_name()} has no rate: leave --rate out")
     rate = request.rate[0] if noise.takes_rate else None
-    noise_facts = NoiseFacts.of(description)
+    noise_facts = data_facts.known_facts(noise, request, description)
     matrix = noise.matrix(noise_facts, rate)
     for note in noise.notes(noise_facts):
         print_note(f"note: {note}")
@@ -162,14 +161,14 @@ def _draw_labels(
     import numpy as np
 
     from datasets.label_columns import take
-    from datasets.noise import ImageSource, NoiseFacts, corrupt
+    from datasets.noise import ImageSource, corrupt
     from datasets.noise.drawing import realised_matrix
     from datasets.noise.labels import save_labels
     from datasets.splits import split_name
 
     seed = request.noise_seed or 0
     description = data_set.describe()
-    noise_facts, clean_labels = NoiseFacts.of(description), outline.labels
+    noise_facts, clean_labels = data_facts.known_facts(noise, request, description), outline.labels
     columns, index = outline.columns, np.arange(len(clean_labels))
     labelled = noise.labelled(columns)
     if labelled is not None:

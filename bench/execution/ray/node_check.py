@@ -111,7 +111,6 @@ def _code_problems(requirements: NodeRequirements) -> Iterator[str]:
 def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[str]:
     from bench.planning import data_facts, gather_facts, starting_weights
     from datasets.interface import DataError
-    from datasets.noise import NoiseFacts
 
     if data.token is not None and not _shares_folder(Path(data.token)):
         yield (
@@ -135,9 +134,12 @@ def _data_problems(requirements: NodeRequirements, data: DataCheck) -> Iterator[
         options = replace(data_facts.data_options(data.request), stream=data.stream)
         for noise, driver_sha256 in data.noises:
             labels = data.request.labels
-            facts = NoiseFacts.of(data_set.describe())
-            opened = None if labels is not None else registry.open_noise(noise)
-            sha256 = file_hash(str(labels)) if opened is None else registry.noise_hash(opened, facts, options)
+            if labels is not None:
+                sha256 = file_hash(labels)
+            else:
+                opened = registry.open_noise(noise)
+                facts = registry.facts_for(opened, data_set.describe(), data.request.dataset, options)
+                sha256 = registry.noise_hash(opened, facts, options)
             if sha256 != driver_sha256:
                 yield f"the file of {noise} differs there"
     except (DataError, UsageError, OSError) as error:
