@@ -130,6 +130,22 @@ def test_what_is_for_images_is_refused(
     assert not (tmp_path / "runs").exists() and not (tmp_path / "boards").exists()
 
 
+def test_what_is_no_number_ends_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "own.npz", features=np.full((9, 2), np.nan), labels=np.arange(9) % 3)
+    data = f"features:{tmp_path / 'own.npz'}"
+    assert typed(tmp_path, "run", "--methods", "ce", "--dataset", data, *SHORT) == 2
+    error = capsys.readouterr().err
+    assert "9 of 9 rows of features have numbers that are missing" in error and error.count("error:") == 1
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "boards").exists()
+
+
+def test_a_check_of_a_copy_speaks_of_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_arrays(tmp_path).partition(":")[2]
+    assert main(["show", "dataset", "features", "--check", path]) == 0
+    shown = capsys.readouterr().out
+    assert "6 numbers, 3 views of each training vector" in shown and "height" not in shown
+
+
 def test_steps_on_vectors_are_refused_for_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(tmp_path, "run", "--methods", "ce", "--dataset", "digits", *SHORT, "--augment", "view") == 2
     assert "view is a step on vectors, and these are images" in capsys.readouterr().err
