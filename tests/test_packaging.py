@@ -220,8 +220,8 @@ needs_pip = pytest.mark.skipif(find_spec("ensurepip") is None, reason="this Pyth
 @needs_pip
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_another_datasets_is_installed_after_ours(wheel: Path, other_wheel: Path, tmp_path: Path) -> None:
-    """Both work, runs with their workers and plugins too, and the other stays whole when ours goes."""
+def test_another_datasets_is_installed_after_ours_and_before_it(wheel: Path, other_wheel: Path, tmp_path: Path) -> None:
+    """Both work, runs with their workers and plugins too, and each stays whole when the other goes."""
     environment = Environment(tmp_path / "venv")
     environment.install(wheel)
     environment.install(other_wheel)
@@ -238,15 +238,7 @@ def test_another_datasets_is_installed_after_ours(wheel: Path, other_wheel: Path
     assert environment.answers(tmp_path, *THEIRS).strip() == "theirs"
     assert not list(environment.purelib.glob("lnl_bench*"))
 
-
-@needs_pip
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_another_datasets_is_installed_before_ours(wheel: Path, other_wheel: Path, tmp_path: Path) -> None:
-    """Both work, and ours stays whole when the other goes."""
-    environment = Environment(tmp_path / "venv")
-    environment.install(other_wheel)
-    environment.install(wheel)
+    environment.install(wheel)  # the other is there already
     assert environment.answers(tmp_path, *THEIRS).strip() == "theirs"
     listed = environment.answers(tmp_path, "lnl-bench", "list", "methods")
     for name in ("ce", "gce", "nce+rce", "anl-ce", "elr"):

@@ -61,7 +61,7 @@ def run(
     ] = None,
     training: options.TrainingOptions | None = None,
     sync_batch_norm: Annotated[
-        bool, protocol("Under torchrun on cards: batch statistics of the whole batch, not of each process's share.")
+        bool, protocol("Under torchrun on GPUs: batch statistics of the whole batch, not of each process's share.")
     ] = False,
     machine: options.MachineOptions | None = None,
     steps: options.Steps = None,

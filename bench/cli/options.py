@@ -162,7 +162,7 @@ class ExecutorOptions:
         Text, where("auto: the cluster that this machine is in. HOST:PORT: that one. Default: $RAY_ADDRESS, or none.")
     ] = None
     gpus_per_run: Annotated[
-        Text, where("Share of a card for each run on Ray, such as 0.25. Default: 1, or what --jobs leaves.")
+        Text, where("Share of a GPU for each run on Ray, such as 0.25. Default: 1, or what --jobs leaves.")
     ] = None
 
 

@@ -68,7 +68,7 @@ def choose_placement(
     needed, usable = format_bytes(padded), format_bytes(limits["device"])
     if padded <= limits["device"]:
         return ImagePlacement("device", f"{needed} of {samples}, and {usable} may be used there")
-    memory = "card's memory" if device.startswith("cuda") else "memory"
+    memory = "GPU's memory" if device.startswith("cuda") else "memory"
     why = f"{needed} of {samples}, and {usable} of the {memory} may be used for them"
     if plain <= limits["host"]:
         return ImagePlacement("host", why)
@@ -93,4 +93,4 @@ def describe_placement(device: str) -> str:
     device_bytes, host = format_bytes(limits["device"]), format_bytes(limits["host"])
     if not device.startswith("cuda"):
         return f"in memory up to {device_bytes} a run; larger sets are decoded from their files"
-    return f"on the card up to {device_bytes} a run, in memory up to {host}; larger sets are decoded from their files"
+    return f"on the GPU up to {device_bytes} a run, in memory up to {host}; larger sets are decoded from their files"

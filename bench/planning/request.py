@@ -79,7 +79,7 @@ def _protocol(value: Any) -> Any:
 
 def _gpu_share(value: float) -> float:
     if not 0 < value <= 1:
-        raise ValueError("must be over 0 and at most 1: a run trains on one card, and with 0.25 four runs share it")
+        raise ValueError("must be over 0 and at most 1: a run trains on one GPU, and with 0.25 four runs share it")
     return value
 
 

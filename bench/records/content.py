@@ -182,24 +182,26 @@ class ProvenanceContent(Strict):
     data_report: DataReportContent | None = None
 
 
-class RecordContent(Strict):
-    """The result of a run."""
+class RunContent(Strict):
+    """What every file of a run says first: how it is to be read, and of which run it is."""
 
     version: int = Field(alias="schema")
     run_id: str
     spec: SpecContent
+
+
+class RecordContent(RunContent):
+    """The result of a run."""
+
     curves: CurveContent
     measures: MeasureContent
     provenance: ProvenanceContent
     left_out: list[str] = []
 
 
-class FailureContent(Strict):
+class FailureContent(RunContent):
     """Why a run has no result."""
 
-    version: int = Field(alias="schema")
-    run_id: str
-    spec: SpecContent
     reason: str
     epoch: Whole | None = None
     traceback: str | None = None
@@ -214,12 +216,9 @@ class PartialCurves(StrictCurves):
     clean_holdout_accuracy: list[Number] = []
 
 
-class PartialContent(Strict):
+class PartialContent(RunContent):
     """The curves of a run that was put aside."""
 
-    version: int = Field(alias="schema")
-    run_id: str
-    spec: SpecContent
     curves: PartialCurves
     total_epochs: Annotated[Whole, Field(ge=1)]
 

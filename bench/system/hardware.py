@@ -162,8 +162,8 @@ def list_gpus() -> list[dict[str, Any]]:
 def describe_fast_paths(device: str, precision: str) -> dict[str, str]:
     """The techniques that make training fast, by name: "on", or "off: " and the reason."""
     if device.startswith("cuda"):
-        missing, no_bf16 = _missing_to_compile(cuda=True), "this card has no bfloat16"
-        no_gain = "its gain has not been measured on a card"
+        missing, no_bf16 = _missing_to_compile(cuda=True), "this GPU has no bfloat16"
+        no_gain = "its gain has not been measured on a GPU"
         graphs = f"on: one recording a pass, but not under torchrun; {no_gain}"
         if precision == "fp16":
             graphs = "off: fp16's gradient scaler decides on the host whether a step counts"

@@ -88,7 +88,16 @@ def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -
     if labels.shape != clean.shape:
         raise DataError(f"{source}: {labels.size} labels for {clean.size} training images. It needs one for each.")
     checked_labels(labels, classes, source)
-    share = realised_rate(labels, clean)
+    return _without_matrix(labels, source, name, realised_rate(labels, clean))
+
+
+def unknown(labels: Labels, source: str, name: str) -> NoisyLabels:
+    """Labels (N,) as they stand, with nothing known of those that are wrong."""
+    return _without_matrix(labels, source, name, None)
+
+
+def _without_matrix(labels: Labels, source: str, name: str, share: float | None) -> NoisyLabels:
+    """Labels (N,) that nobody drew; `share` is that of the wrong ones, where it is known."""
     return NoisyLabels(
         labels=labels.astype(np.int64),
         matrix=None,
@@ -97,19 +106,6 @@ def given(labels: Labels, clean: Labels, classes: int, source: str, name: str) -
         realised_rate=share,
         sha256=label_hash(labels),
         caption=caption(name, realised=share),
-    )
-
-
-def unknown(labels: Labels, source: str, name: str) -> NoisyLabels:
-    """Labels (N,) as they stand, with nothing known of those that are wrong."""
-    return NoisyLabels(
-        labels=labels.astype(np.int64),
-        matrix=None,
-        pairs=(),
-        source=source,
-        realised_rate=None,
-        sha256=label_hash(labels),
-        caption=caption(name),
     )
 
 

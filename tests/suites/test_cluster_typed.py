@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_checkpoints_and_no_process(tmp_path: Path) -> None:
         (("--executor", "cloud"), "--executor cloud"),
         (("--ray-address", "auto"), "--ray-address is for --executor ray"),
         (("--gpus-per-run", "0.5"), "--gpus-per-run is for --executor ray"),
-        (("--executor", "ray", "--gpus-per-run", "2"), "a run trains on one card"),
+        (("--executor", "ray", "--gpus-per-run", "2"), "a run trains on one GPU"),
         (("--executor", "ray", "--gpus-per-run", "0"), "over 0 and at most 1"),
         (("--executor", "ray", "--gpus-per-run", "nan"), "--gpus-per-run nan"),
         pytest.param(("--executor", "ray", "--gpus-per-run", "0.5"), "leave it or --device cpu out", marks=needs_ray),

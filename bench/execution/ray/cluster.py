@@ -140,9 +140,9 @@ class RayCluster:
 def connect_cluster(request: Request, plugins: Iterable[str]) -> RayCluster:
     """The cluster of a request, its nodes' code checked. Raises UsageError where it can't take the runs."""
     if request.device.startswith("cuda:"):
-        raise UsageError(f"--device {request.device}: on a cluster Ray chooses the card. Type --device cuda")
+        raise UsageError(f"--device {request.device}: on a cluster Ray chooses the GPU. Type --device cuda")
     if request.gpus_per_run is not None and request.device == "cpu":
-        raise UsageError("--gpus-per-run is for runs on a card: leave it or --device cpu out")
+        raise UsageError("--gpus-per-run is for runs on a GPU: leave it or --device cpu out")
     ours = starts_own_cluster(request.ray_address)
     # Of this machine, only the GPUs that its torch can use; Ray counts all that it sees.
     gpus = len(hardware.list_gpus()) if ours and hardware.resolve_device(request.device).startswith("cuda") else 0
@@ -182,7 +182,7 @@ def _uses_gpus(request: Request, capacities: list[NodeCapacity]) -> bool:
     if has_gpu or (request.device == "auto" and request.gpus_per_run is None):
         return has_gpu
     option = "--gpus-per-run" if request.gpus_per_run is not None else f"--device {request.device}"
-    raise UsageError(f"{option}: no node of the cluster has a card. Leave it out, or type --device cpu")
+    raise UsageError(f"{option}: no node of the cluster has a GPU. Leave it out, or type --device cpu")
 
 
 def living_nodes(ray: Any) -> dict[str, NodeCapacity]:

@@ -109,7 +109,7 @@ class RayExecutor:
                 self._events.append(WorkerLost(job.run_id, "no node of the cluster is left that has room for it", ""))
             self._queue.clear()
         if self._queue and not self.started and now - self._start > SECONDS_BEFORE_A_NOTE:
-            self._note("Waiting for the cluster: other work has its cores or cards. Runs begin as they become free.")
+            self._note("Waiting for the cluster: other work has its cores or GPUs. Runs begin as they become free.")
 
     def _hand_out(self) -> None:
         """Give queued jobs to free workers, and start as many workers as the rest needs and as fit."""

@@ -4,71 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from bench import registry
 from bench.cli.main import main
-from bench.execution.events import EpochProgress, Event, RunFinished, RunStarted
-from bench.execution.executor import Job
-from bench.records.store import Store
-from bench.registry import lookup
-from bench.training.run import run_spec
 
 Captured = pytest.CaptureFixture[str]
 CLASSES = ("cat", "dog", "owl")
-
-
-class InThisProcess:
-    """An executor that carries out a job as soon as it is submitted."""
-
-    def __init__(self, root: Path, jobs: int, threads: int, lease: float) -> None:
-        self.store = Store(root, lease=lease)
-        self.events: list[Event] = []
-
-    def submit(self, job: Job) -> None:
-        def report(done: int, total: int) -> None:
-            self.events.append(EpochProgress(job.run_id, done, total))
-
-        self.events.append(RunStarted(job.run_id))
-        run_spec(job.spec, job.runtime.model_copy(update={"threads": 1}), self.store, report)
-        self.events.append(RunFinished(job.run_id, 0.0))
-
-    def poll(self, seconds: float) -> list[Event]:
-        events, self.events = self.events, []
-        return events
-
-    def stop(self) -> list[str]:
-        return []
-
-    def kill(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to type commands in, with a cache of its own beside it."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    kept = registry.methods(), registry.data_sets(), registry.noises(), registry.models()
-    monkeypatch.setenv("LNL_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(lookup, "_plugins", ())
-    names = ("methods", "data_sets", "noises", "models")
-    monkeypatch.setattr(lookup, "_catalogue", lambda files, cache: dict(zip(names, kept, strict=True)))
-    monkeypatch.setattr("bench.execution.local.LocalExecutor", InThisProcess)
-    threads = torch.get_num_threads()
-    yield folder
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

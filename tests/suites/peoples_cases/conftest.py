@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry
 from bench.cli.main import main
-from bench.registry import lookup
 
 CLASSES = ("cat", "cow", "dog", "hen")
 
@@ -93,14 +91,6 @@ class OwnData:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[OwnData]:
-    """An empty working folder with a cache of its own. What is registered is looked up once, to be quick."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    kept = registry.methods(), registry.data_sets(), registry.noises(), registry.models()
-    monkeypatch.setenv("LNL_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(lookup, "_plugins", ())
-    names = ("methods", "data_sets", "noises", "models")
-    monkeypatch.setattr(lookup, "_catalogue", lambda files, cache: dict(zip(names, kept, strict=True)))
-    yield OwnData(folder, capsys)
+def own(here: Path, capsys: pytest.CaptureFixture[str]) -> OwnData:
+    """An empty working folder with a cache of its own."""
+    return OwnData(here, capsys)
