@@ -120,8 +120,11 @@ def _label(word: str, classes: int) -> int:
 
 def _check_paths(file: Path, paths: Sequence[str], lines: Sequence[int]) -> None:
     """Raise DataError for empty paths and for such as lead out of the folder that they start from."""
-    _refuse(file, paths, lines, lambda path: not path, "are empty")
-    _refuse(file, paths, lines, _leaves, "lead out of the data set's folder")
+    if "" in paths:
+        _refuse(file, paths, lines, lambda path: not path, "are empty")
+    text = "\n".join(paths)
+    if text.startswith("/") or "\n/" in text or ".." in text:  # a million paths are looked at one by one only then
+        _refuse(file, paths, lines, _leaves, "lead out of the data set's folder")
 
 
 def _refuse(file: Path, paths: Sequence[str], lines: Sequence[int], is_wrong: Callable[[str], bool], how: str) -> None:

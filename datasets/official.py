@@ -43,7 +43,10 @@ class ImagePart:
     @property
     def files(self) -> list[str]:
         """Where the images lie (n)."""
-        return [f"{self.folder}/{path.removeprefix(self.without)}" for path in self.paths]
+        start, without = f"{self.folder}/", self.without
+        if not without:
+            return [start + path for path in self.paths]
+        return [start + path.removeprefix(without) for path in self.paths]
 
 
 @dataclass(frozen=True)
