@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,8 @@ def show_command(kind: str, name: str, options: Mapping[str, Any]) -> int:
 
 def _describe_data_set(request: Request) -> dict[str, Any]:
     """A data set's declaration, its description (None where a type's own argument is missing), and its report."""
+    from datasets.interface import DataError
+
     text = request.dataset
     name, argument, _ = registry.parse_data_set(text) if ":" in text or "[" in text else (text, None, {})
     entry = registry.find_declaration("data set", name)
@@ -78,6 +81,9 @@ def _describe_data_set(request: Request) -> dict[str, Any]:
     if entry["argument"] is None or argument is not None:
         data_set = data_facts.open_requested_data(request)
         description, report = asdict(data_set.describe()), data_set.report()
+        with suppress(DataError):  # without the data, there is nothing to compare a file beside it with
+            for note in data_set.notes():
+                print_note(f"note: {note}")
     _print_data_notes(report)
     value = None if report is None else report.as_json()
     return public_declaration(entry) | {"description": description, "report": value}

@@ -126,7 +126,10 @@ def test_opinions_that_do_not_fit_are_left_unused_with_a_note(small: Any) -> Non
     np.save(small.folder / "data/cifar10h-counts.npy", np.ones((5, 10), np.int64))
     done = small.typed(f"run {PLAN} --noise sym --dataset small10")
     assert done.code == 0
-    assert [note for note in done.notes if note.startswith("people's opinions on test images are left unused: ")]
+    shown = small.typed("show dataset small10")
+    for typed in (done, shown):
+        assert [note for note in typed.notes if note.startswith("people's opinions on test images are left unused: ")]
+    assert small.typed("show dataset cifar10").code == 0  # a file beside data that isn't there
 
 
 def test_a_run_holds_the_hash_of_the_file(tmp_path: Path) -> None:
