@@ -41,15 +41,19 @@ def weak_view(images: Tensor, size: int, draws: Tensor) -> Tensor:
 
     `draws` (B, DRAWS) in [0, 1) say where, and which are mirrored.
     """
-    enlarged = bring_to(images, enlarged_side(size))
-    steps = torch.arange(size, device=images.device)
+    enlarged = bring_to(images, enlarged_side(size)).contiguous()
+    samples, height, width, channels = enlarged.shape
     down, right = (
-        (draws[:, axis] * (side - size + 1)).long().clamp_(max=side - size)[:, None]
-        for axis, side in enumerate(enlarged.shape[1:3])
+        (draws[:, axis] * (side - size + 1)).long().clamp_(max=side - size) for axis, side in enumerate((height, width))
     )
-    columns = torch.where((draws[:, 2] < 0.5)[:, None], right + size - 1 - steps, right + steps)
-    batch = torch.arange(len(images), device=images.device)
-    return enlarged[batch[:, None, None], (down + steps)[:, :, None], columns[:, None, :]]
+    # All possible crops as a view: crop k begins k pixels after the first pixel of the first image. So a batch of
+    # crops is one gather, of rows of pixels that are contiguous.
+    starts = samples * height * width - (size - 1) * width - size + 1
+    strides = (channels, width * channels, channels, 1)
+    crops = enlarged.as_strided((starts, size, size, channels), strides)
+    batch = torch.arange(samples, device=images.device)
+    views = crops.index_select(0, (batch * height + down) * width + right)
+    return torch.where((draws[:, 2] < 0.5)[:, None, None, None], views.flip(2), views)
 
 
 def bring_to(images: Tensor, side: int) -> Tensor:
@@ -71,6 +75,8 @@ def normalise(views: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     """Views uint8 (B, S, S, C) -> float32 (B, 3, S, S), channels last; grey ones get three equal channels."""
     if views.shape[3] == 1:
         views = views.expand(-1, -1, -1, 3)
-    scale = 1 / (255 * torch.tensor(std, device=views.device))
-    shift = torch.tensor(mean, device=views.device) / torch.tensor(std, device=views.device)
-    return views.float().mul_(scale).sub_(shift).permute(0, 3, 1, 2)
+    # one number for each value of a row, since a last axis of three is too short for vector instructions
+    rows, width = views.flatten(2), views.shape[2]
+    deviation = torch.tensor(std, device=views.device).repeat(width)
+    shift = torch.tensor(mean, device=views.device).repeat(width) / deviation
+    return rows.float().mul_(1 / (255 * deviation)).sub_(shift).view(views.shape).permute(0, 3, 1, 2)

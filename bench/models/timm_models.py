@@ -1,5 +1,7 @@
 """Any model of timm by its name, as `timm:NAME`, with random weights. timm is imported only when one is built.
 
+Weights from a file are put in by `bench.models.weights`.
+
 Read `timm_model` first, then `TimmModel`. Most of the module is about two questions that timm doesn't answer: which
 images a model takes (`find_size_fault`), and which layers follow a stage (`TimmModel.modules_after`).
 """
