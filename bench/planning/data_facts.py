@@ -215,13 +215,22 @@ def gather_noises(
 
 
 def known_facts(noise: Noise, request: Request, description: Description) -> NoiseFacts:
-    """What a noise may know of the data set. Raises DataError where it goes by clean labels that nobody vouches for."""
+    """What a noise may know of the data set.
+
+    Raises DataError where it goes by clean labels that nobody vouches for, or doesn't go with `--transition-matrix`.
+    """
     from datasets.interface import DataError
 
     if noise.reads_confusions and are_labels_as_given(request, description):
         raise DataError(
             f"Noise {noise.recorded_name()!r} looks which classes are confused by clean labels, and nobody knows that "
             f"those of {description.name} are clean. If they are, add --labels-are-clean."
+        )
+    classes = len(description.classes)
+    if request.transition_matrix is not None and noise.kept_classes(classes) != classes:
+        raise DataError(
+            f"Noise {noise.recorded_name()!r} leaves {noise.kept_classes(classes)} of {classes} classes, which "
+            "--transition-matrix can't say. Leave it out."
         )
     return registry.facts_for(noise, description, request.dataset, data_options(request))
 

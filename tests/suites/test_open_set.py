@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.cli.main import main
 from bench.records.store import Store
 from bench.training.noisy_data import build_noisy_data, build_training_part
 from bench.training.run import run_spec
@@ -52,6 +53,15 @@ def test_a_run_with_other_images_trains_on_them(make: Any) -> None:
     assert 0.4 < outside.mean() < 0.6
     assert np.array_equal(problem.train, plain.train)
     assert np.array_equal((both[0] != both[1]).any(axis=(1, 2, 3)), outside)
+
+
+def test_a_matrix_of_all_classes_is_refused_where_some_are_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "matrix.npy", np.eye(10))
+    typed = ["run", "--methods", "forward", "--dataset", "digits", "--out", str(tmp_path / "runs")]
+    assert main([*typed, "--noise", "open-set", "--transition-matrix", str(tmp_path / "matrix.npy")]) == 2
+    assert "leaves 8 of 10 classes" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
 class OneBatch:
