@@ -11,11 +11,17 @@ def written_call(
 ) -> str:
     """`name[key=value,...]` with the values that aren't the defaults, sorted by key; the bare name if all are.
 
-    A value that is True is written as its key alone: `cifar100[coarse]`.
+    A value that is True is written as its key alone, `cifar100[coarse]`; one that is False, as `webvision[flickr=false]`.
     """
     changed = [
-        key if value is True else f"{key}={value if isinstance(value, str) else format(value, 'g')}"
+        key if value is True else f"{key}={_written_value(value)}"
         for key, value in sorted(values.items())
         if key not in unrecorded and value != defaults[key]
     ]
     return f"{name}[{','.join(changed)}]" if changed else name
+
+
+def _written_value(value: Any) -> str:
+    if value is False:
+        return "false"
+    return value if isinstance(value, str) else format(value, "g")

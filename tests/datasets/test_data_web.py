@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bench.execution.worker import load_file
+from bench.registry import open_data_set
 from datasets.animal10n import PAIRS, Animal10N
 from datasets.clothing1m import Clothing1M
 from datasets.food101n import CLASSES as FOOD
@@ -183,6 +184,11 @@ def test_webvision_without_flickr(small: Options) -> None:
         WebVision(small).content_hash()
     with pytest.raises(DataError, match="classes have no training image"):
         WebVision(small, None, {"flickr": False}).content_hash()
+
+
+@pytest.mark.parametrize("name", ["webvision[flickr=false]", "webvision-mini[flickr,ilsvrc12]", "clothing1m[balanced]"])
+def test_recorded_names_can_be_typed_again(name: str, small: Options) -> None:
+    assert open_data_set(name, small).recorded_call() == name
 
 
 @pytest.mark.parametrize("way", ["ids", "synsets", "list"])
