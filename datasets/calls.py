@@ -11,7 +11,7 @@ def written_call(
 ) -> str:
     """`name[key=value,...]` with the values that aren't the defaults, sorted by key; the bare name if all are.
 
-    A value that is True is written as its key alone, `cifar100[coarse]`; one that is False, as `webvision[flickr=false]`.
+    True is written as the key alone, `cifar100[coarse]`, and False as in `webvision[flickr=false]`.
     """
     changed = [
         key if value is True else f"{key}={_written_value(value)}"
