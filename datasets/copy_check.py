@@ -61,7 +61,8 @@ def check_loaded(data_set: DataSet, found: CopyCheck) -> None:
     found.count("test images", len(data.test), described.test_size)
     shape = tuple(data.train.images.shape[1:])
     if len(shape) == 2:
-        found.facts["vectors"] = f"{shape[1]:,} numbers, {shape[0]} views of each training vector"
+        views = "" if shape[0] == 1 else f", {shape[0]} views of each training vector"
+        found.facts["vectors"] = f"{shape[1]:,} numbers{views}"
     else:
         found.facts["image shape"] = " x ".join(map(str, shape)) + " (height, width, channels)"
     if described.image_shape is not None and shape != described.image_shape:
