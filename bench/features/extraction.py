@@ -21,8 +21,6 @@ from datasets.selected import select
 
 BATCH = {"cpu": 64, "cuda": 256}
 """Views that go through a backbone at once, by device type: more gain nothing on a CPU, whose caches are small."""
-AHEAD = 1
-"""Blocks of images that are read ahead of the one that is being computed."""
 
 
 class Extraction:

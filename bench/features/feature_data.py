@@ -150,7 +150,8 @@ def extract(
         raise UsageError(
             "--features: a backbone takes images that are grey or have three colours, and these are others"
         )
-    todo = [block for block in files.blocks.blocks if block not in files.blocks.written()]
+    written = files.blocks.written()
+    todo = [block for block in files.blocks.blocks if block not in written]
     following = dict(itertools.pairwise(todo))
     extraction: list[Extraction] = []
 

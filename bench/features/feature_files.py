@@ -19,8 +19,8 @@ from bench.system.text import digest
 
 EXTRACTION_VERSION = 1
 """Raised whenever the same images would get other features; runs are then told apart by a field of RunSpec as well."""
-BLOCK_VIEWS = 1024
-"""Views of a block, about: some seconds of work, which is what a kill costs."""
+BLOCK_VIEWS = 256
+"""Views of a block, about: a second of work of a quiet core, which is what a kill costs."""
 FOLDER = "features"
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bench.features import extraction
+from bench.features import block_files, extraction
 from bench.features.backbone import measure_length
 from bench.features.components import fit_components
 from bench.features.feature_data import FeatureOrigin, with_features
@@ -163,8 +163,17 @@ def test_an_extraction_that_was_killed_goes_on_to_the_same_features(
         with pytest.raises(KeyboardInterrupt):
             with_features(data, origin)
     shown: list[int] = []
+    looks: list[int] = []
+    written = block_files.BlockFiles.written
+
+    def look(self: Any) -> Any:
+        looks.append(1)
+        return written(self)
+
+    monkeypatch.setattr(block_files.BlockFiles, "written", look)
     resumed = with_features(data, replace(origin, progress=lambda what, done, total: shown.append(done)))
     assert shown == [4, 6, 7, 9]
+    assert len(looks) <= 4  # however many blocks there are
     assert np.array_equal(whole.train.images[np.arange(7)], resumed.train.images[np.arange(7)])
     # and a damaged file is mended, with a word
     (file,) = (tmp_path / "cache").glob("features/*/train.f16")
