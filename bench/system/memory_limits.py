@@ -18,8 +18,10 @@ CGROUPS = (
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 """Files of a container's memory limit and use, under version 2 and 1 of control groups."""
-# glibc's names for the two limits above which freed memory goes back to the system (malloc.h).
+# glibc's names (malloc.h) for the two limits above which freed memory goes back to the system
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# and for the number of heaps that threads share
+_M_ARENA_MAX = -8
 
 
 def keep_pages() -> bool:
@@ -38,6 +40,13 @@ def give_pages_back() -> None:
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+def use_one_heap() -> None:
+    """Let threads that begin from now on take memory from the main heap, which may have free pages in its middle."""
+    libc = _glibc()
+    if libc is not None:
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def _glibc() -> ctypes.CDLL | None:

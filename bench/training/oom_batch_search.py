@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
+from threading import Thread
 
 import torch
 
-from bench.system.memory_limits import free_reserve, is_out_of_memory, process_memory_limit
+from bench.system.memory_limits import free_reserve, is_out_of_memory, process_memory_limit, use_one_heap
 from bench.system.text import format_bytes
 from bench.training.inference import release_memory
 from bench.training.outcome import OutOfMemory
@@ -21,8 +23,8 @@ STEPS_UP = 3
 FEWER = 16
 """The failed batch divided by this is the first size that is tried."""
 ROUND = 8
-SPARE = 256 << 20
-"""Bytes that stay free in the search: a later process takes some more for the same batch, or less."""
+ROOM = 8
+"""The batch that is advised is smaller by this part of the largest that fitted: a new process may take some more."""
 
 
 @contextmanager
@@ -41,36 +43,61 @@ def explain_out_of_memory(batch: int, device: torch.device, largest_batch: Calla
         fitting = largest_batch()
         if fitting is None:
             raise OutOfMemory(f"{reason}: type a smaller --batch-size or --model, or fewer --jobs") from None
+        advised = with_room(fitting)
         raise OutOfMemory(
-            f"{reason}; the largest that did is {fitting}: type --batch-size {fitting}, or fewer --jobs"
+            f"{reason}; the largest that did is {fitting}: type --batch-size {advised}, or fewer --jobs"
         ) from None
+
+
+def with_room(fitting: int) -> int:
+    """The batch to advise where `fitting` fits, at least 1."""
+    smaller = fitting - -(-fitting // ROOM)
+    return max(1, smaller - smaller % ROUND if smaller > ROUND * ROUND else smaller)
 
 
 def search_largest_batch(failed: int, device: torch.device, try_batch: Callable[[int], object]) -> int | None:
     """About the largest batch below `failed` that `try_batch` takes without an error."""
 
     def fits(batch: int) -> bool:
-        try:
-            try_batch(batch)
-        except Exception as error:
-            traceback.clear_frames(error.__traceback__)
-            _drop_backward_pass()
-            return False
-        return True
+        error = error_in_thread(partial(try_batch, batch), device)
+        if error is None:
+            return True
+        traceback.clear_frames(error.__traceback__)
+        _drop_backward_pass()
+        return False
 
     _drop_backward_pass()
     release_memory(device)
     free_reserve()
-    spare = None
-    with suppress(RuntimeError, MemoryError):
-        # held while sizes are tried, so that the one that is advised fits a new process with room to spare
-        spare = torch.empty(SPARE, dtype=torch.uint8, device=device)
-    largest = largest_batch_that_fits(failed, fits)
-    if largest is None and spare is not None:
-        # memory is scattered by now, so a new process has more room than this one without the spare bytes
-        del spare
-        largest = largest_batch_that_fits(failed, fits)
-    return largest
+    use_one_heap()
+    return largest_batch_that_fits(failed, fits)
+
+
+def error_in_thread(work: Callable[[], object], device: torch.device) -> Exception | None:
+    """Do `work` in a thread of its own, and return the error that it ended with, if any.
+
+    A thread in which oneDNN found no memory for its code can make no code ever after: its generator keeps that error
+    for each thread, and so would refuse every smaller batch as well.
+    """
+    errors: list[Exception] = []
+    threads = torch.get_num_threads()
+
+    def carry_out() -> None:
+        torch.set_num_threads(threads)  # this and the next are a thread's own
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    thread = Thread(target=carry_out)
+    try:
+        thread.start()
+    except RuntimeError as error:  # no room for its stack
+        return error
+    thread.join()
+    return errors[0] if errors else None
 
 
 def largest_batch_that_fits(failed: int, fits: Callable[[int], bool]) -> int | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from bench.spec import RunSpec
 from bench.training.images.image_store import ImageStore
 from bench.training.inference import ChunkSize
 from bench.training.method_task import TrainingPart
-from bench.training.oom_batch_search import STEPS_UP, largest_batch_that_fits
+from bench.training.oom_batch_search import ROOM, STEPS_UP, largest_batch_that_fits, with_room
 from bench.training.outcome import OutOfMemory
 from bench.training.trainer import Trainer
 
@@ -52,6 +55,52 @@ def test_the_largest_batch_fits_and_no_much_larger_one_does(failed: int, most: i
         assert found >= min(there.most, failed // 2) / 2
     if there.most >= 64 and found is not None:
         assert found >= 0.8 * there.most - 8
+
+
+@given(fitting=st.integers(2, 100_000))
+def test_the_advised_batch_leaves_room_and_not_much(fitting: int) -> None:
+    advised = with_room(fitting)
+    assert 1 <= advised < fitting
+    assert advised <= fitting * (ROOM - 1) / ROOM or advised == 1
+    assert advised >= fitting * (ROOM - 1) / ROOM - 9
+
+
+AFTER_A_LACK_OF_PAGES_FOR_CODE = r"""
+import re, resource
+from pathlib import Path
+import torch
+from bench.training.oom_batch_search import search_largest_batch
+
+def step(batch):
+    layer(torch.zeros(batch, 3, 32, 32)).sum().backward()
+
+layer = torch.nn.Conv2d(3, 32, 3)
+free = resource.getrlimit(resource.RLIMIT_DATA)
+data = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (data + (1 << 20), free[1]))
+try:
+    step(64)
+except RuntimeError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_DATA, free)
+print(search_largest_batch(64, torch.device("cpu"), step))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's data")
+def test_a_step_that_found_no_room_for_its_code_spoils_no_smaller_one() -> None:
+    """In the thread in which oneDNN once had no pages for its code it can never make code again."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_A_LACK_OF_PAGES_FOR_CODE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    error, largest = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+    assert "could not create" in error or "memory" in error
+    assert int(largest) >= 56
 
 
 @settings(max_examples=30, deadline=None)  # each failure collects garbage
@@ -110,7 +159,10 @@ def trainer_of(method: str, batch: int, most: int) -> Trainer:
 
 @pytest.mark.parametrize("method", ["ce", "gjs", "dividemix"])
 def test_a_step_that_does_not_fit_names_the_batch_that_does(method: str) -> None:
-    with pytest.raises(OutOfMemory, match=r"^out of memory: a batch of 64 doesn't fit into .* type --batch-size 24"):
+    with pytest.raises(
+        OutOfMemory,
+        match=r"^out of memory: a batch of 64 doesn't fit into .* the largest that did is 24: type --batch-size 21",
+    ):
         list(trainer_of(method, 64, 24).epochs())
 
 
