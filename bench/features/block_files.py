@@ -2,7 +2,7 @@
 
 A folder holds `manifest.json` (what it is of), one file of numbers for each part, and a journal with a line for each
 block that is written: its place and its checksum. What the journal doesn't name isn't there. Read `BlockFiles.complete`
-first. No torch.
+first. No torch; NumPy only where numbers are read or made, since every command imports this module.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 from bench.system.cache import CACHE
 from bench.system.errors import UsageError
 from bench.system.files import nearest_existing, write_atomically
 from bench.system.text import format_bytes
 
-Array = NDArray[np.float16]
-Make = Callable[["Block"], Array]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[np.float16]"
+Make: TypeAlias = "Callable[[Block], Array]"
 """The numbers of a block (stop - start, V, D)."""
 
 MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", "lock"
@@ -126,6 +128,8 @@ class BlockFiles:
 
     def open(self) -> dict[str, Array]:
         """The arrays, memory-mapped, not to be written. They have to be complete."""
+        import numpy as np
+
         return {
             part: np.memmap(self.path(part), np.float16, "r", shape=shape)
             if min(shape)
@@ -138,6 +142,8 @@ class BlockFiles:
         return sum(block.stop - block.start for block in blocks)
 
     def _write_missing(self, make: Make, report: Callable[[int], None]) -> None:
+        import numpy as np
+
         written = self.written()  # again, since another process may have written while this one waited
         missing = [block for block in self.blocks if block not in written]
         if not missing:
