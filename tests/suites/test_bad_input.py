@@ -91,7 +91,7 @@ WITHOUT_DATA = [
     ("run --noise sym:0.4", "takes nothing after a colon"),
     ("run --noise matrix", "matrix:FILE"),
     ("run --noise column:", "column:NAME"),
-    ("run --model resnet19", "Did you mean resnet18"),
+    ("run --model resnet19", "Did you mean resnet9 or resnet18"),
     ("run --model timm:resnet_18", "Did you mean timm:resnet18"),
     ("run --model timm:resnet18.a1_in1k", "type timm:resnet18"),
     ("run --model timm:NAME", "unknown model"),
