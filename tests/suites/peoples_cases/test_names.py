@@ -59,7 +59,7 @@ def test_a_request_in_capitals_is_the_same_request(own: Any) -> None:
     assert first == second and len(first) == 4
 
 
-@pytest.mark.parametrize(("option", "word"), [("noise", "backdoor"), ("dataset", "flowers"), ("methods", "xyz")])
+@pytest.mark.parametrize(("option", "word"), [("noise", "backdoor"), ("dataset", "xyz"), ("methods", "xyz")])
 def test_nothing_is_suggested_that_is_not_near(own: Any, option: str, word: str) -> None:
     refused = own.typed(f"run --{option} {word}")
     assert refused.code == 2 and "Did you mean" not in refused.err
