@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.system.errors import UsageError
-from bench.system.memory_limits import keep_pages, read_memory
+from bench.system.memory_limits import has_hard_limit, keep_pages, read_memory
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
@@ -172,11 +172,12 @@ def describe_fast_paths(device: str, precision: str) -> dict[str, str]:
         no_gain = "bf16 gains nothing from it on a processor, and fp32 little"
         graphs = "off: there are graphs on CUDA devices only"
     why_not_compiled = f"torch.compile needs {missing}" if missing else f"{no_gain}; --steps compiled turns it on"
+    why_freed = "free ones count against this process's limit" if has_hard_limit() else "there is no glibc here"
     return {
         "mixed precision": f"off: {no_bf16}" if precision == "fp32" else f"on: {precision}",
         "channels last": "on",
         "fused optimiser": "on",
-        "allocator keeps its pages": "on" if keep_pages() else "off: there is no glibc here",
+        "allocator keeps its pages": "on" if keep_pages() else f"off: {why_freed}",
         "steps as a CUDA graph": graphs,
         "compiled networks": f"off: {why_not_compiled}",
     }

@@ -22,17 +22,31 @@ CGROUPS = (
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 # and for the number of heaps that threads share
 _M_ARENA_MAX = -8
+_MAPPED_ALONE = 1 << 20
+"""Bytes from which a block is mapped by itself where pages aren't kept."""
+_MEMORY = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+"""The limits of a process's memory that count here."""
 
 
 def keep_pages() -> bool:
-    """Keep glibc from handing large blocks back to the system between steps; False where there is no glibc.
+    """Keep glibc from handing large blocks back to the system between steps; False where it doesn't.
 
-    Activations above its threshold would otherwise be unmapped after each step and faulted in again by the next.
+    Activations above its threshold would otherwise be unmapped after each step and faulted in again by the next. Where
+    the process has a limit of its own (ulimit), kept pages count against it though they are free, so there large
+    blocks are mapped one by one; and without glibc nothing changes.
     """
     libc = _glibc()
-    return libc is not None and bool(
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    )
+    if libc is None:
+        return False
+    if has_hard_limit():
+        libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_ALONE)
+        return False
+    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def has_hard_limit() -> bool:
+    """Whether this process may not raise the limit of its memory: one of the user's own, as by ulimit."""
+    return any(resource.getrlimit(limit)[1] != resource.RLIM_INFINITY for limit in _MEMORY)
 
 
 def give_pages_back() -> None:
@@ -109,7 +123,7 @@ def process_memory_limit() -> int | None:
     """The bytes that this process may take: the machine's or container's memory, or its own limit if that is lower."""
     memory = read_memory()
     limits = [] if memory is None else [memory[1]]
-    own_limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    own_limits = [resource.getrlimit(limit)[0] for limit in _MEMORY]
     limits += [limit for limit in own_limits if limit != resource.RLIM_INFINITY]
     return min(limits, default=None)
 
