@@ -43,7 +43,8 @@ class Extraction:
             for part, count in views.items()
             for view in range(1, count)
         }
-        self._readers = ThreadPoolExecutor(readers, "reader")
+        self._shares = max(1, readers)
+        self._readers = ThreadPoolExecutor(self._shares, "reader")
         self._waiting: dict[Block, list[Future[Images]]] = {}
 
     def features_of(self, block: Block, following: Block | None) -> Array:
@@ -81,7 +82,7 @@ class Extraction:
 
     def _read_ahead(self, block: Block) -> None:
         """Ask for a block's images, each reader a share of them: files are decoded while the backbone computes."""
-        shares = np.array_split(np.arange(block.start, block.stop), max(1, self._readers._max_workers))
+        shares = np.array_split(np.arange(block.start, block.stop), self._shares)
         source = self.images[block.part]
         self._waiting[block] = [self._readers.submit(read_images, source, share) for share in shares if len(share)]
 

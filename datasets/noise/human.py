@@ -5,8 +5,8 @@ Real noise, so without a rate or a seed: the data set has each as a column of th
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from datasets.interface import DataError, Labels
 from datasets.noise.interface import Noise, NoiseFacts
 
-SOURCE = "CIFAR-10N and CIFAR-100N, Wei et al., ICLR 2022 (arXiv 2110.12088)"
 PREFIX = "human-"
 TASKS = "cifar10, cifar100 and cifar100[coarse]"
 
 
 class Human(Noise):
-    """A column of human labels, called as the noise is."""
+    """A column of human labels, called as the noise is; `whose` says whose labels these are."""
 
+    source = "CIFAR-10N and CIFAR-100N, Wei et al., ICLR 2022 (arXiv 2110.12088)"
     takes_rate = False
+    whose: ClassVar[str]
 
-    @abstractmethod
     def convention(self, facts: NoiseFacts) -> str:
-        """Whose labels these are."""
+        return self.whose
 
     def matrix(self, facts: NoiseFacts, rate: float | None) -> None:
         self.checked_rate(rate)
@@ -58,10 +58,7 @@ class HumanAggregate(Human):
     name = "human-aggre"
     aliases = ("human-aggregate", "aggre")
     summary = "CIFAR-10N: what most of three people said, 9 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "what most of three people said"
+    whose = "what most of three people said"
 
 
 class HumanWorse(Human):
@@ -70,10 +67,7 @@ class HumanWorse(Human):
     name = "human-worse"
     aliases = ("human-worst", "worse")
     summary = "CIFAR-10N: a wrong one of three people's labels where there is one, 40 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "a wrong one of three people's labels where there is one"
+    whose = "a wrong one of three people's labels where there is one"
 
 
 class HumanRandom1(Human):
@@ -82,10 +76,7 @@ class HumanRandom1(Human):
     name = "human-random1"
     aliases = ("human-rand1", "rand1")
     summary = "CIFAR-10N: the first of three people's labels, 17 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "the first of three people's labels"
+    whose = "the first of three people's labels"
 
 
 class HumanRandom2(Human):
@@ -94,10 +85,7 @@ class HumanRandom2(Human):
     name = "human-random2"
     aliases = ("human-rand2", "rand2")
     summary = "CIFAR-10N: the second of three people's labels, 18 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "the second of three people's labels"
+    whose = "the second of three people's labels"
 
 
 class HumanRandom3(Human):
@@ -106,10 +94,7 @@ class HumanRandom3(Human):
     name = "human-random3"
     aliases = ("human-rand3", "rand3")
     summary = "CIFAR-10N: the third of three people's labels, 18 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "the third of three people's labels"
+    whose = "the third of three people's labels"
 
 
 class HumanNoisy(Human):
@@ -118,10 +103,7 @@ class HumanNoisy(Human):
     name = "human-noisy"
     aliases = ("human-fine", "noisy100")
     summary = "CIFAR-100N: one person's fine label, 40 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "one person's label"
+    whose = "one person's label"
 
 
 class HumanCoarse(Human):
@@ -129,7 +111,4 @@ class HumanCoarse(Human):
 
     name = "human-coarse"
     summary = "CIFAR-100N: one person's superclass, for cifar100[coarse], 26 % of it wrong"
-    source = SOURCE
-
-    def convention(self, facts: NoiseFacts) -> str:
-        return "one person's superclass"
+    whose = "one person's superclass"
